@@ -1,0 +1,3 @@
+//! The amq compiler.
+
+pub mod quant;

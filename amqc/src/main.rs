@@ -1,0 +1,3 @@
+//! The `amqc` command.
+
+fn main() {}
