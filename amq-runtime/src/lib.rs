@@ -7,4 +7,3 @@ extern crate std;
 extern crate alloc;
 
 pub mod kernels;
-mod quantize;

@@ -1,10 +1,13 @@
 //! Code for each instruction set, chosen once when a model is loaded.
 //!
 //! Float work is written once, as plain loops without fused multiply-add, and compiled for each
-//! instruction set by [`Isa::vectorize`]; it gives the same bits on all. Only integer kernels, whose
+//! instruction set by `Target::vectorize`; it gives the same bits on all. Only integer kernels, whose
 //! results are exact, are written with intrinsics.
 
 use core::fmt;
+
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,5 +94,39 @@ impl Isa {
 impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// An instruction set that this CPU is known to have: proof that its kernels may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Target(Isa);
+
+impl Target {
+    /// The target for `isa`, if this CPU has it.
+    pub(crate) fn new(isa: Isa) -> Option<Target> {
+        isa.is_available().then_some(Target(isa))
+    }
+
+    /// Its instruction set.
+    pub(crate) fn isa(self) -> Isa {
+        self.0
+    }
+
+    /// Runs `work`, compiled for this instruction set where it is inlined: mark what it calls
+    /// `#[inline(always)]`.
+    #[inline(always)]
+    pub(crate) fn vectorize<R>(self, work: impl FnOnce() -> R) -> R {
+        match self.0 {
+            Isa::Scalar => work(),
+            // SAFETY: `new` found that this CPU has every feature that the function enables.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86_64::with_avx2(work) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86_64::with_avx512(work) },
+            // `new` finds no other instruction set on this architecture.
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx2 | Isa::Avx512 => work(),
+        }
     }
 }

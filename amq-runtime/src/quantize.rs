@@ -1,1 +1,0 @@
-//! Online quantization of activations.
