@@ -1,0 +1,82 @@
+//! From an ONNX file to the bytes of an `.amq` file.
+
+use std::path::Path;
+
+use crate::emit;
+use crate::error::{Error, Result};
+use crate::onnx;
+use crate::options::ConvertOptions;
+use crate::passes;
+use crate::report::{Provenance, Report, State};
+
+/// A compiled model.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// The `.amq` file.
+    pub bytes: Vec<u8>,
+    /// What was done to each layer.
+    pub report: Report,
+}
+
+/// How far the quantization of one matrix has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// The matrix.
+    pub layer: &'a str,
+    /// Rows that are done.
+    pub done: usize,
+    /// Rows in all.
+    pub total: usize,
+}
+
+/// Compiles the ONNX model at `path`; `progress` hears of every row that is done.
+///
+/// # Errors
+/// What of the file cannot be read, is damaged or not supported, and options that contradict each
+/// other or the model.
+pub fn compile(
+    path: &Path,
+    options: &ConvertOptions,
+    progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Result<Compiled> {
+    let mut resolver = options.resolver()?;
+    let source = onnx::load(path, &onnx::Limits::default())?;
+    let located = |error: Error| error.within(path.display());
+    let mut module = onnx::import(&source).map_err(located)?;
+    passes::run(&mut module).map_err(located)?;
+    passes::states::declare(&mut module, &options.states).map_err(located)?;
+    let notes = std::mem::take(&mut module.notes);
+    let states = states(&module);
+    let tell = |layer: &str, done, total| progress(Progress { layer, done, total });
+    let (mut draft, layers) = emit::emit(module, &mut resolver, &tell).map_err(located)?;
+    resolver.finish()?;
+    let report = Report { bytes_in: source.bytes, layers, states, notes };
+    let provenance = Provenance {
+        compiler: concat!("amqc ", env!("CARGO_PKG_VERSION")).into(),
+        source_sha256: source.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+        options: options.to_string(),
+        recipe: options.recipe.as_ref().map(|recipe| recipe.text().to_owned()),
+        report: report.clone(),
+    };
+    draft.provenance = Some(
+        serde_json::to_string(&provenance)
+            .map_err(|error| located(Error::bad_file(format!("the report: {error}"))))?,
+    );
+    let bytes = amq_format::write(draft)
+        .map_err(|error| located(Error::unsupported(format!("the model does not fit: {error}"))))?;
+    Ok(Compiled { bytes, report })
+}
+
+fn states(module: &crate::ir::Module) -> Vec<State> {
+    let name = |value: u32| module.graph.values[value as usize].clone();
+    let dims = |value| {
+        let port = module.graph.inputs.iter().find(|port| port.value == value);
+        port.map(|port| port.dims.iter().map(ToString::to_string).collect()).unwrap_or_default()
+    };
+    let describe = |state: &amq_format::graph::State| State {
+        input: name(state.input),
+        output: name(state.output),
+        dims: dims(state.input),
+    };
+    module.graph.states.iter().map(describe).collect()
+}

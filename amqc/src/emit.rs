@@ -1,0 +1,310 @@
+//! Quantizes the weights of a finished graph and puts the file together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use amq_format::Draft;
+use amq_format::graph::{
+    ABSENT, Activations, CoefficientType, MultiBit, Node, Op, Recurrent, Tensor, ValueId,
+};
+
+use crate::error::{Error, Result};
+use crate::ir::{Constant, ConstantData, Module};
+use crate::options::{Bits, Resolver, Settings};
+use crate::quant::{self, QuantizedMatrix};
+use crate::report::{Coding, Layer};
+
+/// A constant that a node multiplies by.
+struct Weight {
+    node: usize,
+    slot: usize,
+    /// Which matrix of a recurrent layer it is: `W` or `R`.
+    suffix: Option<&'static str>,
+    rows: usize,
+    cols: usize,
+}
+
+/// A constant that was quantized: tied weights with the same settings are one.
+struct Quantized {
+    source: ValueId,
+    options: quant::Options,
+    value: ValueId,
+    matrix: QuantizedMatrix,
+}
+
+/// Quantizes what the resolver says and gives the file's draft, without provenance, and a line of
+/// the report for each weight. `progress` is told of each weight how many of its rows are done.
+///
+/// # Errors
+/// Weights that are not constants or not finite, and settings that have no kernel.
+pub(crate) fn emit(
+    mut module: Module,
+    resolver: &mut Resolver<'_>,
+    progress: &(dyn Fn(&str, usize, usize) + Sync),
+) -> Result<(Draft, Vec<Layer>)> {
+    check_constants(&module)?;
+    let mut chosen = Vec::new();
+    for weight in find_weights(&module) {
+        let settings = resolver.settings(&module.graph.nodes[weight.node].name, weight.suffix)?;
+        chosen.push((weight, settings));
+    }
+    settle_activations(&mut module, &chosen)?;
+
+    let mut layers = Vec::new();
+    let mut quantized: Vec<Quantized> = Vec::new();
+    let mut replaced = Vec::new();
+    for (weight, settings) in &chosen {
+        let source = source(&module, weight);
+        let ConstantData::F32(data) = &module.constants[&source].data else { continue };
+        let name = name_of(&module, weight);
+        if let Some(bad) = data.iter().position(|w| !w.is_finite()) {
+            let value = &module.graph.values[source as usize];
+            return Err(Error::bad_file(format!("{name}: weight {bad} of {value:?} is {}", data[bad]))
+                .remedy("the model is damaged, or its training diverged"));
+        }
+        let bytes_before = 4 * data.len() as u64;
+        let (coding, bytes_after) = match quantizable(weight, settings) {
+            Err(kept_float) => (Coding::Float { kept_float }, bytes_before),
+            Ok(options) => {
+                let same = |q: &Quantized| q.source == source && q.options == options;
+                let index = quantized.iter().position(same).unwrap_or_else(|| {
+                    let tell = |rows| progress(&name, rows, weight.rows);
+                    let matrix = quant::quantize(data, weight.rows, weight.cols, &options, &tell);
+                    quantized.push(Quantized { source, options, value: ABSENT, matrix });
+                    quantized.len() - 1
+                });
+                replaced.push((weight, index));
+                let matrix = &quantized[index].matrix;
+                let coding = Coding::MultiBit {
+                    bits: options.bits,
+                    activations: activations(&module.graph.nodes[weight.node], settings).into(),
+                    method: options.method.name().into(),
+                    relative_mse: matrix.relative_mse(data),
+                };
+                (coding, matrix.section_bytes().len() as u64)
+            }
+        };
+        layers.push(Layer {
+            name,
+            op: op_name(&module.graph.nodes[weight.node]).into(),
+            rows: weight.rows as u64,
+            cols: weight.cols as u64,
+            coding,
+            bytes_before,
+            bytes_after,
+        });
+    }
+    layers.extend(other_floats(&module, &chosen));
+
+    for q in &mut quantized {
+        let name = format!("{}/{}bit", module.graph.values[q.source as usize], q.options.bits);
+        q.value = module.add_value(&name);
+    }
+    for (weight, index) in replaced {
+        module.graph.nodes[weight.node].inputs[weight.slot] = quantized[index].value;
+    }
+    Ok((draft(module, &quantized), layers))
+}
+
+/// How activations enter the product with a quantized weight of `node`; tables are decoded.
+fn activations(node: &Node, settings: &Settings) -> &'static str {
+    match node.op {
+        Some(Op::Gather(_)) => Activations::F32.name(),
+        _ => settings.activations.name(),
+    }
+}
+
+/// The constant that `weight` is.
+fn source(module: &Module, weight: &Weight) -> ValueId {
+    module.graph.nodes[weight.node].inputs[weight.slot]
+}
+
+fn name_of(module: &Module, weight: &Weight) -> String {
+    let node = &module.graph.nodes[weight.node].name;
+    weight.suffix.map_or_else(|| node.clone(), |suffix| format!("{node}.{suffix}"))
+}
+
+fn op_name(node: &Node) -> &'static str {
+    match &node.op {
+        Some(Op::Linear(_)) => "Linear",
+        Some(Op::MatMul(_)) => "MatMul",
+        Some(Op::Conv(_)) => "Conv",
+        Some(Op::Gather(_)) => "Gather",
+        Some(Op::Recurrent(layer)) => match layer.cell() {
+            amq_format::graph::Cell::Lstm => "LSTM",
+            amq_format::graph::Cell::Gru => "GRU",
+            amq_format::graph::Cell::Rnn => "RNN",
+        },
+        _ => "other",
+    }
+}
+
+/// Names of the inputs of a node that must be constants, by their place.
+fn constant_inputs(op: &Op) -> &'static [(usize, &'static str)] {
+    match op {
+        Op::Linear(_) | Op::Conv(_) => &[(1, "W"), (2, "B")],
+        Op::Recurrent(_) => &[(1, "W"), (2, "R"), (3, "B"), (7, "P")],
+        _ => &[],
+    }
+}
+
+fn check_constants(module: &Module) -> Result<()> {
+    for node in &module.graph.nodes {
+        let Some(op) = &node.op else { continue };
+        for &(slot, name) in constant_inputs(op) {
+            let value = node.inputs.get(slot).copied().unwrap_or(ABSENT);
+            if value != ABSENT && !module.constants.contains_key(&value) {
+                return Err(Error::unsupported(format!(
+                    "{} {:?}: input {name} ({:?}) is computed when the model runs",
+                    op_name(node),
+                    node.name,
+                    module.graph.values[value as usize]
+                ))
+                .remedy("export the model with its weights as initializers"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn find_weights(module: &Module) -> Vec<Weight> {
+    let mut weights = Vec::new();
+    for (index, node) in module.graph.nodes.iter().enumerate() {
+        let slots: &[(usize, Option<&'static str>)] = match &node.op {
+            Some(Op::Linear(_) | Op::Conv(_)) => &[(1, None)],
+            Some(Op::Recurrent(_)) => &[(1, Some("W")), (2, Some("R"))],
+            Some(Op::Gather(gather)) if gather.axis == 0 => &[(0, None)],
+            _ => &[],
+        };
+        for &(slot, suffix) in slots {
+            let Some(constant) = module.constants.get(&node.inputs[slot]) else { continue };
+            let is_table = matches!(&node.op, Some(Op::Gather(_)));
+            if !matches!(&constant.data, ConstantData::F32(_))
+                || (is_table && constant.dims.len() != 2)
+            {
+                continue;
+            }
+            let rows: usize = match &node.op {
+                Some(Op::Recurrent(_)) => constant.dims.iter().take(2).product(),
+                _ => constant.dims[0],
+            };
+            let elements: usize = constant.dims.iter().product();
+            if elements > 0 {
+                weights.push(Weight { node: index, slot, suffix, rows, cols: elements / rows });
+            }
+        }
+    }
+    weights
+}
+
+/// How to quantize a weight, or why it stays float.
+fn quantizable(weight: &Weight, settings: &Settings) -> Result<quant::Options, String> {
+    let Bits::Codes(bits) = settings.bits else { return Err("asked for".into()) };
+    // Counted with coefficients of 32 bits: whether 16 suffice is known only afterwards.
+    let after = quant::encoded_size(weight.rows, weight.cols, bits, CoefficientType::F32);
+    if after >= 4 * weight.rows * weight.cols {
+        return Err(format!("{bits} bits would take {after} bytes"));
+    }
+    Ok(quant::Options { bits, method: settings.method, cycles: settings.cycles })
+}
+
+/// Sets how activations enter each product, which is one for all of a layer's matrices.
+fn settle_activations(module: &mut Module, chosen: &[(Weight, Settings)]) -> Result<()> {
+    let mut settled: BTreeMap<usize, Activations> = BTreeMap::new();
+    for (weight, settings) in chosen {
+        if quantizable(weight, settings).is_err() {
+            continue;
+        }
+        let activations = settings.activations;
+        let node = &mut module.graph.nodes[weight.node];
+        if matches!(&node.op, Some(Op::Gather(_))) {
+            continue;
+        }
+        if *settled.entry(weight.node).or_insert(activations) != activations {
+            return Err(Error::usage(format!(
+                "{}: the recipe gives .W and .R different activations",
+                node.name
+            ))
+            .remedy("a layer has one kind of activations: give both the same"));
+        }
+        match &mut node.op {
+            Some(Op::Linear(linear)) => linear.set_activations(activations),
+            Some(Op::Conv(conv)) => conv.set_activations(activations),
+            Some(Op::Recurrent(layer)) => Recurrent::set_activations(layer, activations),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Constants with more than one axis that stay float because nothing multiplies by their rows.
+fn other_floats<'a>(
+    module: &'a Module,
+    chosen: &'a [(Weight, Settings)],
+) -> impl Iterator<Item = Layer> + 'a {
+    let covered: BTreeSet<_> = chosen.iter().map(|(weight, _)| source(module, weight)).collect();
+    let mut seen = BTreeSet::new();
+    let reads = module.graph.nodes.iter().flat_map(|node| {
+        node.inputs.iter().enumerate().map(move |(slot, &value)| (node, slot, value))
+    });
+    reads.filter_map(move |(node, slot, value)| {
+        let constant = module.constants.get(&value)?;
+        let wide = constant.dims.iter().filter(|&&dim| dim > 1).count() > 1;
+        let bias = matches!(&node.op, Some(op) if constant_inputs(op).iter().any(|c| c.0 == slot));
+        if !wide || bias || covered.contains(&value) || !seen.insert(value) {
+            return None;
+        }
+        let ConstantData::F32(data) = &constant.data else { return None };
+        let cols = *constant.dims.last()?;
+        let kept_float = match &node.op {
+            Some(Op::MatMul(_)) => "a stack of matrices, not one",
+            Some(Op::Gather(_)) => "not a table of rows",
+            _ => "not a matrix that is multiplied by",
+        };
+        let bytes = 4 * data.len() as u64;
+        Some(Layer {
+            name: format!("{}: {}", node.name, module.graph.values[value as usize]),
+            op: op_name(node).into(),
+            rows: (data.len() / cols.max(1)) as u64,
+            cols: cols as u64,
+            coding: Coding::Float { kept_float: kept_float.into() },
+            bytes_before: bytes,
+            bytes_after: bytes,
+        })
+    })
+}
+
+/// The graph and its data: plain constants that are still read, then quantized ones.
+fn draft(mut module: Module, quantized: &[Quantized]) -> Draft {
+    let read = super::passes::read(&module);
+    let mut data = Vec::new();
+    for (&value, constant) in module.constants.iter().filter(|(value, _)| read.contains(value)) {
+        module.graph.tensors.push(plain_tensor(value, constant));
+        data.push(constant.data.to_bytes());
+    }
+    for Quantized { source, value, matrix, .. } in quantized {
+        module.graph.tensors.push(Tensor {
+            multi_bit: Some(MultiBit {
+                bits: u32::from(matrix.bits),
+                rows: matrix.rows as u64,
+                group: 0,
+                coefficients: matrix.coefficient_type as i32,
+                offset: false,
+            }),
+            ..plain_tensor(*value, &module.constants[source])
+        });
+        data.push(matrix.section_bytes());
+    }
+    let (graph, _) = crate::ir::compact(module.graph);
+    Draft { graph, data, provenance: None }
+}
+
+/// The description of a constant that is stored as it is.
+pub(crate) fn plain_tensor(value: ValueId, constant: &Constant) -> Tensor {
+    Tensor {
+        value,
+        data_type: constant.data.data_type() as i32,
+        dims: constant.dims.iter().map(|&dim| dim as u64).collect(),
+        section: 0,
+        multi_bit: None,
+    }
+}

@@ -1,0 +1,116 @@
+//! Moves scales and shifts by constants that follow a product into its weights and bias: Gemm's
+//! factors, biases, and batch normalization.
+
+use amq_format::graph::{ABSENT, BinaryFunction, Node, Op, ValueId};
+
+use crate::error::Result;
+use crate::ir::{Constant, ConstantData, Module};
+
+pub(super) fn run(module: &mut Module) -> Result<()> {
+    let ranks: std::collections::BTreeMap<_, _> =
+        module.facts()?.into_iter().map(|(value, fact)| (value, fact.dims.len())).collect();
+    let mut index = 0;
+    while index < module.graph.nodes.len() {
+        match absorbed(module, index, &ranks) {
+            Some((product, node)) => {
+                module.graph.nodes[product] = node;
+                module.graph.nodes.remove(index);
+            }
+            None => index += 1,
+        }
+    }
+    Ok(())
+}
+
+/// The product that can take in node `index`, and what it becomes.
+fn absorbed(
+    module: &mut Module,
+    index: usize,
+    ranks: &std::collections::BTreeMap<ValueId, usize>,
+) -> Option<(usize, Node)> {
+    let node = &module.graph.nodes[index];
+    let Some(Op::Binary(binary)) = &node.op else { return None };
+    let function = binary.function();
+    let &[left, right] = node.inputs.as_slice() else { return None };
+    let output = node.outputs[0];
+    let (value, operand) = match (module.constants.get(&left), module.constants.get(&right)) {
+        (None, Some(constant)) => (left, constant),
+        (Some(constant), None) if commutes(function) => (right, constant),
+        _ => return None,
+    };
+    if super::uses(module).get(&value) != Some(&1) {
+        return None;
+    }
+    let product = *super::producers(&module.graph.nodes).get(&value)?;
+    let mut node = module.graph.nodes[product].clone();
+    let channel_axis_from_end = match &node.op {
+        Some(Op::Linear(_)) => 0,
+        Some(Op::Conv(_)) => ranks.get(&value)?.checked_sub(2)?,
+        _ => return None,
+    };
+    let (weights_id, bias_id) = (node.inputs[1], *node.inputs.get(2).unwrap_or(&ABSENT));
+    let weights = module.constants.get(&weights_id)?;
+    let rows = *weights.dims.first()?;
+    let operand = per_channel(operand, rows, channel_axis_from_end, *ranks.get(&value)?)?;
+    let bias = match module.constants.get(&bias_id) {
+        Some(Constant { data: ConstantData::F32(bias), .. }) => bias.clone(),
+        Some(_) => return None,
+        None if bias_id == ABSENT => vec![0.0; rows],
+        None => return None,
+    };
+    let ConstantData::F32(old) = &weights.data else { return None };
+
+    let apply = |x: f32, c: f32| match function {
+        BinaryFunction::Add => x + c,
+        BinaryFunction::Sub => x - c,
+        BinaryFunction::Mul => x * c,
+        _ => x / c,
+    };
+    let bias: Vec<f32> = bias.iter().zip(&operand).map(|(&b, &c)| apply(b, c)).collect();
+    if matches!(function, BinaryFunction::Mul | BinaryFunction::Div) {
+        let row_size = old.len() / rows.max(1);
+        let scaled: Vec<f32> = old
+            .chunks(row_size.max(1))
+            .zip(&operand)
+            .flat_map(|(row, &c)| row.iter().map(move |&w| apply(w, c)))
+            .collect();
+        if scaled.iter().any(|w| !w.is_finite()) {
+            return None;
+        }
+        let constant = Constant { dims: weights.dims.clone(), data: ConstantData::F32(scaled) };
+        let name = format!("{}/scaled", module.graph.values[weights_id as usize]);
+        node.inputs[1] = module.add_constant(&name, constant);
+    } else if !matches!(function, BinaryFunction::Add | BinaryFunction::Sub) {
+        return None;
+    }
+    let name = format!("{}/bias", node.name);
+    let constant = Constant { dims: vec![rows], data: ConstantData::F32(bias) };
+    let bias_id = module.add_constant(&name, constant);
+    node.inputs.truncate(2);
+    node.inputs.push(bias_id);
+    node.outputs = vec![output];
+    Some((product, node))
+}
+
+fn commutes(function: BinaryFunction) -> bool {
+    matches!(function, BinaryFunction::Add | BinaryFunction::Mul)
+}
+
+/// `constant` as one number for each of `channels`, if it varies along no other axis and does not
+/// broaden a tensor of `rank` axes.
+fn per_channel(
+    constant: &Constant,
+    channels: usize,
+    channel_axis_from_end: usize,
+    rank: usize,
+) -> Option<Vec<f32>> {
+    let ConstantData::F32(data) = &constant.data else { return None };
+    if constant.dims.len() > rank {
+        return None;
+    }
+    if data.len() == 1 {
+        return Some(vec![data[0]; channels]);
+    }
+    let along = constant.dims.iter().rev().nth(channel_axis_from_end);
+    (along == Some(&channels) && data.len() == channels).then(|| data.clone())
+}

@@ -1,0 +1,72 @@
+//! Makes a [`Linear`] of each product with one constant matrix.
+
+use amq_format::graph::{ABSENT, Activations, Linear, Node, Op, Transpose, ValueId};
+
+use crate::error::Result;
+use crate::ir::{Constant, ConstantData, Module};
+
+pub(super) fn run(module: &mut Module) -> Result<()> {
+    let facts = module.facts()?;
+    for mut node in std::mem::take(&mut module.graph.nodes) {
+        let matrix = |value: &ValueId| match module.constants.get(value) {
+            Some(Constant { dims, data: ConstantData::F32(data) }) if dims.len() == 2 => {
+                Some((dims[0], dims[1], data))
+            }
+            _ => None,
+        };
+        let (Some(Op::MatMul(_)), &[a, b]) = (&node.op, node.inputs.as_slice()) else {
+            module.graph.nodes.push(node);
+            continue;
+        };
+        let rank = |value| facts.get(value).map(|fact| fact.dims.len());
+        if let Some((rows, cols, data)) = matrix(&b) {
+            let data = ConstantData::F32(transposed(data, rows, cols));
+            let name = format!("{}^T", module.graph.values[b as usize]);
+            let weights = module.add_constant(&name, Constant { dims: vec![cols, rows], data });
+            node.op = linear();
+            node.inputs = vec![a, weights, ABSENT];
+            module.graph.nodes.push(node);
+        } else if let (true, Some(rank)) = (matrix(&a).is_some(), rank(&b)) {
+            left_product(module, node, a, b, rank);
+        } else {
+            module.graph.nodes.push(node);
+        }
+    }
+    Ok(())
+}
+
+fn linear() -> Option<Op> {
+    Some(Op::Linear(Linear { activations: Activations::F32 as i32 }))
+}
+
+/// `A X = (X^T A^T)^T`, over the last two axes of X.
+fn left_product(module: &mut Module, mut node: Node, a: ValueId, x: ValueId, rank: usize) {
+    let output = node.outputs[0];
+    node.op = linear();
+    if rank == 1 {
+        node.inputs = vec![x, a, ABSENT];
+        module.graph.nodes.push(node);
+        return;
+    }
+    let mut perm: Vec<u32> = (0..rank as u32).collect();
+    perm.swap(rank - 1, rank - 2);
+    let name = module.graph.values[output as usize].clone();
+    let turned = module.add_value(&format!("{name}/turned"));
+    let product = module.add_value(&format!("{name}/product"));
+    let transpose = |suffix: &str, from, to| Node {
+        name: format!("{}/{suffix}", node.name),
+        inputs: vec![from],
+        outputs: vec![to],
+        version: 1,
+        op: Some(Op::Transpose(Transpose { perm: perm.clone() })),
+        ..Node::default()
+    };
+    let (before, after) = (transpose("turn", x, turned), transpose("turn_back", product, output));
+    node.inputs = vec![turned, a, ABSENT];
+    node.outputs = vec![product];
+    module.graph.nodes.extend([before, node, after]);
+}
+
+fn transposed(data: &[f32], rows: usize, cols: usize) -> Vec<f32> {
+    (0..cols).flat_map(|col| (0..rows).map(move |row| data[row * cols + col])).collect()
+}

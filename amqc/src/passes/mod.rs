@@ -1,0 +1,73 @@
+//! What happens to a graph between reading and writing it: an ordered list, one file a pass.
+//!
+//! Each pass leaves a graph that computes the same function, up to the rounding of float weights
+//! that are multiplied together ahead of time.
+
+mod absorb;
+mod dead;
+mod fold;
+mod linear;
+mod share;
+pub(crate) mod states;
+mod views;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use amq_format::graph::{Node, ValueId};
+
+use crate::error::Result;
+use crate::ir::Module;
+
+/// Name and function of a pass.
+type Pass = (&'static str, fn(&mut Module) -> Result<()>);
+
+/// The passes, in the order in which they run.
+const PASSES: &[Pass] = &[
+    ("fold constants", fold::run),
+    ("drop views that change nothing", views::run),
+    ("make products with constants linear", linear::run),
+    ("absorb scales and biases", absorb::run),
+    ("share equal constants", share::run),
+    ("drop what is not used", dead::run),
+];
+
+/// Runs every pass on `module`.
+///
+/// # Errors
+/// Constants that cannot be computed, and shapes that do not fit together, by node.
+pub(crate) fn run(module: &mut Module) -> Result<()> {
+    PASSES.iter().try_for_each(|(name, pass)| {
+        pass(module).map_err(|error| error.within(format_args!("while trying to {name}")))
+    })
+}
+
+/// The values that nodes read or that are graph outputs.
+pub(crate) fn read(module: &Module) -> BTreeSet<ValueId> {
+    uses(module).into_keys().collect()
+}
+
+/// For each value that nodes read, the number of times they do; graph outputs count as reads.
+fn uses(module: &Module) -> BTreeMap<ValueId, usize> {
+    let mut uses = BTreeMap::new();
+    let read = module.graph.nodes.iter().flat_map(|node| &node.inputs);
+    let given = module.graph.outputs.iter().map(|port| &port.value);
+    for &value in read.chain(given) {
+        *uses.entry(value).or_default() += 1;
+    }
+    uses
+}
+
+/// Index of the node that gives each value.
+fn producers(nodes: &[Node]) -> BTreeMap<ValueId, usize> {
+    let given = |(index, node): (usize, &Node)| node.outputs.iter().map(move |&v| (v, index));
+    nodes.iter().enumerate().flat_map(|pair| given(pair).collect::<Vec<_>>()).collect()
+}
+
+/// Makes every node read `to` where it read `from`.
+fn redirect(nodes: &mut [Node], from: ValueId, to: ValueId) {
+    for input in nodes.iter_mut().flat_map(|node| &mut node.inputs) {
+        if *input == from {
+            *input = to;
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Finds what a stream carries from one call to the next, and which axes are time.
+//!
+//! A graph input is a state where all of it, part by part, is the initial state of recurrent layers
+//! that read forward, and a graph output is those layers' last states in the same order. Only nodes
+//! that reshape, cut or join along the outermost axis may stand between.
+
+use std::collections::BTreeMap;
+
+use amq_format::graph::{ABSENT, Dim, Direction, Node, Op, Port, State, Stream, ValueId};
+use amq_runtime::Fact;
+
+use crate::error::{Error, Result};
+use crate::ir::{ConstantData, Module};
+
+/// Declares the states that are found and those that the user names as `(input, output)`, and, if
+/// there are any, the streamed inputs and outputs.
+pub(crate) fn declare(module: &mut Module, named: &[(String, String)]) -> Result<()> {
+    let facts = module.facts()?;
+    let mut states = Vec::new();
+    for (input, output) in named {
+        let find = |ports: &[Port], kind: &str, name: &String| {
+            let id = |port: &&Port| module.graph.values[port.value as usize] == *name;
+            ports.iter().find(id).cloned().ok_or_else(|| {
+                let names = ports.iter().map(|port| &module.graph.values[port.value as usize]);
+                let names: Vec<_> = names.map(String::as_str).collect();
+                Error::usage(format!("--state {input}={output}: the model has no {kind} {name:?}"))
+                    .remedy(format!("its {kind}s are {}", names.join(", ")))
+            })
+        };
+        let from = find(&module.graph.inputs, "input", input)?;
+        let to = find(&module.graph.outputs, "output", output)?;
+        if !compatible(&from, &to) {
+            return Err(Error::usage(format!(
+                "--state {input}={output}: the input is {} and the output {}",
+                crate::ir::describe(&from),
+                crate::ir::describe(&to)
+            )));
+        }
+        if states.iter().any(|s: &State| s.input == from.value || s.output == to.value) {
+            return Err(Error::usage(format!(
+                "--state {input}={output}: a value can belong to one state only"
+            )));
+        }
+        states.push(State {
+            name: input.clone(),
+            input: from.value,
+            output: to.value,
+            initial: ABSENT,
+        });
+    }
+    let trace = Trace { module, facts: &facts, producers: super::producers(&module.graph.nodes) };
+    for output in &module.graph.outputs {
+        let taken = |s: &State| s.input == output.value || s.output == output.value;
+        if states.iter().any(taken) {
+            continue;
+        }
+        let Some(input) = trace.state_input(output.value) else { continue };
+        let Some(port) = module.graph.inputs.iter().find(|port| port.value == input) else {
+            continue;
+        };
+        if compatible(port, output) && states.iter().all(|s| s.input != input) {
+            states.push(State {
+                name: module.graph.values[input as usize].clone(),
+                input,
+                output: output.value,
+                initial: ABSENT,
+            });
+        }
+    }
+    let order = |state: &State| module.graph.inputs.iter().position(|p| p.value == state.input);
+    states.sort_by_key(order);
+    let streams = if states.is_empty() { Vec::new() } else { streams(module, &facts, &states) };
+    module.graph.states = states;
+    module.graph.streams = streams;
+    Ok(())
+}
+
+/// Whether two ports can hold the same tensors: dimensions with different names may be equal.
+fn compatible(a: &Port, b: &Port) -> bool {
+    let fits = |(a, b): (&Dim, &Dim)| match (a.as_size(), b.as_size()) {
+        (Some(a), Some(b)) => a == b,
+        _ => true,
+    };
+    a.data_type == b.data_type && a.dims.len() == b.dims.len() && a.dims.iter().zip(&b.dims).all(fits)
+}
+
+struct Trace<'a> {
+    module: &'a Module,
+    facts: &'a BTreeMap<ValueId, Fact>,
+    producers: BTreeMap<ValueId, usize>,
+}
+
+impl Trace<'_> {
+    /// The graph input that `output` is the next state for.
+    fn state_input(&self, output: ValueId) -> Option<ValueId> {
+        let mut layers = Vec::new();
+        self.parts(output, &mut layers, 0)?;
+        let mut offset = Dim::from(0);
+        let mut input = None;
+        for last in layers {
+            let initial = self.initial(last)?;
+            let (source, start) = self.source(initial)?;
+            if start != offset || *input.get_or_insert(source) != source {
+                return None;
+            }
+            offset = offset.add(&self.elements(last)?).ok()?;
+        }
+        let whole = input.filter(|&input| self.elements(input).as_ref() == Some(&offset));
+        whole.filter(|input| self.module.graph.inputs.iter().any(|port| port.value == *input))
+    }
+
+    /// What `value` is made of, in order, looking through joins and reshapes.
+    fn parts(&self, value: ValueId, parts: &mut Vec<ValueId>, depth: usize) -> Option<()> {
+        let node = &self.module.graph.nodes[*self.producers.get(&value)?];
+        match &node.op {
+            _ if depth > 64 => None,
+            Some(Op::Reshape(_)) => self.parts(node.inputs[0], parts, depth + 1),
+            Some(Op::Concat(concat)) if self.outermost(value, concat.axis) => {
+                node.inputs.iter().try_for_each(|&input| self.parts(input, parts, depth + 1))
+            }
+            _ => {
+                parts.push(value);
+                Some(())
+            }
+        }
+    }
+
+    /// The initial state that belongs to a recurrent layer's last state.
+    fn initial(&self, last: ValueId) -> Option<ValueId> {
+        let node = &self.module.graph.nodes[*self.producers.get(&last)?];
+        let Some(Op::Recurrent(layer)) = &node.op else { return None };
+        let input = match node.outputs.iter().position(|&output| output == last)? {
+            1 => 5,
+            2 => 6,
+            _ => return None,
+        };
+        let forward = layer.direction() == Direction::Forward;
+        node.inputs.get(input).copied().filter(|&value| forward && value != ABSENT)
+    }
+
+    /// The value that `value` is a part of, and the element at which the part starts.
+    fn source(&self, mut value: ValueId) -> Option<(ValueId, Dim)> {
+        let mut start = Dim::from(0);
+        while let Some(&index) = self.producers.get(&value) {
+            let node = &self.module.graph.nodes[index];
+            let input = *node.inputs.first()?;
+            let (axis, first) = match &node.op {
+                Some(Op::Reshape(_)) => (0, Dim::from(0)),
+                Some(Op::Slice(slice)) => match (slice.axes.as_slice(), slice.steps.as_slice()) {
+                    (&[axis], &[1]) => (axis, slice.starts.first()?.clone()),
+                    _ => return None,
+                },
+                Some(Op::Gather(gather)) => {
+                    let index = self.module.constants.get(node.inputs.get(1)?)?;
+                    match &index.data {
+                        ConstantData::I64(data) if data.len() == 1 => {
+                            (gather.axis, Dim::from(data[0]))
+                        }
+                        _ => return None,
+                    }
+                }
+                _ => return None,
+            };
+            if !matches!(&node.op, Some(Op::Reshape(_))) {
+                if !self.outermost(input, axis) {
+                    return None;
+                }
+                let dims = &self.facts.get(&input)?.dims;
+                let size = dims.get(axis as usize)?;
+                let first = match first.as_size() {
+                    Some(index) if index < 0 => size.add(&first).ok()?,
+                    _ => first,
+                };
+                let inner = product(&dims[axis as usize + 1..])?;
+                start = start.add(&first.mul(&inner).ok()?).ok()?;
+            }
+            value = input;
+        }
+        Some((value, start))
+    }
+
+    /// Whether every axis of `value` before `axis` has size 1.
+    fn outermost(&self, value: ValueId, axis: u32) -> bool {
+        self.facts.get(&value).is_some_and(|fact| {
+            fact.dims.iter().take(axis as usize).all(|dim| dim.as_size() == Some(1))
+        })
+    }
+
+    fn elements(&self, value: ValueId) -> Option<Dim> {
+        product(&self.facts.get(&value)?.dims)
+    }
+}
+
+fn product(dims: &[Dim]) -> Option<Dim> {
+    dims.iter().try_fold(Dim::from(1), |product, dim| product.mul(dim).ok())
+}
+
+/// Inputs and outputs, but for states, that have the time axis of a recurrent layer.
+fn streams(module: &Module, facts: &BTreeMap<ValueId, Fact>, states: &[State]) -> Vec<Stream> {
+    let layer = |node: &&Node| matches!(&node.op, Some(Op::Recurrent(_)));
+    let sequence = module.graph.nodes.iter().find(layer).and_then(|node| facts.get(&node.inputs[0]));
+    let Some([time, batch, _]) = sequence.map(|fact| fact.dims.as_slice()) else {
+        return Vec::new();
+    };
+    // A fixed number of steps is not a stream that can be cut anywhere.
+    if time.as_name().is_none() {
+        return Vec::new();
+    }
+    let axis_of = |port: &Port, wanted: &Dim| {
+        port.dims.iter().position(|dim| dim == wanted).map(|axis| axis as u32)
+    };
+    let is_state = |port: &&Port| {
+        states.iter().any(|state| state.input == port.value || state.output == port.value)
+    };
+    let ports = module.graph.inputs.iter().chain(&module.graph.outputs);
+    ports
+        .filter(|port| !is_state(port))
+        .filter_map(|port| {
+            let batch_axis = batch.as_name().and_then(|_| axis_of(port, batch));
+            Some(Stream { value: port.value, time_axis: axis_of(port, time)?, batch_axis })
+        })
+        .collect()
+}
