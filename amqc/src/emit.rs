@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::ir::{Constant, ConstantData, Module};
 use crate::options::{Bits, Resolver, Settings};
 use crate::quant::{self, QuantizedMatrix};
+use crate::passes;
 use crate::report::{Coding, Layer};
 
 /// A constant that a node multiplies by.
@@ -97,7 +98,8 @@ pub(crate) fn emit(
 
     for q in &mut quantized {
         let name = format!("{}/{}bit", module.graph.values[q.source as usize], q.options.bits);
-        q.value = module.add_value(&name);
+        let name = passes::unique(&module, &name);
+        q.value = module.add_value(name);
     }
     for (weight, index) in replaced {
         module.graph.nodes[weight.node].inputs[weight.slot] = quantized[index].value;
@@ -275,7 +277,7 @@ fn other_floats<'a>(
 
 /// The graph and its data: plain constants that are still read, then quantized ones.
 fn draft(mut module: Module, quantized: &[Quantized]) -> Draft {
-    let read = super::passes::read(&module);
+    let read = passes::read(&module);
     let mut data = Vec::new();
     for (&value, constant) in module.constants.iter().filter(|(value, _)| read.contains(value)) {
         module.graph.tensors.push(plain_tensor(value, constant));

@@ -1,17 +1,18 @@
 //! Moves scales and shifts by constants that follow a product into its weights and bias: Gemm's
 //! factors, biases, and batch normalization.
 
-use amq_format::graph::{ABSENT, BinaryFunction, Node, Op, ValueId};
+use amq_format::graph::{ABSENT, BinaryFunction, Node, Op};
+use amq_runtime::Fact;
 
 use crate::error::Result;
 use crate::ir::{Constant, ConstantData, Module};
+use crate::passes::{fact, unique};
 
 pub(super) fn run(module: &mut Module) -> Result<()> {
-    let ranks: std::collections::BTreeMap<_, _> =
-        module.facts()?.into_iter().map(|(value, fact)| (value, fact.dims.len())).collect();
+    let facts = module.facts()?;
     let mut index = 0;
     while index < module.graph.nodes.len() {
-        match absorbed(module, index, &ranks) {
+        match absorbed(module, index, &facts) {
             Some((product, node)) => {
                 module.graph.nodes[product] = node;
                 module.graph.nodes.remove(index);
@@ -26,7 +27,7 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
 fn absorbed(
     module: &mut Module,
     index: usize,
-    ranks: &std::collections::BTreeMap<ValueId, usize>,
+    facts: &[Option<Fact>],
 ) -> Option<(usize, Node)> {
     let node = &module.graph.nodes[index];
     let Some(Op::Binary(binary)) = &node.op else { return None };
@@ -43,15 +44,16 @@ fn absorbed(
     }
     let product = *super::producers(&module.graph.nodes).get(&value)?;
     let mut node = module.graph.nodes[product].clone();
+    let rank = fact(facts, value)?.dims.len();
     let channel_axis_from_end = match &node.op {
         Some(Op::Linear(_)) => 0,
-        Some(Op::Conv(_)) => ranks.get(&value)?.checked_sub(2)?,
+        Some(Op::Conv(_)) => rank.checked_sub(2)?,
         _ => return None,
     };
     let (weights_id, bias_id) = (node.inputs[1], *node.inputs.get(2).unwrap_or(&ABSENT));
     let weights = module.constants.get(&weights_id)?;
     let rows = *weights.dims.first()?;
-    let operand = per_channel(operand, rows, channel_axis_from_end, *ranks.get(&value)?)?;
+    let operand = per_channel(operand, rows, channel_axis_from_end, rank)?;
     let bias = match module.constants.get(&bias_id) {
         Some(Constant { data: ConstantData::F32(bias), .. }) => bias.clone(),
         Some(_) => return None,
@@ -78,14 +80,14 @@ fn absorbed(
             return None;
         }
         let constant = Constant { dims: weights.dims.clone(), data: ConstantData::F32(scaled) };
-        let name = format!("{}/scaled", module.graph.values[weights_id as usize]);
-        node.inputs[1] = module.add_constant(&name, constant);
+        let name = unique(module, &format!("{}/scaled", module.name(weights_id)));
+        node.inputs[1] = module.add_constant(name, constant);
     } else if !matches!(function, BinaryFunction::Add | BinaryFunction::Sub) {
         return None;
     }
-    let name = format!("{}/bias", node.name);
+    let name = unique(module, &format!("{}/bias", node.name));
     let constant = Constant { dims: vec![rows], data: ConstantData::F32(bias) };
-    let bias_id = module.add_constant(&name, constant);
+    let bias_id = module.add_constant(name, constant);
     node.inputs.truncate(2);
     node.inputs.push(bias_id);
     node.outputs = vec![output];

@@ -11,6 +11,7 @@ use amq_runtime::{Fact, LoadOptions, Model, Session};
 use crate::emit::plain_tensor;
 use crate::error::{Error, Result};
 use crate::ir::{Constant, Module};
+use crate::passes::fact;
 
 /// Elements that one folded constant may have: what is larger is computed when it runs.
 const MAX_ELEMENTS: i64 = 1 << 26;
@@ -21,7 +22,7 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
     known.insert(amq_format::graph::ABSENT);
     let small = |node: &Node| {
         node.outputs.iter().filter(|&&value| value != 0).all(|value| {
-            let elements = facts.get(value).and_then(elements);
+            let elements = fact(&facts, *value).and_then(elements);
             elements.is_some_and(|elements| elements <= MAX_ELEMENTS)
         })
     };
@@ -50,7 +51,7 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
         .map(|(&value, constant)| (plain_tensor(value, constant), constant.data.to_bytes()))
         .unzip();
     let port = |value| {
-        let fact = facts.get(&value).ok_or_else(|| Error::bad_file("a constant has no type"))?;
+        let fact = fact(&facts, value).ok_or_else(|| Error::bad_file("a constant has no type"))?;
         Ok(Port { value, data_type: fact.data_type as i32, dims: fact.dims.clone() })
     };
     // Only the values that this graph has: the validator refuses names of nothing.

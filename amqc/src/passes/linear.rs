@@ -3,7 +3,8 @@
 use amq_format::graph::{ABSENT, Activations, Linear, Node, Op, Transpose, ValueId};
 
 use crate::error::Result;
-use crate::ir::{Constant, ConstantData, Module};
+use crate::ir::{self, Constant, ConstantData, Module};
+use crate::passes::{fact, unique};
 
 pub(super) fn run(module: &mut Module) -> Result<()> {
     let facts = module.facts()?;
@@ -18,11 +19,11 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
             module.graph.nodes.push(node);
             continue;
         };
-        let rank = |value| facts.get(value).map(|fact| fact.dims.len());
+        let rank = |value| fact(&facts, *value).map(|fact| fact.dims.len());
         if let Some((rows, cols, data)) = matrix(&b) {
             let data = ConstantData::F32(transposed(data, rows, cols));
-            let name = format!("{}^T", module.graph.values[b as usize]);
-            let weights = module.add_constant(&name, Constant { dims: vec![cols, rows], data });
+            let name = unique(module, &format!("{}^T", module.name(b)));
+            let weights = module.add_constant(name, Constant { dims: vec![cols, rows], data });
             node.op = linear();
             node.inputs = vec![a, weights, ABSENT];
             module.graph.nodes.push(node);
@@ -50,16 +51,14 @@ fn left_product(module: &mut Module, mut node: Node, a: ValueId, x: ValueId, ran
     }
     let mut perm: Vec<u32> = (0..rank as u32).collect();
     perm.swap(rank - 1, rank - 2);
-    let name = module.graph.values[output as usize].clone();
-    let turned = module.add_value(&format!("{name}/turned"));
-    let product = module.add_value(&format!("{name}/product"));
-    let transpose = |suffix: &str, from, to| Node {
-        name: format!("{}/{suffix}", node.name),
-        inputs: vec![from],
-        outputs: vec![to],
-        version: 1,
-        op: Some(Op::Transpose(Transpose { perm: perm.clone() })),
-        ..Node::default()
+    let name = module.name(output).to_owned();
+    let turned = unique(module, &format!("{name}/turned"));
+    let turned = module.add_value(turned);
+    let product = unique(module, &format!("{name}/product"));
+    let product = module.add_value(product);
+    let transpose = |suffix: &str, from, to| {
+        let op = Op::Transpose(Transpose { perm: perm.clone() });
+        ir::node(&format!("{}/{suffix}", node.name), op, vec![from], vec![to])
     };
     let (before, after) = (transpose("turn", x, turned), transpose("turn_back", product, output));
     node.inputs = vec![turned, a, ABSENT];

@@ -14,6 +14,7 @@ mod views;
 use std::collections::{BTreeMap, BTreeSet};
 
 use amq_format::graph::{Node, ValueId};
+use amq_runtime::Fact;
 
 use crate::error::Result;
 use crate::ir::Module;
@@ -70,4 +71,16 @@ fn redirect(nodes: &mut [Node], from: ValueId, to: ValueId) {
             *input = to;
         }
     }
+}
+
+/// Type and shape of a value, where it has them.
+fn fact(facts: &[Option<Fact>], value: ValueId) -> Option<&Fact> {
+    facts.get(value as usize)?.as_ref()
+}
+
+/// `base`, or it with a number, so that no value of `module` has the name.
+pub(crate) fn unique(module: &Module, base: &str) -> String {
+    let taken = |name: &String| module.graph.values.contains(name);
+    let numbered = (1..).map(|i| format!("{base}.{i}"));
+    std::iter::once(base.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
 }

@@ -11,6 +11,7 @@ use amq_runtime::Fact;
 
 use crate::error::{Error, Result};
 use crate::ir::{ConstantData, Module};
+use crate::passes::fact;
 
 /// Declares the states that are found and those that the user names as `(input, output)`, and, if
 /// there are any, the streamed inputs and outputs.
@@ -32,8 +33,8 @@ pub(crate) fn declare(module: &mut Module, named: &[(String, String)]) -> Result
         if !compatible(&from, &to) {
             return Err(Error::usage(format!(
                 "--state {input}={output}: the input is {} and the output {}",
-                crate::ir::describe(&from),
-                crate::ir::describe(&to)
+                describe(&from),
+                describe(&to)
             )));
         }
         if states.iter().any(|s: &State| s.input == from.value || s.output == to.value) {
@@ -84,9 +85,14 @@ fn compatible(a: &Port, b: &Port) -> bool {
     a.data_type == b.data_type && a.dims.len() == b.dims.len() && a.dims.iter().zip(&b.dims).all(fits)
 }
 
+fn describe(port: &Port) -> String {
+    let dims: Vec<_> = port.dims.iter().map(Dim::to_string).collect();
+    format!("{} [{}]", port.data_type().name(), dims.join(", "))
+}
+
 struct Trace<'a> {
     module: &'a Module,
-    facts: &'a BTreeMap<ValueId, Fact>,
+    facts: &'a [Option<Fact>],
     producers: BTreeMap<ValueId, usize>,
 }
 
@@ -165,7 +171,7 @@ impl Trace<'_> {
                 if !self.outermost(input, axis) {
                     return None;
                 }
-                let dims = &self.facts.get(&input)?.dims;
+                let dims = &fact(self.facts, input)?.dims;
                 let size = dims.get(axis as usize)?;
                 let first = match first.as_size() {
                     Some(index) if index < 0 => size.add(&first).ok()?,
@@ -181,13 +187,13 @@ impl Trace<'_> {
 
     /// Whether every axis of `value` before `axis` has size 1.
     fn outermost(&self, value: ValueId, axis: u32) -> bool {
-        self.facts.get(&value).is_some_and(|fact| {
+        fact(self.facts, value).is_some_and(|fact| {
             fact.dims.iter().take(axis as usize).all(|dim| dim.as_size() == Some(1))
         })
     }
 
     fn elements(&self, value: ValueId) -> Option<Dim> {
-        product(&self.facts.get(&value)?.dims)
+        product(&fact(self.facts, value)?.dims)
     }
 }
 
@@ -196,9 +202,9 @@ fn product(dims: &[Dim]) -> Option<Dim> {
 }
 
 /// Inputs and outputs, but for states, that have the time axis of a recurrent layer.
-fn streams(module: &Module, facts: &BTreeMap<ValueId, Fact>, states: &[State]) -> Vec<Stream> {
+fn streams(module: &Module, facts: &[Option<Fact>], states: &[State]) -> Vec<Stream> {
     let layer = |node: &&Node| matches!(&node.op, Some(Op::Recurrent(_)));
-    let sequence = module.graph.nodes.iter().find(layer).and_then(|node| facts.get(&node.inputs[0]));
+    let sequence = module.graph.nodes.iter().find(layer).and_then(|node| fact(facts, node.inputs[0]));
     let Some([time, batch, _]) = sequence.map(|fact| fact.dims.as_slice()) else {
         return Vec::new();
     };
