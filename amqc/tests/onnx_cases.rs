@@ -1,0 +1,180 @@
+//! Models with stored inputs and outputs: ONNX's own node cases, onnxruntime's answers on every option
+//! of recurrent layers, and what exporters make. Each is computed right or refused by name.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use amq_runtime::{Data, Model, Session, View};
+use amqc::compile::compile;
+use amqc::error::ErrorKind;
+use amqc::options::ConvertOptions;
+use prost::Message;
+
+/// ONNX's TensorProto, as far as the cases use it. Not the reader's own: that one is under test.
+#[derive(Clone, PartialEq, Message)]
+struct Tensor {
+    #[prost(int64, repeated, tag = "1")]
+    dims: Vec<i64>,
+    #[prost(int32, tag = "2")]
+    data_type: i32,
+    #[prost(float, repeated, tag = "4")]
+    floats: Vec<f32>,
+    #[prost(int32, repeated, tag = "5")]
+    int32s: Vec<i32>,
+    #[prost(int64, repeated, tag = "7")]
+    int64s: Vec<i64>,
+    #[prost(bytes = "vec", tag = "9")]
+    raw: Vec<u8>,
+}
+
+/// Elements of a stored tensor; floats of every width as f32.
+enum Elements {
+    F32(Vec<f32>),
+    I64(Vec<i64>),
+    I32(Vec<i32>),
+    U8(Vec<u8>),
+    I8(Vec<i8>),
+    Bool(Vec<u8>),
+}
+
+fn chunks<const N: usize, T>(raw: &[u8], from: fn([u8; N]) -> T) -> Vec<T> {
+    raw.as_chunks::<N>().0.iter().map(|chunk| from(*chunk)).collect()
+}
+
+fn either<T>(typed: Vec<T>, raw: impl FnOnce() -> Vec<T>) -> Vec<T> {
+    if typed.is_empty() { raw() } else { typed }
+}
+
+fn read(path: &Path) -> (Vec<usize>, Elements) {
+    let tensor = Tensor::decode(fs::read(path).unwrap().as_slice()).unwrap();
+    let raw = tensor.raw.as_slice();
+    let bits16 = || {
+        let typed = tensor.int32s.iter().map(|&bits| bits as u16).collect();
+        either(typed, || chunks(raw, u16::from_le_bytes))
+    };
+    let elements = match tensor.data_type {
+        1 => Elements::F32(either(tensor.floats.clone(), || chunks(raw, f32::from_le_bytes))),
+        2 => Elements::U8(raw.to_vec()),
+        3 => Elements::I8(raw.iter().map(|&byte| byte as i8).collect()),
+        6 => Elements::I32(either(tensor.int32s.clone(), || chunks(raw, i32::from_le_bytes))),
+        7 => Elements::I64(either(tensor.int64s.clone(), || chunks(raw, i64::from_le_bytes))),
+        9 => Elements::Bool(raw.to_vec()),
+        10 => Elements::F32(bits16().iter().map(|&b| half::f16::from_bits(b).to_f32()).collect()),
+        11 => Elements::F32(chunks(raw, |bytes| f64::from_le_bytes(bytes) as f32)),
+        16 => Elements::F32(bits16().iter().map(|&b| half::bf16::from_bits(b).to_f32()).collect()),
+        other => panic!("{}: element type {other}", path.display()),
+    };
+    (tensor.dims.iter().map(|&dim| dim as usize).collect(), elements)
+}
+
+fn data(elements: &Elements) -> Data<'_> {
+    match elements {
+        Elements::F32(data) => Data::F32(data),
+        Elements::I64(data) => Data::I64(data),
+        Elements::I32(data) => Data::I32(data),
+        Elements::U8(data) => Data::U8(data),
+        Elements::I8(data) => Data::I8(data),
+        Elements::Bool(data) => Data::Bool(data),
+    }
+}
+
+/// Whether `found` is `expected`: floats within 1e-4 of the largest, or 1e-2 where they are stored
+/// with 16 bits or fewer; all else exactly.
+fn differs(found: Data<'_>, expected: &Elements, loose: bool) -> Option<String> {
+    let (Data::F32(found), Elements::F32(expected)) = (found, expected) else {
+        return (found != data(expected)).then(|| "integers differ".to_owned());
+    };
+    let largest = expected.iter().filter(|x| x.is_finite()).fold(1.0f32, |m, x| m.max(x.abs()));
+    let bound = largest * if loose { 1e-2 } else { 1e-4 };
+    let close = |(a, b): (&f32, &f32)| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= bound;
+    let bad = found.iter().zip(expected).position(|pair| !close(pair))?;
+    Some(format!("element {bad} is {} instead of {}", found[bad], expected[bad]))
+}
+
+fn files(case: &Path, kind: &str) -> Vec<PathBuf> {
+    let path = |index| case.join(format!("{kind}_{index}.pb"));
+    (0..).map(path).take_while(|path| path.exists()).collect()
+}
+
+/// Runs one case. `Ok` holds why it was refused, if it was.
+fn run(case: &Path) -> Result<Option<String>, String> {
+    let compiled = match compile(&case.join("model.onnx"), &ConvertOptions::float(), &|_| {}) {
+        Ok(compiled) => compiled,
+        Err(error) if error.kind() == ErrorKind::Unsupported => {
+            let message = error.message().replace(&format!("{}: ", case.join("model.onnx").display()), "");
+            return Ok(Some(message));
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    let model = Arc::new(Model::load(&compiled.bytes).map_err(|error| error.to_string())?);
+    let stored: Vec<_> = files(case, "input").iter().map(|path| read(path)).collect();
+    let names: Vec<_> = model.inputs().iter().map(|port| port.name().to_owned()).collect();
+    if names.len() != stored.len() {
+        return Err(format!("{} inputs, {} stored", names.len(), stored.len()));
+    }
+    let views: Vec<_> = names
+        .iter()
+        .zip(&stored)
+        .map(|(name, (dims, elements))| (name.as_str(), View { dims, data: data(elements) }))
+        .collect();
+    let mut session = Session::new(model);
+    let outputs = session.run(&views).map_err(|error| error.to_string())?;
+    let expected = files(case, "output");
+    if outputs.iter().count() != expected.len() {
+        return Err(format!("{} outputs, {} stored", outputs.iter().count(), expected.len()));
+    }
+    let loose = case.to_string_lossy().to_lowercase().contains("float16");
+    for ((name, view), path) in outputs.iter().zip(expected) {
+        let (dims, elements) = read(&path);
+        if view.dims != dims {
+            return Err(format!("{name} has shape {:?} instead of {dims:?}", view.dims));
+        }
+        if let Some(difference) = differs(view.data, &elements, loose) {
+            return Err(format!("{name}: {difference}"));
+        }
+    }
+    Ok(None)
+}
+
+/// Runs every case of a folder: none may be wrong. Gives how many were right and what was refused.
+fn run_all(folder: &str) -> (usize, BTreeMap<String, String>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(folder);
+    let mut cases: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.retain(|case| case.join("model.onnx").exists());
+    cases.sort();
+    let (mut right, mut refused, mut wrong) = (0, BTreeMap::new(), Vec::new());
+    for case in cases {
+        let name = case.file_name().unwrap().to_string_lossy().into_owned();
+        match run(&case) {
+            Ok(None) => right += 1,
+            Ok(Some(reason)) => {
+                refused.insert(name, reason);
+            }
+            Err(problem) => wrong.push(format!("{name}: {problem}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{} of the cases are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    (right, refused)
+}
+
+#[test]
+fn node_cases() {
+    let (right, refused) = run_all("node");
+    insta::assert_json_snapshot!((right, refused));
+}
+
+#[test]
+fn recurrent_options() {
+    let (right, refused) = run_all("recurrent");
+    assert!(right > 0);
+    assert_eq!(refused, BTreeMap::new());
+}
+
+#[test]
+fn exported_models() {
+    let (right, refused) = run_all("exports");
+    assert!(right > 0);
+    assert_eq!(refused, BTreeMap::new());
+}
