@@ -1,0 +1,258 @@
+//! The methods, for one row.
+
+use amq_format::graph::CoefficientType;
+use half::f16;
+
+use super::{Cycles, Method, Options};
+
+pub(super) const MAX_PLANES: usize = 8;
+const MAX_LEVELS: usize = 1 << MAX_PLANES;
+
+/// Cycles after which convergence is taken for granted. Rounded coefficients can make codes swing
+/// between two states of nearly equal error.
+const CONVERGENCE_LIMIT: u32 = 1000;
+
+/// A plane is dependent on earlier ones if this share of it, or less, is orthogonal to them.
+const DEPENDENT: f64 = 1e-9;
+
+/// Codes and coefficients of one row.
+pub(super) struct Row<'a> {
+    weights: &'a [f32],
+    coefficient_type: CoefficientType,
+    planes: usize,
+    /// A column's codes: bit `i` is set where plane `i` is +1.
+    codes: Vec<u8>,
+    /// Zero past the planes in use.
+    coefficients: [f64; MAX_PLANES],
+}
+
+impl<'a> Row<'a> {
+    /// Quantizes `weights`; `None` if their coefficients need a wider type.
+    pub(super) fn fit(
+        weights: &'a [f32],
+        options: &Options,
+        coefficient_type: CoefficientType,
+    ) -> Option<Self> {
+        let mut row = Self {
+            weights,
+            coefficient_type,
+            planes: usize::from(options.bits),
+            codes: vec![0; weights.len()],
+            coefficients: [0.0; MAX_PLANES],
+        };
+        match options.method {
+            Method::Uniform => {
+                row.ladder()?;
+                row.assign();
+            }
+            Method::Balanced => row.balance()?,
+            Method::Greedy => row.greedy(false)?,
+            Method::Refined => row.greedy(true)?,
+            Method::Alternating => {
+                row.greedy(false)?;
+                row.alternate(options.cycles)?;
+            }
+        }
+        Some(row)
+    }
+
+    pub(super) fn codes(&self) -> &[u8] {
+        &self.codes
+    }
+
+    pub(super) fn coefficients(&self) -> &[f64] {
+        &self.coefficients[..self.planes]
+    }
+
+    /// Coefficients `m 2^i / (2^k - 1)`, `m` being the largest magnitude: `2^k` levels equally
+    /// spaced from `-m` to `m`.
+    fn ladder(&mut self) -> Option<()> {
+        let largest = self.weights.iter().fold(0.0, |m, &w| f64::from(w).abs().max(m));
+        let steps = ((1 << self.planes) - 1) as f64;
+        for plane in 0..self.planes {
+            self.coefficients[plane] = largest * (1 << (self.planes - 1 - plane)) as f64 / steps;
+        }
+        self.round()
+    }
+
+    /// Gives the ladder's level `i` to the `i`-th of `2^k` bins of equal mass. Equal weights share
+    /// the bin of their middle rank.
+    fn balance(&mut self) -> Option<()> {
+        self.ladder()?;
+        let mut sorted = self.weights.to_vec();
+        sorted.sort_unstable_by(f32::total_cmp);
+        for (code, w) in self.codes.iter_mut().zip(self.weights) {
+            let below = sorted.partition_point(|other| other < w);
+            let to_here = sorted.partition_point(|other| other <= w);
+            let level = ((below + to_here) << self.planes) / (2 * sorted.len());
+            // The level's highest bit belongs to the largest coefficient, plane 0.
+            *code = (level as u8).reverse_bits() >> (MAX_PLANES - self.planes);
+        }
+        Some(())
+    }
+
+    /// Takes for each plane the signs of the residual, and for its coefficient their mean
+    /// magnitude or, to refine, fits all coefficients so far by least squares.
+    fn greedy(&mut self, refine: bool) -> Option<()> {
+        for plane in 0..self.planes {
+            let levels = self.levels();
+            let mut sum = 0.0;
+            for (code, &w) in self.codes.iter_mut().zip(self.weights) {
+                let residual = f64::from(w) - levels[usize::from(*code)];
+                sum += residual.abs();
+                *code |= u8::from(residual >= 0.0) << plane;
+            }
+            if refine {
+                self.least_squares(plane + 1)?;
+            } else {
+                self.coefficients[plane] = sum / self.weights.len().max(1) as f64;
+                self.round()?;
+            }
+        }
+        self.normalise(self.planes);
+        Some(())
+    }
+
+    /// Fits coefficients and codes in turn, and coefficients once more.
+    fn alternate(&mut self, cycles: Cycles) -> Option<()> {
+        let limit = match cycles {
+            Cycles::Count(count) => count,
+            Cycles::Converge => CONVERGENCE_LIMIT,
+        };
+        self.least_squares(self.planes)?;
+        for _ in 0..limit {
+            let before = self.codes.clone();
+            self.assign();
+            if self.codes == before {
+                break;
+            }
+            self.least_squares(self.planes)?;
+        }
+        Some(())
+    }
+
+    /// The value of each code.
+    fn levels(&self) -> [f64; MAX_LEVELS] {
+        let mut levels = [0.0; MAX_LEVELS];
+        for (code, level) in levels[..1 << self.planes].iter_mut().enumerate() {
+            for (plane, a) in self.coefficients().iter().enumerate() {
+                *level += if code >> plane & 1 == 1 { *a } else { -a };
+            }
+        }
+        levels
+    }
+
+    /// Gives each weight the nearest level, the upper one of two.
+    ///
+    /// A plane of coefficient 0 gets the signs of the residual, a new start for it: the two levels
+    /// that it tells apart are equal, and so is the threshold between them.
+    fn assign(&mut self) {
+        let levels = self.levels();
+        let mut order = [0; MAX_LEVELS];
+        let order = &mut order[..1 << self.planes];
+        for (code, entry) in order.iter_mut().enumerate() {
+            *entry = code as u8;
+        }
+        let level = |code: u8| levels[usize::from(code)];
+        order.sort_unstable_by(|&a, &b| level(a).total_cmp(&level(b)).then(a.cmp(&b)));
+        let mut thresholds = [0.0; MAX_LEVELS - 1];
+        for (threshold, pair) in thresholds.iter_mut().zip(order.windows(2)) {
+            *threshold = 0.5 * (level(pair[0]) + level(pair[1]));
+        }
+        for (code, &w) in self.codes.iter_mut().zip(self.weights) {
+            let mut index = 0;
+            for step in (0..self.planes).rev() {
+                let half = 1 << step;
+                index += usize::from(f64::from(w) >= thresholds[index + half - 1]) << step;
+            }
+            *code = order[index];
+        }
+    }
+
+    /// The best coefficients of the first `planes` planes for their codes. A plane that depends on
+    /// earlier ones gets 0.
+    fn least_squares(&mut self, planes: usize) -> Option<()> {
+        // Columns of the same codes enter the normal equations as one.
+        let mut counts = [0_u64; MAX_LEVELS];
+        let mut sums = [0.0; MAX_LEVELS];
+        for (&code, &w) in self.codes.iter().zip(self.weights) {
+            counts[usize::from(code)] += 1;
+            sums[usize::from(code)] += f64::from(w);
+        }
+        let mut gram = [[0.0; MAX_PLANES]; MAX_PLANES];
+        let mut right = [0.0; MAX_PLANES];
+        for code in (0..1 << planes).filter(|&code| counts[code] > 0) {
+            let sign = |plane: usize| if code >> plane & 1 == 1 { 1.0 } else { -1.0 };
+            for i in 0..planes {
+                right[i] += sign(i) * sums[code];
+                for j in i..planes {
+                    gram[i][j] += sign(i) * sign(j) * counts[code] as f64;
+                }
+            }
+        }
+        let dependent = DEPENDENT * self.weights.len() as f64;
+        for i in 0..planes {
+            if gram[i][i] <= dependent {
+                continue;
+            }
+            for j in i + 1..planes {
+                let factor = gram[i][j] / gram[i][i];
+                right[j] -= factor * right[i];
+                for m in j..planes {
+                    gram[j][m] -= factor * gram[i][m];
+                }
+            }
+        }
+        for i in (0..planes).rev() {
+            self.coefficients[i] = if gram[i][i] <= dependent {
+                0.0
+            } else {
+                let known: f64 = (i + 1..planes).map(|j| gram[i][j] * self.coefficients[j]).sum();
+                (right[i] - known) / gram[i][i]
+            };
+        }
+        self.normalise(planes);
+        self.round()
+    }
+
+    /// Makes the coefficients of the first `planes` planes descend from positive, and changes codes
+    /// with them.
+    fn normalise(&mut self, planes: usize) {
+        let old = self.coefficients;
+        let mut order: [usize; MAX_PLANES] = std::array::from_fn(|plane| plane);
+        order[..planes].sort_by(|&a, &b| old[b].abs().total_cmp(&old[a].abs()));
+        let mut recode = [0; MAX_LEVELS];
+        for (code, new) in recode[..1 << planes].iter_mut().enumerate() {
+            for (plane, &from) in order[..planes].iter().enumerate() {
+                let bit = (code >> from & 1 == 1) != (old[from] < 0.0);
+                *new |= u8::from(bit) << plane;
+            }
+        }
+        for (plane, &from) in order[..planes].iter().enumerate() {
+            self.coefficients[plane] = old[from].abs();
+        }
+        for code in &mut self.codes {
+            *code = recode[usize::from(*code)];
+        }
+    }
+
+    /// Rounds the coefficients to their type; `None` if the largest is out of its range.
+    fn round(&mut self) -> Option<()> {
+        match self.coefficient_type {
+            CoefficientType::F16 => {
+                let largest = self.coefficients.iter().fold(0.0, |m: f64, a| a.abs().max(m));
+                let range = f64::from(f16::MIN_POSITIVE)..=f64::from(f16::MAX);
+                if largest != 0.0 && !range.contains(&largest) {
+                    return None;
+                }
+                self.coefficients = self.coefficients.map(|a| f16::from_f64(a).to_f64());
+            }
+            CoefficientType::F32 => {
+                // Least squares can leave the range only for weights at its very end.
+                let end = f64::from(f32::MAX);
+                self.coefficients = self.coefficients.map(|a| f64::from(a.clamp(-end, end) as f32));
+            }
+        }
+        Some(())
+    }
+}
