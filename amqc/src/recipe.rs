@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::str::FromStr;
 
 use amq_format::graph::Activations;
 use serde::{Deserialize, Deserializer};
@@ -159,11 +160,15 @@ fn activations<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Activations>
 }
 
 fn method<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Method>, D::Error> {
-    options::word_or_number(from, options::parse_method).map(Some)
+    options::word_or_number(from, parse::<Method>).map(Some)
 }
 
 fn cycles<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Cycles>, D::Error> {
-    options::word_or_number(from, options::parse_cycles).map(Some)
+    options::word_or_number(from, parse::<Cycles>).map(Some)
+}
+
+fn parse<T: FromStr<Err: ToString>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
 }
 
 #[cfg(test)]

@@ -91,7 +91,8 @@ impl Report {
     pub fn text(&self) -> String {
         let mut text = String::new();
         if !self.layers.is_empty() {
-            let header = ["layer", "op", "shape", "bits", "act.", "method", "rel. MSE", "before", "after"];
+            let header =
+                ["layer", "op", "shape", "bits", "act.", "method", "rel. MSE", "before", "after"];
             let mut table = Table::new(&header, "llrrlllrr");
             for layer in &self.layers {
                 let shape = format!("{}x{}", layer.rows, layer.cols);
@@ -104,7 +105,8 @@ impl Report {
                 };
                 let name = layer.name.clone();
                 let op = layer.op.clone();
-                let [before, after] = [layer.bytes_before, layer.bytes_after].map(|b| b.to_string());
+                let [before, after] =
+                    [layer.bytes_before, layer.bytes_after].map(|b| b.to_string());
                 table.row(vec![name, op, shape, bits, activations, method, error, before, after]);
             }
             text += &table.render();
