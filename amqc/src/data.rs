@@ -5,6 +5,7 @@ use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::Path;
 
 use amq_format::graph::DataType;
+use amq_runtime::View;
 use npyz::npz::{NpzArchive, NpzWriter};
 use npyz::zip::{self, result::ZipError};
 use npyz::{AutoSerialize, DType, NpyFile, Order, TypeChar, WriteOptions, WriterBuilder};
@@ -31,6 +32,35 @@ pub struct Tensor {
     pub dims: Vec<usize>,
     /// Its elements, row-major.
     pub data: Data,
+}
+
+impl Tensor {
+    /// The tensor as the runtime takes it.
+    pub fn view(&self) -> View<'_> {
+        let data = match &self.data {
+            Data::F32(values) => amq_runtime::Data::F32(values),
+            Data::I64(values) => amq_runtime::Data::I64(values),
+            Data::I32(values) => amq_runtime::Data::I32(values),
+            Data::U8(values) => amq_runtime::Data::U8(values),
+            Data::I8(values) => amq_runtime::Data::I8(values),
+            Data::Bool(values) => amq_runtime::Data::Bool(values),
+        };
+        View { dims: &self.dims, data }
+    }
+}
+
+impl From<View<'_>> for Tensor {
+    fn from(view: View<'_>) -> Tensor {
+        let data = match view.data {
+            amq_runtime::Data::F32(values) => Data::F32(values.to_vec()),
+            amq_runtime::Data::I64(values) => Data::I64(values.to_vec()),
+            amq_runtime::Data::I32(values) => Data::I32(values.to_vec()),
+            amq_runtime::Data::U8(values) => Data::U8(values.to_vec()),
+            amq_runtime::Data::I8(values) => Data::I8(values.to_vec()),
+            amq_runtime::Data::Bool(values) => Data::Bool(values.to_vec()),
+        };
+        Tensor { dims: view.dims.to_vec(), data }
+    }
 }
 
 /// An array as a file holds it.

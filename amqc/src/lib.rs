@@ -4,6 +4,7 @@ pub mod cli;
 pub mod compile;
 pub mod data;
 pub mod error;
+pub mod eval;
 pub mod options;
 pub mod quant;
 pub mod recipe;
