@@ -1,0 +1,294 @@
+//! `amqc inspect`
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use amq_format::graph::{Activations, Cell, Graph, Node, Op, Port, ValueId};
+use amq_format::{Validated, spec};
+use clap::Args;
+use serde::Serialize;
+
+use super::Outcome;
+use super::model::{Opened, port_text, value_name};
+use crate::error::Result;
+use crate::report::{Report, Table};
+
+/// Show what a model holds: inputs, outputs, states, layers, sections and digests
+#[derive(Debug, Args)]
+pub(super) struct Inspect {
+    /// An .amq file or an ONNX model
+    file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Inspected {
+    file: String,
+    kind: &'static str,
+    /// Of the format; of an ONNX model as it would be written.
+    version: String,
+    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root_digest: Option<String>,
+    inputs: Vec<Tensor>,
+    outputs: Vec<Tensor>,
+    states: Vec<State>,
+    streams: Vec<Stream>,
+    nodes: BTreeMap<&'static str, usize>,
+    layers: Vec<Layer>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sections: Vec<Section>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provenance: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<Report>,
+}
+
+#[derive(Debug, Serialize)]
+struct Tensor {
+    name: String,
+    r#type: &'static str,
+    dims: Vec<String>,
+    #[serde(skip)]
+    text: String,
+}
+
+#[derive(Debug, Serialize)]
+struct State {
+    name: String,
+    input: String,
+    output: String,
+    /// The constant that it starts from, unless it starts from zeros.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    initial: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Stream {
+    name: String,
+    time_axis: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_axis: Option<u32>,
+}
+
+#[derive(Debug, Serialize)]
+struct Layer {
+    name: String,
+    op: &'static str,
+    rows: u64,
+    cols: u64,
+    /// `f32` or a number of codes.
+    bits: String,
+    activations: &'static str,
+    bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Section {
+    kind: String,
+    bytes: u64,
+    offset: u64,
+    sha256: String,
+}
+
+impl Inspect {
+    pub(super) fn execute(&self) -> Result<Outcome> {
+        let opened = Opened::read(&self.file)?;
+        let inspected = Inspected::new(&opened)?;
+        Outcome::of(self.json, &inspected, Inspected::text)
+    }
+}
+
+impl Inspected {
+    fn new(opened: &Opened) -> Result<Inspected> {
+        let file = opened.validated()?;
+        let graph = file.graph();
+        let name = |value| value_name(graph, value).to_owned();
+        let is_amq = opened.report.is_none();
+        let mut nodes = BTreeMap::new();
+        for node in &graph.nodes {
+            *nodes.entry(op_name(node)).or_default() += 1;
+        }
+        let (major, minor) = file.version();
+        let port = |port: &Port| Tensor {
+            name: name(port.value),
+            r#type: port.data_type().name(),
+            dims: port.dims.iter().map(|dim| dim.to_string()).collect(),
+            text: port_text(graph, port),
+        };
+        let states = graph.states.iter().map(|state| State {
+            name: state.name.clone(),
+            input: name(state.input),
+            output: name(state.output),
+            initial: (state.initial != 0).then(|| name(state.initial)),
+        });
+        let streams = graph.streams.iter().map(|stream| Stream {
+            name: name(stream.value),
+            time_axis: stream.time_axis,
+            batch_axis: stream.batch_axis,
+        });
+        Ok(Inspected {
+            file: opened.path.display().to_string(),
+            kind: if is_amq { "amq" } else { "onnx" },
+            version: format!("{major}.{minor}"),
+            bytes: opened.size,
+            root_digest: is_amq.then(|| hex(&file.root_digest())),
+            inputs: graph.inputs.iter().map(port).collect(),
+            outputs: graph.outputs.iter().map(port).collect(),
+            states: states.collect(),
+            streams: streams.collect(),
+            nodes,
+            layers: layers(&file),
+            sections: if is_amq { sections(&file) } else { Vec::new() },
+            provenance: match is_amq {
+                true => file.provenance().and_then(|text| serde_json::from_str(text).ok()),
+                false => None,
+            },
+            report: opened.report.clone(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let _ = writeln!(text, "file: {}", self.file);
+        let _ = match &self.root_digest {
+            Some(digest) => writeln!(
+                text,
+                "kind: amq {}\nbytes: {}\nroot digest: {digest}",
+                self.version, self.bytes
+            ),
+            None => writeln!(text, "kind: onnx\nbytes: {}", self.bytes),
+        };
+        for key in ["compiler", "options", "source_sha256"] {
+            let value = self.provenance.as_ref().and_then(|provenance| provenance.get(key));
+            if let Some(value) = value.and_then(|value| value.as_str()) {
+                let _ = writeln!(text, "{}: {value}", key.replace('_', " "));
+            }
+        }
+        for (what, tensors) in [("input", &self.inputs), ("output", &self.outputs)] {
+            for tensor in tensors {
+                let _ = writeln!(text, "{what}: {}", tensor.text);
+            }
+        }
+        for State { name, output, initial, .. } in &self.states {
+            let initial = initial.as_deref().unwrap_or("zeros");
+            let _ = writeln!(text, "state: {name} <- {output}, at first {initial}");
+        }
+        for Stream { name, time_axis, batch_axis } in &self.streams {
+            let batch = batch_axis.map(|axis| format!(", batch axis {axis}")).unwrap_or_default();
+            let _ = writeln!(text, "stream: {name}, time axis {time_axis}{batch}");
+        }
+        let nodes: Vec<_> = self.nodes.iter().map(|(op, count)| format!("{count} {op}")).collect();
+        let _ = writeln!(text, "nodes: {}", nodes.join(", "));
+        if !self.layers.is_empty() {
+            let header = ["layer", "op", "shape", "bits", "act.", "bytes"];
+            let mut table = Table::new(&header, "llrrlr");
+            for Layer { name, op, rows, cols, bits, activations, bytes } in &self.layers {
+                let (shape, bytes) = (format!("{rows}x{cols}"), bytes.to_string());
+                let [op, activations] = [*op, *activations].map(str::to_owned);
+                table.row(vec![name.clone(), op, shape, bits.clone(), activations, bytes]);
+            }
+            let _ = write!(text, "\n{}", table.render());
+        }
+        if !self.sections.is_empty() {
+            let mut table = Table::new(&["section", "bytes", "offset", "sha256"], "lrrl");
+            for Section { kind, bytes, offset, sha256 } in &self.sections {
+                let (bytes, offset) = (bytes.to_string(), offset.to_string());
+                table.row(vec![kind.clone(), bytes, offset, sha256.clone()]);
+            }
+            let _ = write!(text, "\n{}", table.render());
+        }
+        let report = self.report.as_ref().map(|report| report.notes.as_slice());
+        for note in report.unwrap_or_default() {
+            let _ = writeln!(text, "note: {note}");
+        }
+        text
+    }
+}
+
+fn op_name(node: &Node) -> &'static str {
+    match &node.op {
+        Some(Op::Recurrent(layer)) => match layer.cell() {
+            Cell::Lstm => "LSTM",
+            Cell::Gru => "GRU",
+            Cell::Rnn => "RNN",
+        },
+        Some(op) => spec::operator(op).0,
+        None => "",
+    }
+}
+
+/// Every matrix of weights that a node works with.
+fn layers(file: &Validated<'_>) -> Vec<Layer> {
+    let mut layers = Vec::new();
+    for node in &file.graph().nodes {
+        let (activations, weights): (_, &[(usize, &str)]) = match &node.op {
+            Some(Op::Linear(linear)) => (linear.activations(), &[(1, "")]),
+            Some(Op::Conv(conv)) => (conv.activations(), &[(1, "")]),
+            Some(Op::Recurrent(layer)) => (layer.activations(), &[(1, ".W"), (2, ".R")]),
+            Some(Op::Gather(_)) => (Activations::F32, &[(0, "")]),
+            _ => continue,
+        };
+        for &(place, suffix) in weights {
+            let value = node.inputs.get(place).copied().unwrap_or(0);
+            layers.extend(layer(file, node, value, suffix, activations));
+        }
+    }
+    layers
+}
+
+fn layer(
+    file: &Validated<'_>,
+    node: &Node,
+    value: ValueId,
+    suffix: &str,
+    activations: Activations,
+) -> Option<Layer> {
+    let tensor = file.graph().tensors.iter().find(|tensor| tensor.value == value)?;
+    let elements: u64 = tensor.dims.iter().product();
+    let rows = match (&tensor.multi_bit, &node.op) {
+        (Some(coded), _) => coded.rows,
+        (None, Some(Op::Recurrent(_))) => tensor.dims.iter().take(2).product(),
+        (None, _) => tensor.dims.first().copied()?,
+    };
+    let bits = tensor.multi_bit.as_ref().map(|coded| coded.bits.to_string());
+    Some(Layer {
+        name: format!("{}{suffix}", node.name),
+        op: op_name(node),
+        rows,
+        cols: elements.checked_div(rows).unwrap_or(0),
+        activations: if bits.is_some() { activations.name() } else { "f32" },
+        bits: bits.unwrap_or_else(|| tensor.data_type().name().to_owned()),
+        bytes: file.sections().get(tensor.section as usize).map_or(0, |section| section.length),
+    })
+}
+
+fn sections(file: &Validated<'_>) -> Vec<Section> {
+    let graph: &Graph = file.graph();
+    let kind = |index: usize, kind| match kind {
+        spec::GRAPH => "graph".to_owned(),
+        spec::PROVENANCE => "provenance".to_owned(),
+        spec::TENSOR => {
+            let tensor = graph.tensors.iter().find(|tensor| tensor.section as usize == index);
+            format!("tensor {}", tensor.map_or("", |tensor| value_name(graph, tensor.value)))
+        }
+        other => format!("unknown {other}"),
+    };
+    let sections = file.sections().iter().enumerate().map(|(index, section)| Section {
+        kind: kind(index, section.kind),
+        bytes: section.length,
+        offset: section.offset,
+        sha256: hex(&section.digest),
+    });
+    sections.collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,248 @@
+//! The command line: one file a command.
+//!
+//! Commands are functions from arguments to what is to be printed; only [`main`] prints.
+
+mod bench;
+mod convert;
+mod eval;
+mod inspect;
+mod model;
+mod output;
+mod run;
+mod verify;
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+
+/// Compiles float ONNX networks to small binary-coded .amq models, and inspects, runs and measures
+/// them.
+#[derive(Debug, Parser)]
+#[command(name = "amqc", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  a comparison failed
+  2  the command line or the recipe is wrong
+  3  the model needs something that is not supported
+  4  a file is damaged, or not what it should be
+  5  a file cannot be read or written
+
+Environment:
+  AMQ_ISA   instruction set to run models with: scalar, avx2, avx512, neon or simd128
+            (default: the fastest that the CPU has)
+  NO_COLOR  no colours";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Convert(convert::Convert),
+    Inspect(inspect::Inspect),
+    Run(run::Run),
+    Verify(verify::Verify),
+    Eval(eval::Eval),
+    Bench(bench::Bench),
+}
+
+/// What a command has to say.
+#[derive(Debug, Default)]
+struct Outcome {
+    /// For standard output.
+    text: String,
+    /// For standard error.
+    warnings: Vec<String>,
+    /// Whether a comparison failed.
+    differs: bool,
+}
+
+impl Outcome {
+    fn text(text: String) -> Outcome {
+        Outcome { text, ..Outcome::default() }
+    }
+
+    /// The value as JSON, or what `text` makes of it.
+    fn of<T: Serialize>(json: bool, value: &T, text: impl FnOnce(&T) -> String) -> Result<Outcome> {
+        if !json {
+            return Ok(Outcome::text(text(value)));
+        }
+        let mut text = serde_json::to_string_pretty(value)
+            .map_err(|error| Error::io("standard output", error))?;
+        text.push('\n');
+        Ok(Outcome::text(text))
+    }
+}
+
+/// Runs the command that `args` (the program's name first) asks for; gives the exit code.
+pub fn main(
+    args: impl IntoIterator<Item = OsString>,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> u8 {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        // Help and version are no errors: clap knows the stream and the code of each.
+        Err(error) => {
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(2);
+        }
+    };
+    let done = execute(&cli.command).and_then(|outcome| {
+        for warning in &outcome.warnings {
+            let _ = writeln!(stderr, "warning: {warning}");
+        }
+        match stdout.write_all(outcome.text.as_bytes()).and_then(|()| stdout.flush()) {
+            // Whoever reads has enough.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Error::io("standard output", error))
+            }
+            _ => Ok(u8::from(outcome.differs)),
+        }
+    });
+    done.unwrap_or_else(|error| {
+        // clap colours "error:" where the terminal and NO_COLOR allow it.
+        let _ = clap::Error::raw(clap::error::ErrorKind::Io, format!("{error}\n")).print();
+        error.kind().exit_code()
+    })
+}
+
+fn execute(command: &Command) -> Result<Outcome> {
+    // Checked for every command: a misspelt name never goes unnoticed.
+    let isa = model::isa()?;
+    match command {
+        Command::Convert(convert) => convert.execute(),
+        Command::Inspect(inspect) => inspect.execute(),
+        Command::Run(run) => run.execute(isa),
+        Command::Verify(verify) => verify.execute(isa),
+        Command::Eval(eval) => eval.execute(isa),
+        Command::Bench(bench) => bench.execute(isa),
+    }
+}
+
+/// The arguments of `run` and `bench` that say how models are run.
+#[derive(Debug, Args)]
+struct Threads {
+    /// Threads that run the model; this version runs a stream on one
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threads: usize,
+}
+
+impl Threads {
+    fn check(&self) -> Result<usize> {
+        match self.threads {
+            1 => Ok(1),
+            0 => Err(Error::usage("--threads 0: a model needs a thread to run on")),
+            n => Err(Error::usage(format!("--threads {n} is not supported by this version"))
+                .remedy("leave it out: a stream runs on one thread; run several for throughput")),
+        }
+    }
+}
+
+/// Parses `KEY=VALUE`.
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() && !value.is_empty() => {
+            Ok((key.to_owned(), value.to_owned()))
+        }
+        _ => Err("expected two parts with = between them".into()),
+    }
+}
+
+/// Parses `NAME=PATH`.
+fn name_path(text: &str) -> Result<(String, PathBuf), String> {
+    key_value(text).map(|(name, path)| (name, path.into()))
+}
+
+/// A usage error: there is no `what` called `name`. Says which there are, the likeliest first.
+fn no_such<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Error {
+    let mut known: Vec<&str> = known.into_iter().collect();
+    known.sort_unstable();
+    known.dedup();
+    let error = Error::usage(format!("there is no {what} {name:?}"));
+    let nearest = known.iter().min_by_key(|other| distance(name, other));
+    match nearest {
+        Some(nearest) if distance(name, nearest) <= 1 + name.chars().count() / 3 => {
+            error.remedy(format!("did you mean {nearest:?}?"))
+        }
+        Some(_) => error.remedy(format!("there is {}", known.join(", "))),
+        None => error.remedy(format!("the model has no {what} to name")),
+    }
+}
+
+/// Insertions, deletions and replacements that make one word of the other (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, &y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// `docs/cli.md`: the help of every command.
+pub fn reference() -> String {
+    let mut text = String::from(
+        "# The command line\n\nGenerated from the program's own help; a test keeps it current.\n",
+    );
+    let mut program = Cli::command().term_width(100);
+    program.build();
+    let _ = write!(text, "\n```text\n{}\n```\n", trimmed(&mut program));
+    for command in program.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+        let name = command.get_name().to_owned();
+        let _ = write!(text, "\n## {name}\n\n```text\n{}\n```\n", trimmed(command));
+    }
+    text
+}
+
+fn trimmed(command: &mut clap::Command) -> String {
+    let help = command.render_long_help().to_string();
+    let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+    lines.join("\n").trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_reference_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md");
+        let found = std::fs::read_to_string(path).unwrap_or_default();
+        let made = reference();
+        if found != made && std::env::var_os("AMQC_UPDATE_DOCS").is_some() {
+            std::fs::write(path, made).unwrap();
+            return;
+        }
+        assert!(found == made, "docs/cli.md is stale: run this test with AMQC_UPDATE_DOCS=1");
+    }
+
+    #[test]
+    fn words_that_are_near_are_suggested() {
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
+        let error = no_such("dimension", "batchs", ["seq", "batch"]);
+        assert_eq!(error.help(), Some("did you mean \"batch\"?"));
+        let error = no_such("dimension", "height", ["seq", "batch"]);
+        assert_eq!(error.help(), Some("there is batch, seq"));
+    }
+}

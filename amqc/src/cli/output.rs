@@ -1,0 +1,185 @@
+//! Files that appear whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use signal_hook::consts::TERM_SIGNALS;
+
+use crate::error::{Error, Result};
+
+/// Writes the file at `path` by way of a temporary one beside it: written, synced, renamed.
+///
+/// Nothing is left at `path` if this fails; what was there before stays. A signal that would end
+/// the process does so after the temporary file is gone.
+pub fn write_whole(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<Sink>) -> io::Result<()>,
+) -> Result<()> {
+    // A link stays a link: what it names is replaced.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(&target).is_ok_and(|found| !found.is_file()) {
+        return Err(Error::io(path, "it exists and is not a regular file")
+            .remedy("name a file that can be replaced"));
+    }
+    let guard = SignalGuard::new();
+    let written = replace(&target, write).map_err(|error| Error::io(path, error));
+    drop(guard);
+    written
+}
+
+fn replace(
+    target: &Path,
+    write: impl FnOnce(&mut BufWriter<Sink>) -> io::Result<()>,
+) -> io::Result<()> {
+    let directory = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".amqc-").suffix(".tmp");
+    // What an ordinary new file gets: the process's mask is applied to it.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let temporary = builder.tempfile_in(directory)?;
+    let mut sink = BufWriter::with_capacity(1 << 20, Sink(temporary.as_file().try_clone()?));
+    write(&mut sink)?;
+    sink.flush()?;
+    temporary.as_file().sync_all()?;
+    interrupted()?;
+    temporary.persist(target)?;
+    #[cfg(unix)]
+    File::open(directory)?.sync_all()?;
+    Ok(())
+}
+
+/// The file being written. It refuses to go on once a signal has asked the process to end.
+#[derive(Debug)]
+pub struct Sink(File);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        interrupted()?;
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Seek for Sink {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.seek(to)
+    }
+}
+
+/// Signals that would end the process: while a file is being written they wait.
+struct Signals {
+    idle: Arc<AtomicBool>,
+    pending: Arc<AtomicUsize>,
+}
+
+static SIGNALS: OnceLock<Signals> = OnceLock::new();
+
+fn signals() -> &'static Signals {
+    SIGNALS.get_or_init(|| {
+        let signals = Signals { idle: Arc::default(), pending: Arc::default() };
+        let hangup = if cfg!(unix) { &[1][..] } else { &[] };
+        for &signal in TERM_SIGNALS.iter().chain(hangup) {
+            // A signal that cannot be caught keeps its default, which is no worse than before.
+            let idle = signals.idle.clone();
+            if signal_hook::flag::register_conditional_default(signal, idle).is_ok() {
+                let (pending, number) = (signals.pending.clone(), signal as usize);
+                let _ = signal_hook::flag::register_usize(signal, pending, number);
+            }
+        }
+        signals
+    })
+}
+
+fn interrupted() -> io::Result<()> {
+    match SIGNALS.get().map(|signals| signals.pending.load(Ordering::SeqCst)) {
+        None | Some(0) => Ok(()),
+        Some(_) => Err(io::Error::other("interrupted")),
+    }
+}
+
+struct SignalGuard;
+
+impl SignalGuard {
+    fn new() -> SignalGuard {
+        signals().idle.store(false, Ordering::SeqCst);
+        SignalGuard
+    }
+}
+
+impl Drop for SignalGuard {
+    fn drop(&mut self) {
+        let signals = signals();
+        signals.idle.store(true, Ordering::SeqCst);
+        let pending = signals.pending.swap(0, Ordering::SeqCst);
+        if pending != 0 {
+            let _ = signal_hook::low_level::emulate_default_handler(pending as i32);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn an_existing_file_is_replaced_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        fs::write(&path, "old and longer").unwrap();
+        write_whole(&path, |file| file.write_all(b"new")).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(names(directory.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_failure_leaves_what_was_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        fs::write(&path, "old").unwrap();
+        let failed = write_whole(&path, |file| {
+            file.write_all(&vec![7; 3 << 20])?;
+            Err(io::Error::other("disk full"))
+        });
+        let message = failed.unwrap_err().to_string();
+        assert!(message.contains("disk full") && message.contains(&*path.to_string_lossy()));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(names(directory.path()), ["a"]);
+    }
+
+    #[test]
+    fn only_regular_files_are_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(write_whole(directory.path(), |_| Ok(())).is_err());
+        assert!(write_whole(&directory.path().join("no/such"), |_| Ok(())).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_and_files_get_the_usual_mode() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("a"), directory.path().join("b"));
+        File::create(&file).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let usual = fs::metadata(&file).unwrap().permissions().mode();
+        write_whole(&link, |out| out.write_all(b"new")).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode(), usual);
+    }
+}

@@ -1,0 +1,119 @@
+//! `amqc run`
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use amq_runtime::Session;
+use amq_runtime::kernels::Isa;
+use clap::{ArgGroup, Args};
+
+use super::model::{Loaded, Opened, views};
+use super::{Outcome, Threads, name_path, output};
+use crate::data::{self, Array, Tensor};
+use crate::error::{Error, Result};
+
+/// Run a model once on arrays from NumPy files
+///
+/// An input that is a state and is not given takes its initial value. An array of another type is
+/// taken if each of its values stays what it is.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("results").required(true).multiple(true)))]
+pub(super) struct Run {
+    /// An .amq file or an ONNX model
+    file: PathBuf,
+    /// Arrays by the names of inputs
+    #[arg(long, value_name = "I.npz")]
+    inputs: Option<PathBuf>,
+    /// One input (repeatable)
+    #[arg(long, value_name = "NAME=X.npy", value_parser = name_path)]
+    input: Vec<(String, PathBuf)>,
+    /// Where to write the outputs, by name
+    #[arg(long, value_name = "O.npz", group = "results")]
+    outputs: Option<PathBuf>,
+    /// Directory to write the outputs to, each an .npy file
+    ///
+    /// Characters of a name other than letters, digits, dots, - and _ become _.
+    #[arg(long, value_name = "DIR", group = "results")]
+    output_dir: Option<PathBuf>,
+    #[command(flatten)]
+    threads: Threads,
+}
+
+impl Run {
+    pub(super) fn execute(&self, isa: Isa) -> Result<Outcome> {
+        self.threads.check()?;
+        let mut arrays = read_inputs(self.inputs.as_ref())?;
+        for (name, path) in &self.input {
+            arrays.push((name.clone(), data::read_npy(path)?));
+        }
+        let loaded = Opened::read(&self.file)?.load(isa)?;
+        let inputs = loaded.bind(arrays)?;
+        let outputs = outputs(&loaded, &inputs)?;
+        if let Some(path) = &self.outputs {
+            output::write_whole(path, |file| data::write_npz(file, &outputs))?;
+        }
+        if let Some(directory) = &self.output_dir {
+            fs::create_dir_all(directory).map_err(|error| Error::io(directory, error))?;
+            let mut used = BTreeSet::new();
+            for (name, tensor) in &outputs {
+                let path = directory.join(file_name(name, &mut used));
+                output::write_whole(&path, |file| data::write_npy(file, tensor))?;
+            }
+        }
+        Ok(Outcome::default())
+    }
+}
+
+/// The arrays of an `.npz` file, if one is given.
+pub(super) fn read_inputs(path: Option<&PathBuf>) -> Result<Vec<(String, Array)>> {
+    path.map_or(Ok(Vec::new()), |path| data::read_npz(path))
+}
+
+/// Runs a model once, from initial states unless they are among the inputs.
+pub(super) fn outputs(
+    loaded: &Loaded,
+    inputs: &[(String, Tensor)],
+) -> Result<Vec<(String, Tensor)>> {
+    let mut session = Session::new(loaded.model.clone());
+    let outputs = session.run(&views(inputs)).map_err(|error| loaded.error(error))?;
+    let owned = outputs.iter().map(|(name, view)| (name.to_owned(), Tensor::from(view)));
+    Ok(owned.collect())
+}
+
+/// A name for a file that stays in its directory and that no other output has.
+fn file_name(name: &str, used: &mut BTreeSet<String>) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    let stem: String = name.trim_start_matches('.').chars().map(plain).collect();
+    let stem = if stem.is_empty() { "_".to_owned() } else { stem };
+    let mut file = format!("{stem}.npy");
+    let mut number = 2;
+    // Names that differ in case alone are one file on some systems.
+    while !used.insert(file.to_ascii_lowercase()) {
+        file = format!("{stem}_{number}.npy");
+        number += 1;
+    }
+    file
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_outputs_stay_in_the_directory() {
+        let mut used = BTreeSet::new();
+        for (name, expected) in [
+            ("logits", "logits.npy"),
+            ("../../etc/passwd", "_.._etc_passwd.npy"),
+            ("/a/b:0", "_a_b_0.npy"),
+            ("_a/b:0", "_a_b_0_2.npy"),
+            ("Logits", "Logits_2.npy"),
+            ("..", "_.npy"),
+            ("", "__2.npy"),
+            ("é", "__3.npy"),
+        ] {
+            assert_eq!(file_name(name, &mut used), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! Arrays from and to NumPy's files, `.npy` and `.npz`.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, Write};
+use std::path::Path;
+
+use amq_format::graph::DataType;
+use amq_runtime::View;
+use npyz::npz::{NpzArchive, NpzWriter};
+use npyz::zip::{self, result::ZipError};
+use npyz::{AutoSerialize, DType, NpyFile, Order, TypeChar, WriteOptions, WriterBuilder};
+
+use crate::error::{Error, Result};
+
+/// Elements of a tensor.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "named as the types are")]
+pub enum Data {
+    F32(Vec<f32>),
+    I64(Vec<i64>),
+    I32(Vec<i32>),
+    U8(Vec<u8>),
+    I8(Vec<i8>),
+    /// Each 0 or 1.
+    Bool(Vec<u8>),
+}
+
+/// A tensor that an input takes or an output gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Its shape.
+    pub dims: Vec<usize>,
+    /// Its elements, row-major.
+    pub data: Data,
+}
+
+impl Tensor {
+    /// The tensor as the runtime takes it.
+    pub fn view(&self) -> View<'_> {
+        let data = match &self.data {
+            Data::F32(values) => amq_runtime::Data::F32(values),
+            Data::I64(values) => amq_runtime::Data::I64(values),
+            Data::I32(values) => amq_runtime::Data::I32(values),
+            Data::U8(values) => amq_runtime::Data::U8(values),
+            Data::I8(values) => amq_runtime::Data::I8(values),
+            Data::Bool(values) => amq_runtime::Data::Bool(values),
+        };
+        View { dims: &self.dims, data }
+    }
+}
+
+impl From<View<'_>> for Tensor {
+    fn from(view: View<'_>) -> Tensor {
+        let data = match view.data {
+            amq_runtime::Data::F32(values) => Data::F32(values.to_vec()),
+            amq_runtime::Data::I64(values) => Data::I64(values.to_vec()),
+            amq_runtime::Data::I32(values) => Data::I32(values.to_vec()),
+            amq_runtime::Data::U8(values) => Data::U8(values.to_vec()),
+            amq_runtime::Data::I8(values) => Data::I8(values.to_vec()),
+            amq_runtime::Data::Bool(values) => Data::Bool(values.to_vec()),
+        };
+        Tensor { dims: view.dims.to_vec(), data }
+    }
+}
+
+/// An array as a file holds it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    /// Its shape.
+    pub dims: Vec<usize>,
+    values: Values,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Values {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+    Int(Vec<i64>),
+    Bool(Vec<bool>),
+}
+
+/// The longest header that is read: NumPy's own limit for headers of untrusted files is 10,000.
+const MAX_HEADER: usize = 10_000;
+/// The largest array that is read, in bytes.
+const MAX_ARRAY: u64 = 1 << 34;
+
+/// Reads the array of an `.npy` file.
+pub fn read_npy(path: &Path) -> Result<Array> {
+    let file = File::open(path).map_err(|error| Error::io(path, error))?;
+    read_array(BufReader::new(file)).map_err(|bad| bad.error(path))
+}
+
+/// Reads every array of an `.npz` file, in the order of their names.
+pub fn read_npz(path: &Path) -> Result<Vec<(String, Array)>> {
+    let file = File::open(path).map_err(|error| Error::io(path, error))?;
+    let mut arrays = (|| {
+        let mut archive = NpzArchive::new(BufReader::new(file))?;
+        let zip = archive.zip_archive();
+        let mut arrays = Vec::new();
+        for index in 0..zip.len() {
+            let entry = zip.by_index(index).map_err(|error| match error {
+                ZipError::Io(error) => Bad::from(error),
+                other => Bad::File(other.to_string()),
+            })?;
+            let Some(name) = npyz::npz::array_name_from_file_name(entry.name()) else {
+                return Err(Bad::File(format!("{:?} is not an array", entry.name())));
+            };
+            let name = name.to_owned();
+            let array = read_array(BufReader::new(entry)).map_err(|bad| bad.within(&name))?;
+            arrays.push((name, array));
+        }
+        Ok(arrays)
+    })()
+    .map_err(|bad: Bad| bad.error(path))?;
+    arrays.sort_by(|(a, _), (b, _)| a.cmp(b));
+    match arrays.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some(pair) => Err(Bad::File(format!("{:?} is there twice", pair[0].0)).error(path)),
+        None => Ok(arrays),
+    }
+}
+
+/// Why an array could not be read.
+enum Bad {
+    Io(io::Error),
+    File(String),
+}
+
+impl Bad {
+    fn within(self, name: &str) -> Bad {
+        match self {
+            Bad::Io(error) => Bad::Io(error),
+            Bad::File(why) => Bad::File(format!("array {name:?}: {why}")),
+        }
+    }
+
+    fn error(self, path: &Path) -> Error {
+        match self {
+            Bad::Io(error) => Error::io(path, error),
+            Bad::File(why) => Error::bad_file(why).within(path.display()),
+        }
+    }
+}
+
+impl From<io::Error> for Bad {
+    fn from(error: io::Error) -> Bad {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Bad::File("the file ends too early".into()),
+            // What decoders say of damaged data.
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other => {
+                Bad::File(error.to_string())
+            }
+            _ => Bad::Io(error),
+        }
+    }
+}
+
+fn read_array(mut reader: impl Read) -> Result<Array, Bad> {
+    let header = read_header(&mut reader)?;
+    let header = npyz::NpyHeader::from_reader(&header[..])?;
+    let DType::Plain(dtype) = header.dtype() else {
+        return Err(Bad::File("structured arrays are not read".into()));
+    };
+    let element = dtype.num_bytes().unwrap_or(0) as u64;
+    let bytes = header.len().checked_mul(element).filter(|&bytes| bytes <= MAX_ARRAY);
+    let (Some(bytes), Ok(dims)) = (
+        bytes,
+        header.shape().iter().map(|&dim| usize::try_from(dim)).collect::<Result<Vec<_>, _>>(),
+    ) else {
+        return Err(Bad::File("the array is larger than 16 GiB".into()));
+    };
+    // Memory grows with what is there, not with what the header promises.
+    let mut data = Vec::new();
+    reader.by_ref().take(bytes).read_to_end(&mut data)?;
+    if data.len() as u64 != bytes || reader.read(&mut [0])? != 0 {
+        let (shape, found) = (header.shape(), data.len());
+        let found = if (found as u64) < bytes { found.to_string() } else { "more".into() };
+        return Err(Bad::File(format!("shape {shape:?} takes {bytes} bytes, there are {found}")));
+    }
+    let unread = || Bad::File(format!("arrays of type {dtype} are not read"));
+    let file = NpyFile::with_header(header, &data[..]);
+    let order = file.order();
+    let values = match (dtype.type_char(), element) {
+        (TypeChar::Float, 4) => Values::F32(rows_first(file.into_vec()?, &dims, order)),
+        (TypeChar::Float, 8) => Values::F64(rows_first(file.into_vec()?, &dims, order)),
+        (TypeChar::Bool, 1) => Values::Bool(rows_first(file.into_vec()?, &dims, order)),
+        (TypeChar::Int, 1) => integers::<i8>(file, &dims, order)?,
+        (TypeChar::Int, 2) => integers::<i16>(file, &dims, order)?,
+        (TypeChar::Int, 4) => integers::<i32>(file, &dims, order)?,
+        (TypeChar::Int, 8) => integers::<i64>(file, &dims, order)?,
+        (TypeChar::Uint, 1) => integers::<u8>(file, &dims, order)?,
+        (TypeChar::Uint, 2) => integers::<u16>(file, &dims, order)?,
+        (TypeChar::Uint, 4) => integers::<u32>(file, &dims, order)?,
+        (TypeChar::Uint, 8) => integers::<u64>(file, &dims, order)?,
+        _ => return Err(unread()),
+    };
+    Ok(Array { dims, values })
+}
+
+/// Reads an `.npy` file up to its data, and refuses what the parser would not survive: nested
+/// literals, and shapes whose product overflows.
+fn read_header(reader: &mut impl Read) -> Result<Vec<u8>, Bad> {
+    let mut header = vec![0; 8];
+    reader.read_exact(&mut header)?;
+    if &header[..6] != b"\x93NUMPY" {
+        return Err(Bad::File("not an .npy array".into()));
+    }
+    let size = if header[6] == 1 { 2 } else { 4 };
+    let mut length = [0; 4];
+    reader.read_exact(&mut length[..size])?;
+    header.extend_from_slice(&length[..size]);
+    let length = u32::from_le_bytes(length) as usize;
+    if length > MAX_HEADER {
+        return Err(Bad::File(format!("the array's header takes {length} bytes")));
+    }
+    let start = header.len();
+    header.resize(start + length, 0);
+    reader.read_exact(&mut header[start..])?;
+    let text = &header[start..];
+    let nested = text.iter().filter(|byte| b"([{".contains(byte)).count() > 2;
+    let mut product = 1u64;
+    let mut sane = !nested;
+    let mut rest = text;
+    while let Some(digit) = rest.iter().position(u8::is_ascii_digit) {
+        let end = rest[digit..].iter().position(|byte| !byte.is_ascii_digit());
+        let (number, after) = rest[digit..].split_at(end.unwrap_or(rest.len() - digit));
+        let number = std::str::from_utf8(number).ok().and_then(|n| n.parse::<u64>().ok());
+        match number.and_then(|number| product.checked_mul(number.max(1))) {
+            // Neither hexadecimal, nor a float.
+            Some(larger)
+                if !after.first().is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_') =>
+            {
+                product = larger;
+            }
+            _ => sane = false,
+        }
+        rest = after;
+    }
+    if sane {
+        Ok(header)
+    } else {
+        Err(Bad::File("the array's header is not one NumPy writes".into()))
+    }
+}
+
+/// Puts elements that are stored with the first axis fastest into row-major order.
+fn rows_first<T: Copy>(data: Vec<T>, dims: &[usize], order: Order) -> Vec<T> {
+    if order == Order::C || dims.len() < 2 || data.is_empty() {
+        return data;
+    }
+    let mut strides = Vec::with_capacity(dims.len());
+    let mut stride = 1;
+    for &dim in dims {
+        strides.push(stride);
+        stride *= dim;
+    }
+    let mut index = vec![0; dims.len()];
+    let mut offset = 0;
+    let mut out = Vec::with_capacity(data.len());
+    for _ in 0..data.len() {
+        out.push(data[offset]);
+        for axis in (0..dims.len()).rev() {
+            index[axis] += 1;
+            offset += strides[axis];
+            if index[axis] < dims[axis] {
+                break;
+            }
+            index[axis] = 0;
+            offset -= strides[axis] * dims[axis];
+        }
+    }
+    out
+}
+
+fn integers<T>(file: NpyFile<&[u8]>, dims: &[usize], order: Order) -> Result<Values, Bad>
+where
+    T: npyz::Deserialize + Copy,
+    i64: TryFrom<T>,
+{
+    let data = rows_first(file.into_vec::<T>()?, dims, order);
+    let wide = data.into_iter().map(i64::try_from).collect::<Result<_, _>>();
+    wide.map(Values::Int).map_err(|_| Bad::File("an integer does not fit 63 bits".into()))
+}
+
+impl Array {
+    fn type_name(&self) -> &'static str {
+        match self.values {
+            Values::F32(_) => "float32",
+            Values::F64(_) => "float64",
+            Values::Int(_) => "integer",
+            Values::Bool(_) => "bool",
+        }
+    }
+
+    /// The same values in the type that the input `name` takes. Fails if one would change.
+    pub fn into_tensor(self, name: &str, data_type: DataType) -> Result<Tensor> {
+        let held = self.type_name();
+        let refuse = |value: String| {
+            let wanted = data_type.name();
+            Error::bad_file(format!("{name}: {held} value {value} is not exactly a {wanted}"))
+                .remedy(format!("convert the array to {} yourself", numpy_name(data_type)))
+        };
+        let data = match (data_type, self.values) {
+            (DataType::F32, Values::F32(values)) => Data::F32(values),
+            (DataType::F32, Values::F64(values)) => {
+                let exact = |v: f64| v.is_nan() || f64::from(v as f32) == v;
+                match values.iter().find(|&&v| !exact(v)) {
+                    Some(value) => return Err(refuse(value.to_string())),
+                    None => Data::F32(values.into_iter().map(|v| v as f32).collect()),
+                }
+            }
+            (DataType::F32, Values::Int(values)) => {
+                let exact = |v: i64| (v as f32) as i128 == i128::from(v);
+                match values.iter().find(|&&v| !exact(v)) {
+                    Some(value) => return Err(refuse(value.to_string())),
+                    None => Data::F32(values.into_iter().map(|v| v as f32).collect()),
+                }
+            }
+            (DataType::I64, Values::Int(values)) => Data::I64(values),
+            (DataType::I32, Values::Int(values)) => Data::I32(narrow(values, refuse)?),
+            (DataType::U8, Values::Int(values)) => Data::U8(narrow(values, refuse)?),
+            (DataType::I8, Values::Int(values)) => Data::I8(narrow(values, refuse)?),
+            (DataType::Bool, Values::Bool(values)) => {
+                Data::Bool(values.into_iter().map(u8::from).collect())
+            }
+            (wanted, _) => {
+                let wanted = numpy_name(wanted);
+                return Err(Error::bad_file(format!(
+                    "{name}: takes {wanted}, the array is {held}"
+                ))
+                .remedy(format!("convert the array to {wanted} yourself")));
+            }
+        };
+        Ok(Tensor { dims: self.dims, data })
+    }
+
+    /// The values as integers, if they are.
+    pub fn integers(&self) -> Option<&[i64]> {
+        match &self.values {
+            Values::Int(values) => Some(values),
+            _ => None,
+        }
+    }
+}
+
+fn narrow<T: TryFrom<i64>>(values: Vec<i64>, refuse: impl Fn(String) -> Error) -> Result<Vec<T>> {
+    let narrowed = values.into_iter().map(|v| T::try_from(v).map_err(|_| refuse(v.to_string())));
+    narrowed.collect()
+}
+
+fn numpy_name(data_type: DataType) -> &'static str {
+    match data_type {
+        DataType::F32 => "float32",
+        DataType::I64 => "int64",
+        DataType::I32 => "int32",
+        DataType::U8 => "uint8",
+        DataType::I8 => "int8",
+        DataType::Bool => "bool",
+    }
+}
+
+/// Writes a tensor as an `.npy` file.
+pub fn write_npy(out: impl Write, Tensor { dims, data }: &Tensor) -> io::Result<()> {
+    match data {
+        Data::F32(values) => elements(out, dims, values.iter().copied()),
+        Data::I64(values) => elements(out, dims, values.iter().copied()),
+        Data::I32(values) => elements(out, dims, values.iter().copied()),
+        Data::U8(values) => elements(out, dims, values.iter().copied()),
+        Data::I8(values) => elements(out, dims, values.iter().copied()),
+        Data::Bool(values) => elements(out, dims, values.iter().map(|&value| value != 0)),
+    }
+}
+
+/// Writes tensors as an uncompressed `.npz` file. Equal tensors give equal bytes.
+pub fn write_npz(out: impl Write + Seek, tensors: &[(String, Tensor)]) -> io::Result<()> {
+    let mut archive = NpzWriter::new(out);
+    for (name, tensor) in tensors {
+        let mut array = Vec::new();
+        write_npy(&mut array, tensor)?;
+        let options = zip::write::FileOptions::default()
+            .compression_method(zip::CompressionMethod::Stored)
+            .last_modified_time(zip::DateTime::default())
+            .large_file(array.len() >= u32::MAX as usize);
+        let file = npyz::npz::file_name_from_array_name(name);
+        archive.zip_writer().start_file(file, options)?;
+        archive.zip_writer().write_all(&array)?;
+    }
+    archive.zip_writer().finish()?.flush()
+}
+
+fn elements<T: AutoSerialize>(
+    out: impl Write,
+    dims: &[usize],
+    values: impl Iterator<Item = T>,
+) -> io::Result<()> {
+    let shape: Vec<u64> = dims.iter().map(|&dim| dim as u64).collect();
+    let options = WriteOptions::new().default_dtype().shape(&shape);
+    let mut writer = options.writer(out).begin_nd()?;
+    writer.extend(values)?;
+    writer.finish()
+}
+
+#[cfg(test)]
+mod tests;
