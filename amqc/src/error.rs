@@ -1,0 +1,124 @@
+//! One error for the whole tool: what happened, where, and what to do about it.
+
+use std::fmt;
+use std::path::Path;
+
+/// What kind of failure this is; each kind has an exit code of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The command line, or a file that says what the command line says, is wrong: 2.
+    Usage,
+    /// The model needs something that is not supported: 3.
+    Unsupported,
+    /// A file is damaged, or is not what it should be: 4.
+    BadFile,
+    /// The operating system refused to read or write: 5.
+    Io,
+}
+
+impl ErrorKind {
+    /// The exit code of a process that failed this way.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Usage => 2,
+            Self::Unsupported => 3,
+            Self::BadFile => 4,
+            Self::Io => 5,
+        }
+    }
+}
+
+/// A failure, told to the user in a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    remedy: Option<String>,
+}
+
+/// A result of this crate.
+pub type Result<T, E = Error> = core::result::Result<T, E>;
+
+impl Error {
+    fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), remedy: None }
+    }
+
+    /// The command line or the recipe is wrong.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Usage, message)
+    }
+
+    /// The model needs something that is not supported.
+    pub fn unsupported(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unsupported, message)
+    }
+
+    /// A file is damaged, or is not what it should be.
+    pub fn bad_file(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::BadFile, message)
+    }
+
+    /// The operating system refused; `path` is the file that was being read or written.
+    pub fn io(path: impl AsRef<Path>, error: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Io, format!("{}: {error}", path.as_ref().display()))
+    }
+
+    /// Adds what the user can do.
+    #[must_use]
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// Says where it happened: `place` (a file, a node) goes before the message.
+    #[must_use]
+    pub fn within(mut self, place: impl fmt::Display) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What happened and where.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What the user can do, where something is known.
+    pub fn help(&self) -> Option<&str> {
+        self.remedy.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.remedy {
+            Some(remedy) => write!(f, "\n  = help: {remedy}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_where_what_and_what_to_do() {
+        let error = Error::unsupported("GRU with clip")
+            .within("model.onnx")
+            .remedy("export it without clip");
+        assert_eq!(
+            error.to_string(),
+            "model.onnx: GRU with clip\n  = help: export it without clip"
+        );
+        assert_eq!(error.kind().exit_code(), 3);
+    }
+}
