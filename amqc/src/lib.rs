@@ -1,11 +1,15 @@
-//! The amq compiler.
+//! The amq compiler: float ONNX networks in, small binary-coded `.amq` models out.
 
 pub mod cli;
 pub mod compile;
 pub mod data;
+mod emit;
 pub mod error;
 pub mod eval;
+pub mod ir;
+pub mod onnx;
 pub mod options;
+mod passes;
 pub mod quant;
 pub mod recipe;
 pub mod report;

@@ -1,0 +1,226 @@
+//! The module under construction: what each ONNX value has become.
+
+use std::collections::{HashMap, HashSet};
+
+use amq_format::graph::{ABSENT, Cast, DataType, Dim, Dims, Op, Reshape, ValueId};
+use amq_runtime::{Fact, infer};
+
+use super::shape::{Elements, MAX_ELEMENTS, Sizes};
+use crate::error::{Error, Result};
+use crate::ir::{Constant, ConstantData, Module, node};
+
+/// A value of the ONNX graph, or one between the operators that an ONNX node became.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Value(usize);
+
+/// What is known of a value.
+struct Entry {
+    /// Its name in the module, once it is there.
+    name: String,
+    fact: Fact,
+    /// Its place in the module. Constants and shapes get one when an operator reads them as data.
+    id: Option<ValueId>,
+    constant: Option<Constant>,
+    elements: Option<Elements>,
+    /// Whether an ONNX value is bound to it, so that its name stays.
+    bound: bool,
+}
+
+/// Builds a module.
+#[derive(Default)]
+pub(super) struct Builder {
+    pub(super) module: Module,
+    /// Dimensions of tensors, which are known not to be negative.
+    pub(super) sizes: Sizes,
+    entries: Vec<Entry>,
+    bindings: HashMap<String, Value>,
+    names: HashSet<String>,
+}
+
+impl Builder {
+    /// Keeps a name of the ONNX graph from being given to another value.
+    pub(super) fn reserve(&mut self, name: &str) {
+        self.names.insert(name.to_owned());
+    }
+
+    /// A name for a value that ONNX does not name.
+    pub(super) fn fresh_name(&mut self, wanted: &str) -> String {
+        let mut name = wanted.to_owned();
+        let mut number = 1;
+        while name.is_empty() || !self.names.insert(name.clone()) {
+            number += 1;
+            name = format!("{wanted}_{number}");
+        }
+        name
+    }
+
+    /// The value bound to an ONNX name.
+    pub(super) fn lookup(&self, name: &str) -> Option<Value> {
+        self.bindings.get(name).copied()
+    }
+
+    /// Binds an ONNX name to a value, which takes the name if it has none of ONNX yet.
+    pub(super) fn bind(&mut self, name: &str, value: Value) -> Result<()> {
+        if self.bindings.insert(name.to_owned(), value).is_some() {
+            return Err(Error::bad_file(format!("the value {name:?} is defined twice")));
+        }
+        let entry = &mut self.entries[value.0];
+        if !entry.bound {
+            entry.bound = true;
+            name.clone_into(&mut entry.name);
+            if let Some(id) = entry.id {
+                name.clone_into(&mut self.module.graph.values[id as usize]);
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, name: String, fact: Fact) -> Value {
+        let entry = Entry { name, fact, id: None, constant: None, elements: None, bound: false };
+        self.entries.push(entry);
+        Value(self.entries.len() - 1)
+    }
+
+    /// An input of the graph, already named.
+    pub(super) fn input(&mut self, name: &str, fact: Fact) -> Result<Value> {
+        let id = self.module.add_value(name);
+        let value = self.push(name.to_owned(), fact);
+        self.entries[value.0].id = Some(id);
+        self.bind(name, value)?;
+        Ok(value)
+    }
+
+    /// A constant, named when it is bound or else `wanted`.
+    pub(super) fn constant(&mut self, wanted: &str, constant: Constant) -> Value {
+        let name = self.fresh_name(wanted);
+        let value = self.push(name, constant.fact());
+        if constant.data.len() <= MAX_ELEMENTS
+            && let Some(integers) = constant.data.integers()
+        {
+            let values = integers.into_iter().map(Dim::from).collect();
+            let elements = Elements { dims: constant.dims.clone(), values };
+            self.entries[value.0].elements = Some(elements);
+        }
+        self.entries[value.0].constant = Some(constant);
+        value
+    }
+
+    /// A tensor of integers that are known.
+    pub(super) fn elements(
+        &mut self,
+        wanted: &str,
+        data_type: DataType,
+        elements: Elements,
+    ) -> Value {
+        let dims = elements.dims.iter().map(|&d| Dim::from(d as i64)).collect();
+        let name = self.fresh_name(wanted);
+        let value = self.push(name, Fact { data_type, dims });
+        self.entries[value.0].elements = Some(elements);
+        value
+    }
+
+    pub(super) fn fact(&self, value: Value) -> &Fact {
+        &self.entries[value.0].fact
+    }
+
+    pub(super) fn elements_of(&self, value: Value) -> Option<&Elements> {
+        self.entries[value.0].elements.as_ref()
+    }
+
+    pub(super) fn constant_of(&self, value: Value) -> Option<&Constant> {
+        let entry = &self.entries[value.0];
+        entry.constant.as_ref().or_else(|| self.module.constants.get(&entry.id?))
+    }
+
+    /// The value's number in the module, to which constants and shapes are added now.
+    pub(super) fn id(&mut self, value: Value) -> Result<ValueId> {
+        let entry = &mut self.entries[value.0];
+        if let Some(id) = entry.id {
+            return Ok(id);
+        }
+        let name = entry.name.clone();
+        let constant = match (entry.constant.take(), &entry.elements) {
+            (None, Some(elements)) => elements
+                .numbers()
+                .map(|numbers| {
+                    let data = ConstantData::from_integers(entry.fact.data_type, &numbers);
+                    let data = data.ok_or_else(|| {
+                        Error::unsupported(format!("an element of {name:?} does not fit its type"))
+                    })?;
+                    Ok(Constant { dims: elements.dims.clone(), data })
+                })
+                .transpose()?,
+            (constant, _) => constant,
+        };
+        let id = match constant {
+            Some(constant) => self.module.add_constant(name, constant),
+            None => self.computed_shape(value, &name)?,
+        };
+        self.entries[value.0].id = Some(id);
+        Ok(id)
+    }
+
+    /// Adds the operators that give a shape as data.
+    fn computed_shape(&mut self, value: Value, name: &str) -> Result<ValueId> {
+        let entry = &self.entries[value.0];
+        let (fact, elements) = (entry.fact.clone(), entry.elements.clone());
+        let values = elements.map(|e| e.values).unwrap_or_default();
+        let mut steps = vec![Op::Dims(Dims { dims: values.clone() })];
+        if fact.data_type != DataType::I64 {
+            steps.push(Op::Cast(Cast { to: fact.data_type.into() }));
+        }
+        if fact.dims != [Dim::from(values.len() as i64)] {
+            steps.push(Op::Reshape(Reshape { dims: fact.dims }));
+        }
+        let last = steps.len() - 1;
+        let mut input = ABSENT;
+        for (i, op) in steps.into_iter().enumerate() {
+            let part = if i == last {
+                name.to_owned()
+            } else {
+                self.fresh_name(&format!("{name}/{}", ["dims", "cast"][i]))
+            };
+            let output = self.module.add_value(part.clone());
+            let inputs = if input == ABSENT { Vec::new() } else { vec![input] };
+            self.module.add_node(&part, op, inputs, vec![output]);
+            input = output;
+        }
+        Ok(input)
+    }
+
+    /// Adds an operator and gives those of its outputs that are wanted.
+    pub(super) fn emit(
+        &mut self,
+        name: &str,
+        op: Op,
+        inputs: &[Option<Value>],
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Value>>> {
+        let present = inputs.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        let mut ids = Vec::with_capacity(present);
+        let mut facts = Vec::with_capacity(present);
+        for input in &inputs[..present] {
+            ids.push(input.map_or(Ok(ABSENT), |value| self.id(value))?);
+            facts.push(input.map(|value| self.fact(value).clone()));
+        }
+        let kept = wanted.iter().rposition(|&wanted| wanted).map_or(0, |last| last + 1);
+        let mut outputs = vec![None; wanted.len()];
+        let mut node = node(name, op, ids, vec![ABSENT; kept]);
+        let inferred = infer(&node, &facts).map_err(|error| match error {
+            amq_runtime::Error::Node { op, what, .. } => {
+                Error::unsupported(format!("{op}: {what}"))
+            }
+            other => Error::unsupported(other.to_string()),
+        })?;
+        for (i, fact) in inferred.into_iter().enumerate().filter(|(i, _)| wanted[*i]) {
+            let name = self.fresh_name(name);
+            let id = self.module.add_value(name.clone());
+            let value = self.push(name, fact);
+            self.entries[value.0].id = Some(id);
+            node.outputs[i] = id;
+            outputs[i] = Some(value);
+        }
+        self.module.graph.nodes.push(node);
+        Ok(outputs)
+    }
+}

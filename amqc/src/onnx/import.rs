@@ -1,0 +1,293 @@
+//! From a decoded model to a module: settles names, inputs and constants, then reads node by node.
+
+use std::collections::{BTreeSet, HashSet};
+
+use amq_format::graph::{Dim, Op, Port, Reshape};
+use amq_runtime::Fact;
+
+use super::attrs::Reader;
+use super::builder::Builder;
+use super::load::Source;
+use super::proto::{
+    DimensionProto, ElementType, GraphProto, ModelProto, NodeProto, TensorShapeProto,
+    ValueInfoProto,
+};
+use super::registry;
+use super::tensor::{Store, data_type};
+use crate::error::{Error, Result};
+use crate::ir::Module;
+
+/// Oldest version of ONNX's operator set that is read.
+pub(super) const OLDEST_OPSET: i64 = 7;
+/// Newest version of ONNX's operator set that is read.
+pub(super) const NEWEST_OPSET: i64 = 28;
+
+/// Since this version of the file format an initializer of an input is a default, not a constant.
+const IR_WITH_DEFAULTS: i64 = 4;
+
+/// Reads a model's graph into the operator vocabulary.
+///
+/// Names of the graph's inputs and outputs, and of values between nodes, stay. A node that becomes
+/// several operators keeps its name on the one that bears the weights.
+///
+/// # Errors
+/// The model contradicts ONNX, or uses a part of it that is not supported; the error names the node.
+pub fn import(source: &Source) -> Result<Module> {
+    let graph = source
+        .model
+        .graph
+        .as_ref()
+        .ok_or_else(|| Error::bad_file("not an ONNX model: it holds no graph"))?;
+    let opset = opset(&source.model)?;
+    if !graph.sparse_initializer.is_empty() {
+        return Err(Error::unsupported("the graph has sparse initializers")
+            .remedy("store its weights as dense tensors"));
+    }
+
+    let mut builder = Builder::default();
+    let names = graph.input.iter().map(|input| &input.name);
+    let names = names.chain(graph.initializer.iter().map(|tensor| &tensor.name));
+    for name in names.chain(graph.node.iter().flat_map(|node| &node.output)) {
+        builder.reserve(name);
+    }
+    let used: HashSet<&str> = graph
+        .node
+        .iter()
+        .flat_map(|node| &node.input)
+        .chain(graph.output.iter().map(|output| &output.name))
+        .map(String::as_str)
+        .collect();
+
+    let mut store = Store::new(&source.folder, &source.limits);
+    let mut notes = Notes::default();
+    initializers(graph, &used, &mut builder, &mut store, &mut notes)?;
+    inputs(graph, source.model.ir_version, &mut builder, &mut notes)?;
+    for (index, node) in graph.node.iter().enumerate() {
+        read_node(node, index, opset, &used, &mut builder, &mut store, &mut notes)?;
+    }
+    outputs(graph, &mut builder)?;
+
+    let mut module = builder.module;
+    module.notes = notes.finish();
+    Ok(module)
+}
+
+/// What the user should know at the end.
+#[derive(Default)]
+struct Notes {
+    narrowed_constants: usize,
+    narrowed_values: BTreeSet<String>,
+    default_inputs: Vec<String>,
+}
+
+impl Notes {
+    fn finish(self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let input = |name| {
+            format!("input {name:?} has a default value in the model and is a constant from now on")
+        };
+        notes.extend(self.default_inputs.into_iter().map(input));
+        let value = |place| format!("{place} is of another float type and is computed in f32");
+        notes.extend(self.narrowed_values.into_iter().map(value));
+        if self.narrowed_constants > 0 {
+            notes.push(format!(
+                "{} constants are of another float type and were changed to f32",
+                self.narrowed_constants
+            ));
+        }
+        notes
+    }
+}
+
+fn is_standard(domain: &str) -> bool {
+    matches!(domain, "" | "ai.onnx")
+}
+
+fn opset(model: &ModelProto) -> Result<i64> {
+    let mut versions =
+        model.opset_import.iter().filter(|set| is_standard(&set.domain)).map(|set| set.version);
+    let version = versions
+        .next()
+        .ok_or_else(|| Error::bad_file("the model does not say which opset it uses"))?;
+    if versions.any(|other| other != version) {
+        return Err(Error::bad_file("the model names two versions of ONNX's operator set"));
+    }
+    if !(OLDEST_OPSET..=NEWEST_OPSET).contains(&version) {
+        return Err(Error::unsupported(format!(
+            "the model uses opset {version}; supported are {OLDEST_OPSET} to {NEWEST_OPSET}"
+        ))
+        .remedy("export it with one of these, or convert it with onnx.version_converter"));
+    }
+    if let Some(function) = model.functions.iter().find(|f| is_standard(&f.domain)) {
+        return Err(Error::unsupported(format!(
+            "the model defines a function {:?} of its own among ONNX's operators",
+            function.name
+        ))
+        .remedy("inline it with onnx.inliner.inline_local_functions"));
+    }
+    Ok(version)
+}
+
+fn initializers(
+    graph: &GraphProto,
+    used: &HashSet<&str>,
+    builder: &mut Builder,
+    store: &mut Store<'_>,
+    notes: &mut Notes,
+) -> Result<()> {
+    let mut seen = HashSet::new();
+    for tensor in &graph.initializer {
+        if !seen.insert(tensor.name.as_str()) {
+            return Err(Error::bad_file(format!("the value {:?} is defined twice", tensor.name)));
+        }
+        if !used.contains(tensor.name.as_str()) {
+            continue;
+        }
+        let (constant, changed) = store
+            .constant(tensor)
+            .map_err(|error| error.within(format!("initializer {:?}", tensor.name)))?;
+        notes.narrowed_constants += usize::from(changed);
+        let value = builder.constant(&tensor.name, constant);
+        builder.bind(&tensor.name, value)?;
+    }
+    Ok(())
+}
+
+fn inputs(graph: &GraphProto, ir: i64, builder: &mut Builder, notes: &mut Notes) -> Result<()> {
+    let initialized: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+    let mut dim_names: HashSet<String> =
+        graph.input.iter().flat_map(dimensions).filter_map(dim_name).map(str::to_owned).collect();
+    for input in &graph.input {
+        if initialized.contains(input.name.as_str()) {
+            if ir >= IR_WITH_DEFAULTS {
+                notes.default_inputs.push(input.name.clone());
+            }
+            continue;
+        }
+        let place = format!("input {:?}", input.name);
+        let (fact, changed) =
+            input_fact(input, &mut dim_names).map_err(|error| error.within(&place))?;
+        if changed {
+            notes.narrowed_values.insert(place);
+        }
+        let (data_type, dims) = (fact.data_type.into(), fact.dims.clone());
+        let value = builder.input(&input.name, fact)?;
+        let port = Port { value: builder.id(value)?, data_type, dims };
+        builder.module.graph.inputs.push(port);
+    }
+    Ok(())
+}
+
+fn dimensions(info: &ValueInfoProto) -> impl Iterator<Item = &DimensionProto> {
+    let tensor = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
+    tensor.and_then(|t| t.shape.as_ref()).into_iter().flat_map(|shape| &shape.dim)
+}
+
+/// The name of a dimension; some exporters write "?" for one that is not known.
+fn dim_name(dim: &DimensionProto) -> Option<&str> {
+    dim.dim_param.as_deref().filter(|name| !matches!(*name, "" | "?"))
+}
+
+fn input_fact(info: &ValueInfoProto, dim_names: &mut HashSet<String>) -> Result<(Fact, bool)> {
+    if info.name.is_empty() {
+        return Err(Error::bad_file("it has no name"));
+    }
+    let tensor = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).ok_or_else(|| {
+        Error::unsupported("it is not a tensor").remedy("only tensors can be inputs")
+    })?;
+    let (data_type, changed) = data_type(tensor.elem_type).ok_or_else(|| {
+        let name = ElementType::name_of(tensor.elem_type);
+        Error::unsupported(format!("inputs of {name} are not supported"))
+            .remedy("supported are float types, int64, int32, uint8, int8 and bool")
+    })?;
+    let shape: &TensorShapeProto = tensor.shape.as_ref().ok_or_else(|| {
+        Error::unsupported("its number of axes is not known")
+            .remedy("give the input a shape; dimensions may be names")
+    })?;
+    let mut dims = Vec::with_capacity(shape.dim.len());
+    for (axis, dim) in shape.dim.iter().enumerate() {
+        dims.push(match (dim.dim_value, dim_name(dim)) {
+            (Some(size), _) if size > 0 => Dim::from(size),
+            (_, Some(name)) => Dim::named(name),
+            _ => {
+                let mut name = format!("{}.{axis}", info.name);
+                while !dim_names.insert(name.clone()) {
+                    name.push('\'');
+                }
+                Dim::named(name)
+            }
+        });
+    }
+    Ok((Fact { data_type, dims }, changed))
+}
+
+fn read_node(
+    node: &NodeProto,
+    index: usize,
+    opset: i64,
+    used: &HashSet<&str>,
+    builder: &mut Builder,
+    store: &mut Store<'_>,
+    notes: &mut Notes,
+) -> Result<()> {
+    let name = match node.name.as_str() {
+        "" => format!("{}_{index}", node.op_type),
+        name => name.to_owned(),
+    };
+    let place = format!("node {name:?} ({})", node.op_type);
+    let read = || {
+        if !is_standard(&node.domain) {
+            return Err(Error::unsupported(format!(
+                "its operator belongs to {:?}, not to ONNX's own operators",
+                node.domain
+            ))
+            .remedy(
+                "export with ONNX's own operators; functions of the model can be inlined with \
+                 onnx.inliner.inline_local_functions",
+            ));
+        }
+        let operator = registry::find(&node.op_type)?;
+        if opset < operator.since {
+            return Err(Error::bad_file(format!(
+                "the operator exists since opset {}, and the model uses {opset}",
+                operator.since
+            )));
+        }
+        let is_used = |name: &str| used.contains(name);
+        let mut reader = Reader::new(node, name, opset, builder, store, is_used)?;
+        (operator.read)(&mut reader)?;
+        if reader.changed_precision {
+            notes.narrowed_values.insert(place.clone());
+        }
+        reader.finish()
+    };
+    read().map_err(|error| error.within(&place))
+}
+
+fn outputs(graph: &GraphProto, builder: &mut Builder) -> Result<()> {
+    let mut seen = HashSet::new();
+    for output in &graph.output {
+        let place = format!("output {:?}", output.name);
+        let value = builder
+            .lookup(&output.name)
+            .ok_or_else(|| Error::bad_file(format!("{place} is not defined by any node")))?;
+        if !seen.insert(&output.name) {
+            return Err(Error::bad_file(format!("{place} is there twice")));
+        }
+        let mut id = builder.id(value)?;
+        let Fact { data_type, dims } = builder.fact(value).clone();
+        if builder.module.name(id) != output.name {
+            // The value has another name already; a view gives it this one.
+            let op = Op::Reshape(Reshape { dims: dims.clone() });
+            let named = builder.module.add_value(&output.name);
+            builder.module.add_node(&output.name, op, vec![id], vec![named]);
+            id = named;
+        }
+        let port = Port { value: id, data_type: data_type.into(), dims };
+        builder.module.graph.outputs.push(port);
+    }
+    if graph.output.is_empty() {
+        return Err(Error::bad_file("the graph has no outputs"));
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! From a path to a decoded model.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use prost::Message;
+use prost::bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use super::proto::{ModelProto, check_growth};
+use crate::error::{Error, Result};
+
+/// What a model may take at most.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of the file. Protobuf itself ends at 2 GiB.
+    pub file_bytes: u64,
+    /// Bytes that nodes, attributes and names take in memory, beside their strings and numbers.
+    pub message_bytes: usize,
+    /// Bytes of all constants together, those in other files included.
+    pub constant_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { file_bytes: (1 << 31) - 1, message_bytes: 256 << 20, constant_bytes: 8 << 30 }
+    }
+}
+
+/// An ONNX file that was read and decoded, but not yet understood.
+///
+/// Decoding takes at most the file itself, eight times its numbers that are not raw, and
+/// [`Limits::message_bytes`].
+#[derive(Debug)]
+pub struct Source {
+    pub(crate) model: ModelProto,
+    pub(crate) folder: PathBuf,
+    pub(crate) limits: Limits,
+    sha256: [u8; 32],
+    bytes: u64,
+}
+
+impl Source {
+    /// Decodes a model; its external data, if it has any, stands in `folder`.
+    ///
+    /// # Errors
+    /// The bytes are no ONNX model, or one that exceeds the limits.
+    pub fn decode(file: Vec<u8>, folder: &Path, limits: &Limits) -> Result<Source> {
+        let size = file.len() as u64;
+        if size > limits.file_bytes {
+            return Err(too_large(size, limits));
+        }
+        check_growth(&file, limits.message_bytes)?;
+        let file = Bytes::from(file);
+        let sha256 = Sha256::digest(&file).into();
+        let model = ModelProto::decode(file)
+            .map_err(|error| Error::bad_file(format!("not an ONNX model: {error}")))?;
+        Ok(Source { model, folder: folder.to_owned(), limits: limits.clone(), sha256, bytes: size })
+    }
+
+    /// SHA-256 of the file, external data not included.
+    pub fn sha256(&self) -> [u8; 32] {
+        self.sha256
+    }
+
+    /// Size of the file in bytes, external data not included.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+fn too_large(size: u64, limits: &Limits) -> Error {
+    Error::unsupported(format!("the file has {size} bytes, more than {}", limits.file_bytes))
+        .remedy("keep the weights in external data (onnx.save with save_as_external_data)")
+}
+
+/// Reads and decodes the ONNX model at `path`.
+///
+/// # Errors
+/// The file cannot be read, is no ONNX model, or exceeds the limits.
+pub fn load(path: &Path, limits: &Limits) -> Result<Source> {
+    let file = File::open(path).map_err(|error| Error::io(path, error))?;
+    let length = file.metadata().map_err(|error| Error::io(path, error))?.len();
+    let within = |error: Error| error.within(path.display());
+    if length > limits.file_bytes {
+        return Err(within(too_large(length, limits)));
+    }
+    let mut bytes = Vec::new();
+    // One byte more than allowed shows a file that grew, or whose length is not known before.
+    file.take(limits.file_bytes.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::io(path, error))?;
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    Source::decode(bytes, folder, limits).map_err(within)
+}

@@ -1,0 +1,17 @@
+//! Reading ONNX: from a file to the operator vocabulary.
+
+mod attrs;
+mod builder;
+mod import;
+mod load;
+mod ops;
+mod proto;
+mod registry;
+mod shape;
+mod tensor;
+#[cfg(test)]
+mod tests;
+
+pub use import::import;
+pub use load::{Limits, Source, load};
+pub use registry::markdown;

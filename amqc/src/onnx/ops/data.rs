@@ -1,0 +1,158 @@
+//! Constants, shapes as data, types, and what passes its input on.
+
+use amq_format::graph::{Cast, DataType, Dim, Expand, Op};
+
+use super::layout::product;
+use crate::error::{Error, Result};
+use crate::ir::{Constant, ConstantData};
+use crate::onnx::attrs::Reader;
+use crate::onnx::builder::Value;
+use crate::onnx::proto::ElementType;
+use crate::onnx::shape::{self, Elements};
+use crate::onnx::tensor::data_type;
+
+pub(in crate::onnx) fn constant(r: &mut Reader<'_, '_>) -> Result<()> {
+    let vector = |data: ConstantData| Constant { dims: vec![data.len()], data };
+    let scalar = |data: ConstantData| Constant { dims: Vec::new(), data };
+    let constant = if let Some(tensor) = r.tensor("value")? {
+        tensor
+    } else if let Some(value) = r.float("value_float")? {
+        Constant::scalar(value)
+    } else if let Some(values) = r.floats("value_floats")? {
+        vector(ConstantData::F32(values.to_vec()))
+    } else if let Some(value) = r.int("value_int")? {
+        scalar(ConstantData::I64(vec![value]))
+    } else if let Some(values) = r.ints("value_ints")? {
+        vector(ConstantData::I64(values.to_vec()))
+    } else {
+        return Err(Error::unsupported("it has no value that is a tensor, float or integer"));
+    };
+    let value = r.constant("", constant);
+    r.give(0, value)
+}
+
+pub(in crate::onnx) fn constant_of_shape(r: &mut Reader<'_, '_>) -> Result<()> {
+    let dims = r.known_input(0)?.values;
+    let mut value = match r.tensor("value")? {
+        Some(value) if value.data.len() == 1 => value,
+        Some(value) => {
+            return Err(Error::bad_file(format!("value has {} elements", value.data.len())));
+        }
+        None => Constant::scalar(0.0),
+    };
+    value.dims.clear();
+    let value = r.constant("value", value);
+    let y = match r.elements(value).and_then(|e| e.expand(&dims)) {
+        Some(known) => r.known(r.data_type(value), known),
+        None => r.emit("", Op::Expand(Expand { dims }), &[value])?,
+    };
+    r.give(0, y)
+}
+
+/// The input's dimensions, which are remembered not to be negative.
+fn sizes(r: &mut Reader<'_, '_>) -> Result<Vec<Dim>> {
+    let x = r.input(0)?;
+    let dims = r.dims(x);
+    r.builder.sizes.extend(dims.iter().cloned());
+    Ok(dims)
+}
+
+pub(in crate::onnx) fn shape(r: &mut Reader<'_, '_>) -> Result<()> {
+    let dims = sizes(r)?;
+    let rank = dims.len() as i64;
+    let (start, end) = if r.opset < 15 {
+        (0, rank)
+    } else {
+        (r.int("start")?.unwrap_or(0), r.int("end")?.unwrap_or(rank))
+    };
+    let place = |axis: i64| {
+        let axis = if axis < 0 { axis.saturating_add(rank) } else { axis };
+        axis.clamp(0, rank) as usize
+    };
+    let dims = dims.get(place(start)..place(end)).unwrap_or_default().to_vec();
+    let y = r.known(DataType::I64, Elements::vector(dims));
+    r.give(0, y)
+}
+
+pub(in crate::onnx) fn size(r: &mut Reader<'_, '_>) -> Result<()> {
+    let count = product(&sizes(r)?)?;
+    r.builder.sizes.insert(count.clone());
+    let y = r.known(DataType::I64, Elements { dims: Vec::new(), values: vec![count] });
+    r.give(0, y)
+}
+
+pub(in crate::onnx) fn identity(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    r.give(0, x)
+}
+
+/// Dropout as it is outside training: nothing.
+pub(in crate::onnx) fn dropout(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    r.int("seed")?;
+    if r.opset < 12 {
+        r.float("ratio")?;
+    } else {
+        r.optional_input(1);
+        let training = r.optional_known_input(2)?;
+        if training.is_some_and(|t| t.numbers().is_none_or(|n| n.iter().any(|&n| n != 0))) {
+            return Err(Error::unsupported("training_mode is true")
+                .remedy("export the model for inference"));
+        }
+    }
+    r.give(0, x)
+}
+
+pub(in crate::onnx) fn cast(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let to = r.int("to")?.ok_or_else(|| Error::bad_file("attribute \"to\" is missing"))?;
+    // Concerns 8-bit floats alone.
+    r.int("saturate")?;
+    let to = i32::try_from(to).unwrap_or_default();
+    let (to, changed) = data_type(to).ok_or_else(|| {
+        Error::unsupported(format!("a cast to {} is not supported", ElementType::name_of(to)))
+    })?;
+    r.changed_precision |= changed;
+    let y = if r.data_type(x) == to {
+        x
+    } else if let Some(known) = cast_now(r, x, to) {
+        r.known(to, known)
+    } else {
+        r.emit("", Op::Cast(Cast { to: to.into() }), &[x])?
+    };
+    r.give(0, y)
+}
+
+/// The elements of x in an integer type or bool, where they are known.
+fn cast_now(r: &Reader<'_, '_>, x: Value, to: DataType) -> Option<Elements> {
+    if to == DataType::F32 {
+        return None;
+    }
+    let convert = |dim: &Dim| match (to, dim.as_size()) {
+        (DataType::Bool, _) => {
+            let zero = Dim::from(0);
+            let function = amq_format::graph::BinaryFunction::Equal;
+            let is_zero = shape::binary(function, dim, &zero, &r.builder.sizes)?;
+            Some(Dim::from(1 - is_zero.as_size()?))
+        }
+        (_, Some(size)) => ConstantData::from_integers(to, &[size]).map(|_| dim.clone()),
+        (DataType::I64 | DataType::I32, None) => Some(dim.clone()),
+        _ => None,
+    };
+    if let Some(elements) = r.elements(x) {
+        return elements.map(convert);
+    }
+    let constant = r.builder.constant_of(x)?;
+    let ConstantData::F32(floats) = &constant.data else { return None };
+    if floats.len() > shape::MAX_ELEMENTS {
+        return None;
+    }
+    let integer = |&float: &f32| {
+        // Beyond these bounds conversion saturates, and the runtime decides.
+        let in_range = (-9.2e18..9.2e18).contains(&float);
+        let number = if to == DataType::Bool { i64::from(float != 0.0) } else { float as i64 };
+        in_range.then(|| Dim::from(number))
+    };
+    let values = floats.iter().map(integer).collect::<Option<_>>()?;
+    Elements { dims: constant.dims.clone(), values }.map(convert)
+}

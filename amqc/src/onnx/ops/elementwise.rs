@@ -1,0 +1,244 @@
+//! Functions of each element, of pairs of elements, and choices between them.
+
+use amq_format::graph::{
+    Binary, BinaryFunction, Cast, DataType, Dim, Op, Select, Unary, UnaryFunction,
+};
+
+use crate::error::{Error, Result};
+use crate::ir::ConstantData;
+use crate::onnx::attrs::Reader;
+use crate::onnx::builder::Value;
+use crate::onnx::shape;
+
+fn unary_op(function: UnaryFunction, alpha: f32, beta: f32) -> Op {
+    Op::Unary(Unary { function: function.into(), alpha, beta })
+}
+
+fn binary_op(function: BinaryFunction) -> Op {
+    Op::Binary(Binary { function: function.into() })
+}
+
+/// A function without parameters.
+pub(in crate::onnx) fn unary(r: &mut Reader<'_, '_>, function: UnaryFunction) -> Result<()> {
+    let x = r.input(0)?;
+    let known = r.elements(x).and_then(|elements| match function {
+        UnaryFunction::Neg => elements.map(|dim| Dim::from(0).sub(dim).ok()),
+        UnaryFunction::Not => elements.map(|dim| Some(Dim::from(i64::from(dim.as_size()? == 0)))),
+        _ => None,
+    });
+    let data_type = r.data_type(x);
+    let y = match known.filter(|known| known.values.iter().all(|dim| fits(data_type, dim))) {
+        Some(known) => r.known(data_type, known),
+        None => r.emit("", unary_op(function, 0.0, 0.0), &[x])?,
+    };
+    r.give(0, y)
+}
+
+/// A function with the attributes that `alpha` and `beta` name, and their defaults.
+pub(in crate::onnx) fn with_parameters(
+    r: &mut Reader<'_, '_>,
+    function: UnaryFunction,
+    (alpha, alpha_default): (&str, f32),
+    beta: Option<(&str, f32)>,
+) -> Result<()> {
+    let x = r.input(0)?;
+    let alpha = r.float(alpha)?.unwrap_or(alpha_default);
+    let beta = match beta {
+        Some((name, default)) => r.float(name)?.unwrap_or(default),
+        None => 0.0,
+    };
+    let y = r.emit("", unary_op(function, alpha, beta), &[x])?;
+    r.give(0, y)
+}
+
+fn fits(data_type: DataType, dim: &Dim) -> bool {
+    dim.as_size().is_none_or(|size| ConstantData::from_integers(data_type, &[size]).is_some())
+}
+
+/// The function of a and b, computed now where both are known.
+fn apply(
+    r: &mut Reader<'_, '_>,
+    part: &str,
+    function: BinaryFunction,
+    a: Value,
+    b: Value,
+) -> Result<Value> {
+    use BinaryFunction as F;
+    let data_type = match function {
+        F::Equal | F::Less | F::LessOrEqual | F::Greater | F::GreaterOrEqual => DataType::Bool,
+        _ => r.data_type(a),
+    };
+    let known = r
+        .elements(a)
+        .zip(r.elements(b))
+        .and_then(|(x, y)| x.zip(y, |x, y| shape::binary(function, x, y, &r.builder.sizes)));
+    let same_type = r.data_type(a) == r.data_type(b);
+    match known.filter(|known| same_type && known.values.iter().all(|d| fits(data_type, d))) {
+        Some(known) => Ok(r.known(data_type, known)),
+        None => r.emit(part, binary_op(function), &[a, b]),
+    }
+}
+
+/// A function of two tensors.
+pub(in crate::onnx) fn binary(r: &mut Reader<'_, '_>, function: BinaryFunction) -> Result<()> {
+    let (a, b) = (r.input(0)?, r.input(1)?);
+    let y = apply(r, "", function, a, b)?;
+    r.give(0, y)
+}
+
+/// Power; the exponent may be of another type.
+pub(in crate::onnx) fn pow(r: &mut Reader<'_, '_>) -> Result<()> {
+    let (x, mut exponent) = (r.input(0)?, r.input(1)?);
+    let to = r.data_type(x);
+    if r.data_type(exponent) != to {
+        exponent = r.emit("cast", Op::Cast(Cast { to: to.into() }), &[exponent])?;
+    }
+    let y = r.emit("", binary_op(BinaryFunction::Pow), &[x, exponent])?;
+    r.give(0, y)
+}
+
+pub(in crate::onnx) fn prelu(r: &mut Reader<'_, '_>) -> Result<()> {
+    let (x, slope) = (r.input(0)?, r.input(1)?);
+    let y = r.emit("", binary_op(BinaryFunction::Prelu), &[x, slope])?;
+    if r.dims(y) != r.dims(x) {
+        return Err(Error::bad_file("the slope has a larger shape than x"));
+    }
+    r.give(0, y)
+}
+
+/// A function of two tensors, applied to any number from left to right.
+pub(in crate::onnx) fn variadic(r: &mut Reader<'_, '_>, function: BinaryFunction) -> Result<()> {
+    let y = folded(r, function, "")?;
+    r.give(0, y)
+}
+
+/// The mean of any number of tensors.
+pub(in crate::onnx) fn mean(r: &mut Reader<'_, '_>) -> Result<()> {
+    let count = r.inputs()?.len();
+    let mut y = folded(r, BinaryFunction::Add, "sum")?;
+    if count > 1 {
+        let divisor = r.scalar("count", count as f32);
+        y = r.emit("", binary_op(BinaryFunction::Div), &[y, divisor])?;
+    }
+    r.give(0, y)
+}
+
+fn folded(r: &mut Reader<'_, '_>, function: BinaryFunction, part: &str) -> Result<Value> {
+    let inputs = r.inputs()?;
+    let last = inputs.len() - 1;
+    let mut result = inputs[0];
+    for (i, &input) in inputs.iter().enumerate().skip(1) {
+        let part = if i == last { part.to_owned() } else { format!("partial_{i}") };
+        result = apply(r, &part, function, result, input)?;
+    }
+    Ok(result)
+}
+
+pub(in crate::onnx) fn select(r: &mut Reader<'_, '_>) -> Result<()> {
+    let (condition, a, b) = (r.input(0)?, r.input(1)?, r.input(2)?);
+    let known = match (r.elements(condition), r.elements(a), r.elements(b)) {
+        (Some(condition), Some(a), Some(b)) => condition.select(a, b),
+        _ => None,
+    };
+    let y = match known {
+        Some(known) if r.data_type(a) == r.data_type(b) => r.known(r.data_type(a), known),
+        _ => r.emit("", Op::Select(Select {}), &[condition, a, b])?,
+    };
+    r.give(0, y)
+}
+
+/// Clip, whose bounds are attributes before opset 11 and inputs since.
+pub(in crate::onnx) fn clip(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    if r.opset < 11 {
+        let low = r.float("min")?.unwrap_or(f32::MIN);
+        let high = r.float("max")?.unwrap_or(f32::MAX);
+        let y = r.emit("", clipped(low, high), &[x])?;
+        return r.give(0, y);
+    }
+    let (low, high) = (r.optional_input(1), r.optional_input(2));
+    if let (Some(low), Some(high)) = (low, high)
+        && let (Some(low), Some(high)) = (r.constant_scalar(low), r.constant_scalar(high))
+        && r.data_type(x) == DataType::F32
+    {
+        let y = r.emit("", clipped(low, high), &[x])?;
+        return r.give(0, y);
+    }
+    let mut y = x;
+    if let Some(low) = low {
+        let part = if high.is_some() { "max" } else { "" };
+        y = apply(r, part, BinaryFunction::Max, y, low)?;
+    }
+    if let Some(high) = high {
+        y = apply(r, "", BinaryFunction::Min, y, high)?;
+    }
+    r.give(0, y)
+}
+
+/// `min(high, max(low, x))`, which differs from the vocabulary's order where low exceeds high.
+fn clipped(low: f32, high: f32) -> Op {
+    unary_op(UnaryFunction::Clip, low.min(high), high)
+}
+
+/// `x / 2 (1 + erf(x / sqrt 2))`, or the approximation of it by tanh.
+pub(in crate::onnx) fn gelu(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let kind = r.string("approximate")?.unwrap_or("none");
+    let (add, mul) = (binary_op(BinaryFunction::Add), binary_op(BinaryFunction::Mul));
+    let inner = match kind {
+        "none" => {
+            let root = r.scalar("root_half", std::f32::consts::FRAC_1_SQRT_2);
+            let scaled = r.emit("scaled", mul.clone(), &[x, root])?;
+            r.emit("erf", unary_op(UnaryFunction::Erf, 0.0, 0.0), &[scaled])?
+        }
+        "tanh" => {
+            let cubic = r.scalar("cubic", 0.044715);
+            let square = r.emit("square", mul.clone(), &[x, x])?;
+            let cube = r.emit("cube", mul.clone(), &[square, x])?;
+            let cube = r.emit("cube_scaled", mul.clone(), &[cube, cubic])?;
+            let sum = r.emit("sum", add.clone(), &[x, cube])?;
+            // alpha tanh(beta x) with beta = sqrt(2 / pi).
+            let root = (2.0 / std::f64::consts::PI).sqrt() as f32;
+            r.emit("tanh", unary_op(UnaryFunction::ScaledTanh, 1.0, root), &[sum])?
+        }
+        other => return Err(Error::bad_file(format!("approximate is {other:?}"))),
+    };
+    let (one, half) = (r.scalar("one", 1.0), r.scalar("half", 0.5));
+    let factor = r.emit("factor", add, &[inner, one])?;
+    let half = r.emit("half_x", mul.clone(), &[x, half])?;
+    let y = r.emit("", mul, &[half, factor])?;
+    r.give(0, y)
+}
+
+/// `x tanh(ln(1 + e^x))`
+pub(in crate::onnx) fn mish(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let softplus = r.emit("softplus", unary_op(UnaryFunction::Softplus, 0.0, 0.0), &[x])?;
+    let tanh = r.emit("tanh", unary_op(UnaryFunction::Tanh, 0.0, 0.0), &[softplus])?;
+    let y = r.emit("", binary_op(BinaryFunction::Mul), &[x, tanh])?;
+    r.give(0, y)
+}
+
+/// `x sigmoid(alpha x)`
+pub(in crate::onnx) fn swish(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let alpha = r.float("alpha")?.unwrap_or(1.0);
+    let mul = binary_op(BinaryFunction::Mul);
+    let mut inner = x;
+    if alpha != 1.0 {
+        let factor = r.scalar("alpha", alpha);
+        inner = r.emit("scaled", mul.clone(), &[x, factor])?;
+    }
+    let sigmoid = r.emit("sigmoid", unary_op(UnaryFunction::Sigmoid, 0.0, 0.0), &[inner])?;
+    let y = r.emit("", mul, &[x, sigmoid])?;
+    r.give(0, y)
+}
+
+pub(in crate::onnx) fn hard_sigmoid(r: &mut Reader<'_, '_>) -> Result<()> {
+    with_parameters(r, UnaryFunction::HardSigmoid, ("alpha", 0.2), Some(("beta", 0.5)))
+}
+
+pub(in crate::onnx) fn selu(r: &mut Reader<'_, '_>) -> Result<()> {
+    let (alpha, gamma) = (1.673_263_2, 1.050_701);
+    with_parameters(r, UnaryFunction::Selu, ("alpha", alpha), Some(("gamma", gamma)))
+}

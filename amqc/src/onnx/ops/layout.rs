@@ -1,0 +1,126 @@
+//! The same elements in another shape or order.
+
+use amq_format::graph::{Dim, Expand, Op};
+
+use crate::error::{Error, Result};
+use crate::onnx::attrs::Reader;
+
+/// Product of dimensions.
+pub(super) fn product(dims: &[Dim]) -> Result<Dim> {
+    let product = dims.iter().try_fold(Dim::from(1), |product, dim| product.mul(dim));
+    product.map_err(|error| Error::unsupported(error.to_string()))
+}
+
+pub(in crate::onnx) fn reshape(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let wanted = r.known_input(1)?.values;
+    let zero_is_zero = r.opset >= 14 && r.flag("allowzero", false)?;
+    let from = r.dims(x);
+    let mut dims = Vec::with_capacity(wanted.len());
+    let mut inferred = None;
+    for (i, dim) in wanted.into_iter().enumerate() {
+        dims.push(match dim.as_size() {
+            Some(0) if !zero_is_zero => from.get(i).cloned().ok_or_else(|| {
+                Error::bad_file(format!("axis {i} of the shape is 0, and x has no such axis"))
+            })?,
+            Some(-1) => {
+                if inferred.replace(i).is_some() {
+                    return Err(Error::bad_file("-1 is twice in the shape"));
+                }
+                Dim::from(1)
+            }
+            Some(size) if size < -1 => {
+                return Err(Error::bad_file(format!("{size} is in the shape")));
+            }
+            _ => dim,
+        });
+    }
+    if let Some(i) = inferred {
+        let others = product(&dims)?;
+        dims[i] = product(&from)?
+            .floor_div(&others)
+            .map_err(|error| Error::bad_file(format!("-1 in the shape: {error}")))?;
+    }
+    let y = r.reshape("", x, dims)?;
+    r.give(0, y)
+}
+
+pub(in crate::onnx) fn flatten(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let dims = r.dims(x);
+    let axis = match r.int("axis")?.unwrap_or(1) {
+        axis if axis == dims.len() as i64 => dims.len(),
+        axis => r.axis(axis, dims.len())?,
+    };
+    let (before, after) = dims.split_at(axis);
+    let shape = vec![product(before)?, product(after)?];
+    let y = r.reshape("", x, shape)?;
+    r.give(0, y)
+}
+
+/// Axes, which are an attribute before opset 13 and an input since.
+fn axes(r: &mut Reader<'_, '_>) -> Result<Option<Vec<i64>>> {
+    if r.opset < 13 { Ok(r.ints("axes")?.map(<[i64]>::to_vec)) } else { r.optional_numbers(1) }
+}
+
+pub(in crate::onnx) fn squeeze(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let dims = r.dims(x);
+    let removed = match axes(r)? {
+        Some(axes) => r.axes(&axes, dims.len())?,
+        None => {
+            if let Some(dim) = dims.iter().find(|dim| dim.as_size().is_none()) {
+                return Err(Error::unsupported(format!(
+                    "whether the axis of size {dim} goes depends on the input"
+                ))
+                .remedy("export the model with the axes to remove given"));
+            }
+            (0..dims.len()).filter(|&axis| dims[axis].as_size() == Some(1)).collect()
+        }
+    };
+    if let Some(axis) = removed.iter().find(|&&axis| dims[axis].as_size().is_some_and(|d| d != 1)) {
+        return Err(Error::bad_file(format!("axis {axis} has size {}, not 1", dims[*axis])));
+    }
+    let kept = dims.into_iter().enumerate().filter(|(axis, _)| !removed.contains(axis));
+    let shape = kept.map(|(_, dim)| dim).collect();
+    let y = r.reshape("", x, shape)?;
+    r.give(0, y)
+}
+
+pub(in crate::onnx) fn unsqueeze(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let axes = axes(r)?.ok_or_else(|| Error::bad_file("axes are missing"))?;
+    let mut shape = r.dims(x);
+    let mut added = r.axes(&axes, shape.len() + axes.len())?;
+    added.sort_unstable();
+    added.into_iter().for_each(|axis| shape.insert(axis, Dim::from(1)));
+    let y = r.reshape("", x, shape)?;
+    r.give(0, y)
+}
+
+pub(in crate::onnx) fn transpose(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let rank = r.rank(x);
+    let perm: Vec<u32> = match r.ints("perm")? {
+        None => (0..rank as u32).rev().collect(),
+        Some(perm) => {
+            let axes = r.axes(perm, rank)?;
+            if axes.len() != rank {
+                return Err(Error::bad_file(format!("perm is {perm:?} for {rank} axes")));
+            }
+            axes.into_iter().map(|axis| axis as u32).collect()
+        }
+    };
+    let y = r.transpose("", x, &perm)?;
+    r.give(0, y)
+}
+
+pub(in crate::onnx) fn expand(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let dims = r.known_input(1)?.values;
+    let y = match r.elements(x).and_then(|e| e.expand(&dims)) {
+        Some(expanded) => r.known(r.data_type(x), expanded),
+        None => r.emit("", Op::Expand(Expand { dims }), &[x])?,
+    };
+    r.give(0, y)
+}

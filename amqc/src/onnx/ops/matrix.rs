@@ -1,0 +1,53 @@
+//! MatMul and Gemm.
+
+use amq_format::graph::{Binary, BinaryFunction, MatMul, Op};
+
+use crate::error::{Error, Result};
+use crate::onnx::attrs::Reader;
+use crate::onnx::builder::Value;
+
+pub(in crate::onnx) fn matmul(r: &mut Reader<'_, '_>) -> Result<()> {
+    let inputs = [r.input(0)?, r.input(1)?];
+    let y = r.emit("", Op::MatMul(MatMul {}), &inputs)?;
+    r.give(0, y)
+}
+
+pub(in crate::onnx) fn gemm(r: &mut Reader<'_, '_>) -> Result<()> {
+    let (alpha, beta) = (r.float("alpha")?.unwrap_or(1.0), r.float("beta")?.unwrap_or(1.0));
+    let a = operand(r, 0, "transA", "a")?;
+    let b = operand(r, 1, "transB", "b")?;
+    let product = r.emit("", Op::MatMul(MatMul {}), &[a, b])?;
+    let mut y = scaled(r, "alpha", product, alpha)?;
+    if let Some(c) = r.optional_input(2) {
+        let c = scaled(r, "beta", c, beta)?;
+        let shape = r.dims(y);
+        y = r.emit("add", add(), &[y, c])?;
+        if r.dims(y) != shape {
+            return Err(Error::bad_file("C has a larger shape than the product of A and B"));
+        }
+    }
+    r.give(0, y)
+}
+
+fn add() -> Op {
+    Op::Binary(Binary { function: BinaryFunction::Add.into() })
+}
+
+/// A matrix, transposed if the attribute says so.
+fn operand(r: &mut Reader<'_, '_>, i: usize, transposed: &str, part: &str) -> Result<Value> {
+    let matrix = r.input(i)?;
+    let rank = r.rank(matrix);
+    if rank != 2 {
+        return Err(Error::bad_file(format!("its input {i} has {rank} axes instead of 2")));
+    }
+    if r.flag(transposed, false)? { r.transpose(part, matrix, &[1, 0]) } else { Ok(matrix) }
+}
+
+fn scaled(r: &mut Reader<'_, '_>, part: &str, x: Value, by: f32) -> Result<Value> {
+    if by == 1.0 {
+        return Ok(x);
+    }
+    let factor = r.scalar(part, by);
+    let op = Op::Binary(Binary { function: BinaryFunction::Mul.into() });
+    r.emit(&format!("{part}_mul"), op, &[x, factor])
+}

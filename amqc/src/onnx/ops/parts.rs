@@ -1,0 +1,193 @@
+//! Parts of tensors, tensors in parts, and borders.
+
+use amq_format::graph::{Concat, Dim, Gather, Op, Pad, PadMode, Slice};
+
+use crate::error::{Error, Result};
+use crate::ir::Constant;
+use crate::onnx::attrs::Reader;
+use crate::onnx::builder::Value;
+use crate::onnx::shape::Elements;
+
+pub(in crate::onnx) fn gather(r: &mut Reader<'_, '_>) -> Result<()> {
+    let (x, indices) = (r.input(0)?, r.input(1)?);
+    let axis = r.int("axis")?.unwrap_or(0);
+    let axis = r.axis(axis, r.rank(x))?;
+    let known = r.elements(x).zip(r.elements(indices)).and_then(|(x, i)| x.gather(axis, i));
+    let y = match known {
+        Some(known) => r.known(r.data_type(x), known),
+        None => r.emit("", Op::Gather(Gather { axis: axis as u32 }), &[x, indices])?,
+    };
+    r.give(0, y)
+}
+
+pub(in crate::onnx) fn concat(r: &mut Reader<'_, '_>) -> Result<()> {
+    let inputs = r.inputs()?;
+    let axis = r.int("axis")?.ok_or_else(|| Error::bad_file("axis is missing"))?;
+    let axis = r.axis(axis, r.rank(inputs[0]))?;
+    let parts: Option<Vec<Elements>> = inputs.iter().map(|&x| r.elements(x).cloned()).collect();
+    let data_type = r.data_type(inputs[0]);
+    let same_type = inputs.iter().all(|&x| r.data_type(x) == data_type);
+    let y = match parts.and_then(|parts| Elements::concat(&parts, axis)) {
+        Some(known) if same_type => r.known(data_type, known),
+        _ => r.emit("", Op::Concat(Concat { axis: axis as u32 }), &inputs)?,
+    };
+    r.give(0, y)
+}
+
+/// Entries from start to end, computed now where x and the bounds are known.
+fn slice_of(
+    r: &mut Reader<'_, '_>,
+    part: &str,
+    x: Value,
+    axes: &[usize],
+    bounds: (Vec<Dim>, Vec<Dim>, Vec<i64>),
+) -> Result<Value> {
+    let (starts, ends, steps) = bounds;
+    let known = r.elements(x).and_then(|elements| {
+        let mut known = elements.clone();
+        for (i, &axis) in axes.iter().enumerate() {
+            known = known.slice(axis, starts[i].as_size()?, ends[i].as_size()?, steps[i])?;
+        }
+        Some(known)
+    });
+    if let Some(known) = known {
+        return Ok(r.known(r.data_type(x), known));
+    }
+    let axes = axes.iter().map(|&axis| axis as u32).collect();
+    r.emit(part, Op::Slice(Slice { axes, starts, ends, steps }), &[x])
+}
+
+/// Slice, whose bounds are attributes before opset 10 and inputs since.
+pub(in crate::onnx) fn slice(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let (starts, ends, axes, steps) = if r.opset < 10 {
+        let dims = |ints: Option<&[i64]>| ints.map(|i| i.iter().copied().map(Dim::from).collect());
+        let missing = || Error::bad_file("starts or ends are missing");
+        let starts: Vec<Dim> = dims(r.ints("starts")?).ok_or_else(missing)?;
+        let ends: Vec<Dim> = dims(r.ints("ends")?).ok_or_else(missing)?;
+        (starts, ends, r.ints("axes")?.map(<[i64]>::to_vec), None)
+    } else {
+        let (starts, ends) = (r.known_input(1)?.values, r.known_input(2)?.values);
+        (starts, ends, r.optional_numbers(3)?, r.optional_numbers(4)?)
+    };
+    let count = starts.len();
+    let axes = axes.unwrap_or_else(|| (0..count as i64).collect());
+    let steps = steps.unwrap_or_else(|| vec![1; count]);
+    if ends.len() != count || axes.len() != count || steps.len() != count {
+        return Err(Error::bad_file("starts, ends, axes and steps differ in number"));
+    }
+    if steps.contains(&0) {
+        return Err(Error::bad_file("a step is 0"));
+    }
+    let axes = r.axes(&axes, r.rank(x))?;
+    let y = slice_of(r, "", x, &axes, (starts, ends, steps))?;
+    r.give(0, y)
+}
+
+/// Split, whose sizes are an attribute before opset 13 and an input since; each part is a slice.
+pub(in crate::onnx) fn split(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let axis = r.int("axis")?.unwrap_or(0);
+    let axis = r.axis(axis, r.rank(x))?;
+    let size = r.dims(x)[axis].clone();
+    let given = if r.opset < 13 {
+        r.ints("split")?.map(|sizes| sizes.iter().copied().map(Dim::from).collect::<Vec<_>>())
+    } else {
+        r.optional_known_input(1)?.map(|elements| elements.values)
+    };
+    let count = r.output_count();
+    if r.opset >= 18
+        && let Some(number) = r.int("num_outputs")?
+        && number != count as i64
+    {
+        return Err(Error::bad_file(format!(
+            "num_outputs is {number}, and it has {count} outputs"
+        )));
+    }
+    let complex = |error| Error::unsupported(format!("the parts' sizes: {error}"));
+    let parts = match given {
+        Some(parts) => parts,
+        None => {
+            let number = Dim::from(count as i64);
+            let part = size.ceil_div(&number).map_err(complex)?;
+            if r.opset < 18 && part.mul(&number).map_err(complex)? != size {
+                return Err(Error::unsupported(format!(
+                    "an axis of size {size} in {count} equal parts"
+                ))
+                .remedy("export the model with the sizes of the parts given"));
+            }
+            let mut parts = vec![part; count];
+            // The last part is what is left.
+            if let Some((last, others)) = parts.split_last_mut() {
+                *last = others
+                    .iter()
+                    .try_fold(size.clone(), |left, part| left.sub(part))
+                    .map_err(complex)?;
+            }
+            parts
+        }
+    };
+    if parts.len() != count {
+        return Err(Error::bad_file(format!("{} sizes for {count} outputs", parts.len())));
+    }
+    let mut start = Dim::from(0);
+    for (i, part) in parts.iter().enumerate() {
+        let end = start.add(part).map_err(complex)?;
+        if r.wants(i) {
+            let bounds = (vec![start], vec![end.clone()], vec![1]);
+            let name = i.to_string();
+            let y = slice_of(r, &name, x, &[axis], bounds)?;
+            r.give(i, y)?;
+        }
+        start = end;
+    }
+    if start != size {
+        return Err(Error::unsupported(format!(
+            "its parts have {start} entries together, and the axis {size}"
+        )));
+    }
+    Ok(())
+}
+
+/// Pad, whose sizes and value are attributes before opset 11 and inputs since.
+pub(in crate::onnx) fn pad(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let rank = r.rank(x);
+    let mode = match r.string("mode")?.unwrap_or("constant") {
+        "constant" => PadMode::Constant,
+        "reflect" => PadMode::Reflect,
+        "edge" => PadMode::Edge,
+        "wrap" if r.opset >= 19 => PadMode::Wrap,
+        other => return Err(Error::bad_file(format!("mode {other:?} in opset {}", r.opset))),
+    };
+    let (pads, value, axes) = if r.opset < 11 {
+        let pads = r.ints("pads")?.ok_or_else(|| Error::bad_file("pads are missing"))?;
+        let value = r.float("value")?.filter(|&value| value != 0.0);
+        let value = value.map(|value| r.constant("value", Constant::scalar(value)));
+        (pads.iter().copied().map(Dim::from).collect(), value, None)
+    } else {
+        let pads = r.known_input(1)?.values;
+        let axes = if r.opset < 18 { None } else { r.optional_numbers(3)? };
+        (pads, r.optional_input(2), axes)
+    };
+    let axes = match axes {
+        Some(axes) => r.axes(&axes, rank)?,
+        None => (0..rank).collect(),
+    };
+    if pads.len() != 2 * axes.len() {
+        return Err(Error::bad_file(format!("{} pads for {} axes", pads.len(), axes.len())));
+    }
+    let mut begins = vec![Dim::from(0); rank];
+    let mut ends = begins.clone();
+    for (i, &axis) in axes.iter().enumerate() {
+        begins[axis] = pads[i].clone();
+        ends[axis] = pads[axes.len() + i].clone();
+    }
+    let value = value.filter(|_| mode == PadMode::Constant);
+    let mut inputs = vec![x];
+    if let Some(value) = value {
+        inputs.push(r.reshape("value", value, Vec::new())?);
+    }
+    let y = r.emit("", Op::Pad(Pad { mode: mode.into(), begins, ends }), &inputs)?;
+    r.give(0, y)
+}

@@ -1,0 +1,228 @@
+//! The ONNX operators that are read, in one table.
+
+use std::fmt::Write;
+
+use amq_format::graph::{BinaryFunction as B, ReduceKind, UnaryFunction as U};
+
+use super::attrs::Reader;
+use super::import::{NEWEST_OPSET, OLDEST_OPSET};
+use super::ops::{conv, data, elementwise, layout, matrix, parts, recurrent, reduce};
+use crate::error::{Error, Result};
+
+/// An ONNX operator that is read.
+pub(super) struct Operator {
+    name: &'static str,
+    /// The opset it came with, or the oldest one that is read.
+    pub(super) since: i64,
+    /// Turns a node into operators of the vocabulary.
+    pub(super) read: fn(&mut Reader<'_, '_>) -> Result<()>,
+    /// What is refused of it.
+    limits: &'static str,
+}
+
+const fn op(
+    name: &'static str,
+    since: i64,
+    read: fn(&mut Reader<'_, '_>) -> Result<()>,
+    limits: &'static str,
+) -> Operator {
+    Operator { name, since, read, limits }
+}
+
+const FLOAT: &str = "float only";
+const WINDOW: &str = "one or two spatial axes";
+const GATES: &str = "W, R, B and P must be constant once the graph is folded; \
+                     Affine and ScaledTanh need their alpha and beta";
+const KNOWN_SHAPE: &str = "the shape must follow from the inputs' shapes";
+
+/// All operators, by name.
+const OPERATORS: &[Operator] = &[
+    op("Abs", 7, |r| elementwise::unary(r, U::Abs), FLOAT),
+    op("Add", 7, |r| elementwise::binary(r, B::Add), ""),
+    op("And", 7, |r| elementwise::binary(r, B::And), ""),
+    op("AveragePool", 7, conv::average_pool, WINDOW),
+    op("BatchNormalization", 7, conv::batch_normalization, "inference only; statistics by channel"),
+    op(
+        "Cast",
+        7,
+        data::cast,
+        "not to strings, 16-bit or unsigned integers but uint8, or 8-bit floats",
+    ),
+    op("Ceil", 7, |r| elementwise::unary(r, U::Ceil), FLOAT),
+    op("Celu", 12, |r| elementwise::with_parameters(r, U::Celu, ("alpha", 1.0), None), FLOAT),
+    op("Clip", 7, elementwise::clip, ""),
+    op("Concat", 7, parts::concat, ""),
+    op("Constant", 7, data::constant, "no strings, no sparse tensors"),
+    op("ConstantOfShape", 9, data::constant_of_shape, KNOWN_SHAPE),
+    op(
+        "Conv",
+        7,
+        conv::conv,
+        "one or two spatial axes; W and B must be constant once the graph is folded",
+    ),
+    op("Div", 7, |r| elementwise::binary(r, B::Div), ""),
+    op("Dropout", 7, data::dropout, "inference only; the mask must not be used"),
+    op("Elu", 7, |r| elementwise::with_parameters(r, U::Elu, ("alpha", 1.0), None), FLOAT),
+    op("Equal", 7, |r| elementwise::binary(r, B::Equal), ""),
+    op("Erf", 9, |r| elementwise::unary(r, U::Erf), FLOAT),
+    op("Exp", 7, |r| elementwise::unary(r, U::Exp), FLOAT),
+    op("Expand", 8, layout::expand, KNOWN_SHAPE),
+    op("Flatten", 7, layout::flatten, ""),
+    op("Floor", 7, |r| elementwise::unary(r, U::Floor), FLOAT),
+    op("GRU", 7, recurrent::gru, GATES),
+    op("Gather", 7, parts::gather, ""),
+    op("Gelu", 20, elementwise::gelu, FLOAT),
+    op("Gemm", 7, matrix::gemm, FLOAT),
+    op("GlobalAveragePool", 7, |r| reduce::global_pool(r, ReduceKind::Mean), FLOAT),
+    op("GlobalMaxPool", 7, |r| reduce::global_pool(r, ReduceKind::Max), FLOAT),
+    op("Greater", 7, |r| elementwise::binary(r, B::Greater), ""),
+    op("GreaterOrEqual", 12, |r| elementwise::binary(r, B::GreaterOrEqual), ""),
+    op("HardSigmoid", 7, elementwise::hard_sigmoid, FLOAT),
+    op("HardSwish", 14, |r| elementwise::unary(r, U::HardSwish), FLOAT),
+    op("Identity", 7, data::identity, ""),
+    op("LSTM", 7, recurrent::lstm, GATES),
+    op(
+        "LeakyRelu",
+        7,
+        |r| elementwise::with_parameters(r, U::LeakyRelu, ("alpha", 0.01), None),
+        FLOAT,
+    ),
+    op("Less", 7, |r| elementwise::binary(r, B::Less), ""),
+    op("LessOrEqual", 12, |r| elementwise::binary(r, B::LessOrEqual), ""),
+    op("Log", 7, |r| elementwise::unary(r, U::Log), FLOAT),
+    op("LogSoftmax", 7, |r| reduce::softmax(r, true), FLOAT),
+    op("MatMul", 7, matrix::matmul, FLOAT),
+    op("Max", 7, |r| elementwise::variadic(r, B::Max), ""),
+    op("MaxPool", 7, conv::max_pool, "one or two spatial axes; the indices must not be used"),
+    op("Mean", 7, elementwise::mean, FLOAT),
+    op("Min", 7, |r| elementwise::variadic(r, B::Min), ""),
+    op("Mish", 18, elementwise::mish, FLOAT),
+    op("Mul", 7, |r| elementwise::binary(r, B::Mul), ""),
+    op("Neg", 7, |r| elementwise::unary(r, U::Neg), "float, or integers of a shape"),
+    op("Not", 7, |r| elementwise::unary(r, U::Not), ""),
+    op("Or", 7, |r| elementwise::binary(r, B::Or), ""),
+    op("PRelu", 7, elementwise::prelu, FLOAT),
+    op("Pad", 7, parts::pad, "the sizes must follow from the inputs' shapes"),
+    op("Pow", 7, elementwise::pow, FLOAT),
+    op("RNN", 7, recurrent::rnn, GATES),
+    op("Reciprocal", 7, |r| elementwise::unary(r, U::Reciprocal), FLOAT),
+    op("ReduceMax", 7, |r| reduce::reduce(r, ReduceKind::Max, 18), "float only; constant axes"),
+    op("ReduceMean", 7, |r| reduce::reduce(r, ReduceKind::Mean, 18), "float only; constant axes"),
+    op("ReduceMin", 7, |r| reduce::reduce(r, ReduceKind::Min, 18), "float only; constant axes"),
+    op("ReduceProd", 7, reduce::reduce_prod, "of a whole shape only"),
+    op("ReduceSum", 7, |r| reduce::reduce(r, ReduceKind::Sum, 13), "float only; constant axes"),
+    op("Relu", 7, |r| elementwise::unary(r, U::Relu), FLOAT),
+    op("Reshape", 7, layout::reshape, KNOWN_SHAPE),
+    op("Round", 11, |r| elementwise::unary(r, U::Round), FLOAT),
+    op("Selu", 7, elementwise::selu, FLOAT),
+    op("Shape", 7, data::shape, ""),
+    op("Sigmoid", 7, |r| elementwise::unary(r, U::Sigmoid), FLOAT),
+    op("Sign", 9, |r| elementwise::unary(r, U::Sign), FLOAT),
+    op("Size", 7, data::size, ""),
+    op(
+        "Slice",
+        7,
+        parts::slice,
+        "bounds must follow from the inputs' shapes; constant axes and steps",
+    ),
+    op("Softmax", 7, |r| reduce::softmax(r, false), FLOAT),
+    op("Softplus", 7, |r| elementwise::unary(r, U::Softplus), FLOAT),
+    op("Softsign", 7, |r| elementwise::unary(r, U::Softsign), FLOAT),
+    op("Split", 7, parts::split, "the sizes must follow from the inputs' shapes"),
+    op("Sqrt", 7, |r| elementwise::unary(r, U::Sqrt), FLOAT),
+    op("Squeeze", 7, layout::squeeze, "axes constant; given, unless all sizes are fixed"),
+    op("Sub", 7, |r| elementwise::binary(r, B::Sub), ""),
+    op("Sum", 7, |r| elementwise::variadic(r, B::Add), ""),
+    op("Swish", 24, elementwise::swish, FLOAT),
+    op("Tanh", 7, |r| elementwise::unary(r, U::Tanh), FLOAT),
+    op(
+        "ThresholdedRelu",
+        10,
+        |r| elementwise::with_parameters(r, U::ThresholdedRelu, ("alpha", 1.0), None),
+        FLOAT,
+    ),
+    op("Transpose", 7, layout::transpose, ""),
+    op("Unsqueeze", 7, layout::unsqueeze, "constant axes"),
+    op("Where", 9, elementwise::select, ""),
+    op("Xor", 7, |r| elementwise::binary(r, B::Xor), ""),
+];
+
+/// The operator of that name.
+pub(super) fn find(name: &str) -> Result<&'static Operator> {
+    if let Some(operator) = OPERATORS.iter().find(|operator| operator.name == name) {
+        return Ok(operator);
+    }
+    let what = match name {
+        "If" | "Loop" | "Scan" => "control flow is not supported",
+        "ConvTranspose" => "transposed convolution is not supported",
+        "SplitToSequence" | "ConcatFromSequence" => "sequences of tensors are not supported",
+        _ if name.starts_with("Sequence") => "sequences of tensors are not supported",
+        _ if is_quantized(name) => "models that are quantized already are not supported",
+        _ => "the operator is not supported",
+    };
+    let remedy = match name {
+        "If" => "export the model without branches, for instance with fixed options",
+        "Loop" | "Scan" => "export recurrent layers as LSTM, GRU or RNN, or unroll the loop",
+        _ if is_quantized(name) => "convert the float model that it was made from",
+        _ => "docs/operators.md lists what is supported",
+    };
+    Err(Error::unsupported(what).remedy(remedy))
+}
+
+fn is_quantized(name: &str) -> bool {
+    name.starts_with("QLinear")
+        || name.ends_with("QuantizeLinear")
+        || name.ends_with("DequantizeLinear")
+        || name.ends_with("Integer")
+}
+
+/// The table of operators as a page of documentation.
+pub fn markdown() -> String {
+    let mut page = format!(
+        "# ONNX operators\n\n\
+         Opsets {OLDEST_OPSET} to {NEWEST_OPSET} of ONNX's own operators are read. Whatever is not \
+         in this table, and every attribute, input or used output that an operator's reader does \
+         not know, is refused with the node's name.\n\n\
+         Float tensors of 16 or 64 bits are computed in 32 bits, and the report says so. Integers \
+         are int64, int32, uint8 and int8; constants of the other integer types are widened.\n\n\
+         | operator | since opset | limits |\n|---|---|---|\n"
+    );
+    for Operator { name, since, limits, .. } in OPERATORS {
+        // Writing to a string cannot fail.
+        let _ = writeln!(page, "| {name} | {since} | {limits} |");
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted() {
+        assert!(OPERATORS.is_sorted_by(|a, b| a.name < b.name));
+    }
+
+    #[test]
+    fn the_page_of_operators_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operators.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, markdown()).unwrap();
+        }
+        let page = std::fs::read_to_string(path).unwrap();
+        assert_eq!(page, markdown(), "run the tests with UPDATE_DOCS=1 to write {path}");
+    }
+
+    #[test]
+    fn what_is_not_supported_comes_with_advice() {
+        for (name, advice) in [
+            ("Loop", "unroll"),
+            ("QLinearConv", "float model"),
+            ("DequantizeLinear", "float model"),
+            ("Einsum", "docs/operators.md"),
+        ] {
+            let error = find(name).err().unwrap();
+            assert!(error.help().unwrap().contains(advice), "{name}: {error}");
+        }
+    }
+}

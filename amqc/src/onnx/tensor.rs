@@ -1,0 +1,250 @@
+//! Constants: from the ways in which ONNX stores a tensor to the types of the vocabulary.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Component, Path};
+
+use amq_format::graph::DataType;
+use half::{bf16, f16};
+use prost::bytes::Bytes;
+
+use super::load::Limits;
+use super::proto::{ElementType, TensorProto};
+use crate::error::{Error, Result};
+use crate::ir::{Constant, ConstantData};
+
+/// Where constants come from, and how much of them there may be.
+pub(super) struct Store<'a> {
+    folder: &'a Path,
+    left: u64,
+}
+
+/// The type of the vocabulary that holds a model's inputs and results of an ONNX type, and whether
+/// it is another precision.
+pub(super) fn data_type(element: i32) -> Option<(DataType, bool)> {
+    Some(match ElementType::try_from(element).ok()? {
+        ElementType::Float => (DataType::F32, false),
+        ElementType::Float16 | ElementType::Bfloat16 | ElementType::Double => (DataType::F32, true),
+        ElementType::Int64 => (DataType::I64, false),
+        ElementType::Int32 => (DataType::I32, false),
+        ElementType::Uint8 => (DataType::U8, false),
+        ElementType::Int8 => (DataType::I8, false),
+        ElementType::Bool => (DataType::Bool, false),
+        _ => return None,
+    })
+}
+
+impl<'a> Store<'a> {
+    pub(super) fn new(folder: &'a Path, limits: &Limits) -> Self {
+        Store { folder, left: limits.constant_bytes }
+    }
+
+    /// Decodes a tensor; the flag says whether its precision was changed to f32.
+    pub(super) fn constant(&mut self, tensor: &TensorProto) -> Result<(Constant, bool)> {
+        if tensor.segment.is_some() {
+            return Err(Error::unsupported("the tensor is stored in segments"));
+        }
+        let element = ElementType::try_from(tensor.data_type).unwrap_or(ElementType::Undefined);
+        let (stored, decoded) = match element {
+            ElementType::Float | ElementType::Int32 => (4, 4),
+            ElementType::Float16
+            | ElementType::Bfloat16
+            | ElementType::Int16
+            | ElementType::Uint16 => (2, 4),
+            ElementType::Double => (8, 4),
+            ElementType::Int64 | ElementType::Uint64 => (8, 8),
+            ElementType::Uint32 => (4, 8),
+            ElementType::Uint8 | ElementType::Int8 | ElementType::Bool => (1, 1),
+            _ => {
+                let name = ElementType::name_of(tensor.data_type);
+                return Err(Error::unsupported(format!("a tensor of {name} is not supported")));
+            }
+        };
+        let mut dims = Vec::with_capacity(tensor.dims.len());
+        let mut count = 1usize;
+        for &dim in &tensor.dims {
+            let size = usize::try_from(dim)
+                .map_err(|_| Error::bad_file(format!("the tensor has a dimension of {dim}")))?;
+            count = count.checked_mul(size).ok_or_else(|| too_many(&tensor.dims))?;
+            dims.push(size);
+        }
+        let bytes = count.checked_mul(8).ok_or_else(|| too_many(&tensor.dims))? / 8;
+        self.left = self.left.checked_sub(bytes as u64 * decoded).ok_or_else(|| {
+            Error::unsupported("the model's constants exceed the limit of memory for them")
+        })?;
+        let data = match self.raw(tensor, count * stored)? {
+            Some(raw) => from_raw(element, &raw)?,
+            None => from_typed(element, tensor, count)?,
+        };
+        let changed =
+            matches!(element, ElementType::Float16 | ElementType::Bfloat16 | ElementType::Double);
+        Ok((Constant { dims, data }, changed))
+    }
+
+    /// The tensor's raw bytes, exactly `expected` of them, if it has any.
+    fn raw(&self, tensor: &TensorProto, expected: usize) -> Result<Option<Bytes>> {
+        if tensor.data_location == TensorProto::EXTERNAL {
+            return self.external(tensor, expected).map(Some);
+        }
+        if tensor.data_location != 0 {
+            return Err(Error::bad_file(format!("data_location {}", tensor.data_location)));
+        }
+        let typed = tensor.float_data.len()
+            + tensor.int32_data.len()
+            + tensor.int64_data.len()
+            + tensor.double_data.len()
+            + tensor.uint64_data.len();
+        match &tensor.raw_data {
+            Some(raw) if typed == 0 => {
+                check_length(raw.len(), expected, &tensor.dims)?;
+                Ok(Some(raw.clone()))
+            }
+            Some(raw) if !raw.is_empty() => {
+                Err(Error::bad_file("the tensor has its data twice, raw and typed"))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn external(&self, tensor: &TensorProto, expected: usize) -> Result<Bytes> {
+        let entry = |key: &str| tensor.external_data.iter().find(|e| e.key == key);
+        let number = |key: &str| match entry(key) {
+            None => Ok(None),
+            Some(e) => e.value.trim().parse::<u64>().map(Some).map_err(|_| {
+                Error::bad_file(format!("external data: {key} {:?} is no number", e.value))
+            }),
+        };
+        let location = &entry("location")
+            .ok_or_else(|| Error::bad_file("external data without a location"))?
+            .value;
+        let relative = Path::new(location);
+        let plain = |c: Component<'_>| matches!(c, Component::Normal(_) | Component::CurDir);
+        if location.is_empty() || !relative.components().all(plain) {
+            return Err(outside(location));
+        }
+        let path = self.folder.join(relative);
+        let io = |error| Error::io(&path, error);
+        let resolved = path.canonicalize().map_err(io)?;
+        if !resolved.starts_with(self.folder.canonicalize().map_err(io)?) {
+            return Err(outside(location));
+        }
+        let mut file = File::open(&resolved).map_err(io)?;
+        let metadata = file.metadata().map_err(io)?;
+        if !metadata.is_file() {
+            return Err(Error::bad_file(format!("external data {location:?} is not a file")));
+        }
+        let offset = number("offset")?.unwrap_or(0);
+        let available = metadata.len().checked_sub(offset).unwrap_or_default();
+        let length = number("length")?.unwrap_or(available);
+        if length > available {
+            return Err(Error::bad_file(format!(
+                "external data: {length} bytes from {offset} are beyond the end of {location:?}, \
+                 which has {}",
+                metadata.len()
+            )));
+        }
+        check_length(usize::try_from(length).unwrap_or(usize::MAX), expected, &tensor.dims)?;
+        let mut bytes = vec![0; expected];
+        file.seek(SeekFrom::Start(offset)).map_err(io)?;
+        file.read_exact(&mut bytes).map_err(io)?;
+        Ok(Bytes::from(bytes))
+    }
+}
+
+fn too_many(dims: &[i64]) -> Error {
+    Error::bad_file(format!("the tensor's shape {dims:?} has too many elements"))
+}
+
+fn outside(location: &str) -> Error {
+    Error::bad_file(format!("external data {location:?} is not inside the model's folder"))
+        .remedy("save the model again with its data in a file beside it")
+}
+
+fn check_length(found: usize, expected: usize, dims: &[i64]) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::bad_file(format!(
+        "the tensor's shape {dims:?} needs {expected} bytes, its data has {found}"
+    )))
+}
+
+fn from_raw(element: ElementType, raw: &[u8]) -> Result<ConstantData> {
+    fn each<const N: usize, T>(raw: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {
+        raw.as_chunks().0.iter().map(|bytes| read(*bytes)).collect()
+    }
+    Ok(match element {
+        ElementType::Float => ConstantData::F32(each(raw, f32::from_le_bytes)),
+        ElementType::Float16 => ConstantData::F32(each(raw, |b| f16::from_le_bytes(b).to_f32())),
+        ElementType::Bfloat16 => ConstantData::F32(each(raw, |b| bf16::from_le_bytes(b).to_f32())),
+        ElementType::Double => narrowed(&each(raw, f64::from_le_bytes))?,
+        ElementType::Int64 => ConstantData::I64(each(raw, i64::from_le_bytes)),
+        ElementType::Uint64 => signed(&each(raw, u64::from_le_bytes))?,
+        ElementType::Uint32 => ConstantData::I64(each(raw, |b| u32::from_le_bytes(b).into())),
+        ElementType::Int32 => ConstantData::I32(each(raw, i32::from_le_bytes)),
+        ElementType::Int16 => ConstantData::I32(each(raw, |b| i16::from_le_bytes(b).into())),
+        ElementType::Uint16 => ConstantData::I32(each(raw, |b| u16::from_le_bytes(b).into())),
+        ElementType::Int8 => ConstantData::I8(each(raw, i8::from_le_bytes)),
+        ElementType::Bool => ConstantData::Bool(raw.iter().map(|&b| u8::from(b != 0)).collect()),
+        _ => ConstantData::U8(raw.to_vec()),
+    })
+}
+
+fn from_typed(element: ElementType, tensor: &TensorProto, count: usize) -> Result<ConstantData> {
+    let ints = &tensor.int32_data;
+    let length = match element {
+        ElementType::Float => tensor.float_data.len(),
+        ElementType::Double => tensor.double_data.len(),
+        ElementType::Int64 => tensor.int64_data.len(),
+        ElementType::Uint32 | ElementType::Uint64 => tensor.uint64_data.len(),
+        _ => ints.len(),
+    };
+    if length != count {
+        return Err(Error::bad_file(format!(
+            "the tensor's shape {:?} needs {count} elements, its data has {length}",
+            tensor.dims
+        )));
+    }
+    fn fitting<T: TryFrom<i32>>(ints: &[i32]) -> Result<Vec<T>> {
+        let fit = |&i: &i32| {
+            T::try_from(i)
+                .map_err(|_| Error::bad_file(format!("{i} does not fit the tensor's type")))
+        };
+        ints.iter().map(fit).collect()
+    }
+    let halves = |to_f32: fn(u16) -> f32| -> Result<ConstantData> {
+        Ok(ConstantData::F32(fitting(ints)?.into_iter().map(to_f32).collect()))
+    };
+    Ok(match element {
+        ElementType::Float => ConstantData::F32(tensor.float_data.clone()),
+        ElementType::Float16 => halves(|bits| f16::from_bits(bits).to_f32())?,
+        ElementType::Bfloat16 => halves(|bits| bf16::from_bits(bits).to_f32())?,
+        ElementType::Double => narrowed(&tensor.double_data)?,
+        ElementType::Int64 => ConstantData::I64(tensor.int64_data.clone()),
+        ElementType::Uint32 | ElementType::Uint64 => signed(&tensor.uint64_data)?,
+        ElementType::Int8 => ConstantData::I8(fitting(ints)?),
+        ElementType::Uint8 => ConstantData::U8(fitting(ints)?),
+        ElementType::Bool => ConstantData::Bool(ints.iter().map(|&i| u8::from(i != 0)).collect()),
+        _ => ConstantData::I32(ints.clone()),
+    })
+}
+
+/// Doubles in f32. One that only f64 can hold is an error, because it would become infinite.
+fn narrowed(doubles: &[f64]) -> Result<ConstantData> {
+    let narrow = |&double: &f64| {
+        let float = double as f32;
+        if float.is_infinite() && double.is_finite() {
+            return Err(Error::unsupported(format!("{double:e} exceeds the range of f32")));
+        }
+        Ok(float)
+    };
+    doubles.iter().map(narrow).collect::<Result<_>>().map(ConstantData::F32)
+}
+
+fn signed(unsigned: &[u64]) -> Result<ConstantData> {
+    let fit = |&value: &u64| {
+        i64::try_from(value)
+            .map_err(|_| Error::unsupported(format!("{value} exceeds the range of i64")))
+    };
+    unsigned.iter().map(fit).collect::<Result<_>>().map(ConstantData::I64)
+}
