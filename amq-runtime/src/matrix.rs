@@ -772,3 +772,6 @@ impl Matrix {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ pub(crate) struct Code<'a> {
 }
 
 impl Work for Code<'_> {
-    /// The coefficients, all NaN if the sum of magnitudes is not finite.
+    /// The coefficients, all NaN if those to start from are not finite.
     type Output = [f32; 4];
 
     #[inline(always)]
@@ -38,13 +38,9 @@ impl Code<'_> {
     #[inline(always)]
     fn code<L: Lanes, const K: usize, const T: usize>(self, lanes: L) -> [f32; 4] {
         let Code { x, planes, .. } = self;
-        let mut c = [0.0; 4];
-        let sum = magnitudes(lanes, x, |a| a);
-        if !sum.is_finite() {
-            planes.fill(0);
-            return [NAN; 4];
-        }
         let n = x.len() as f32;
+        let sum = magnitudes(lanes, x, |a| a);
+        let mut c = [0.0; 4];
         c[0] = sum / n;
         for i in 1..K {
             let sum = magnitudes(lanes, x, |mut a| {
@@ -54,6 +50,10 @@ impl Code<'_> {
                 a
             });
             c[i] = sum / n;
+        }
+        if !c.iter().all(|c| c.is_finite()) {
+            planes.fill(0);
+            return [NAN; 4];
         }
         let words = x.len().div_ceil(64);
         for round in 1..=ROUNDS {
