@@ -50,10 +50,10 @@ pub fn compile(
     let tell = |layer: &str, done, total| progress(Progress { layer, done, total });
     let (mut draft, layers) = emit::emit(module, &mut resolver, &tell).map_err(located)?;
     resolver.finish()?;
-    let report = Report { bytes_in: source.bytes, layers, states, notes };
+    let report = Report { bytes_in: source.bytes(), layers, states, notes };
     let provenance = Provenance {
         compiler: concat!("amqc ", env!("CARGO_PKG_VERSION")).into(),
-        source_sha256: source.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+        source_sha256: source.sha256().iter().map(|byte| format!("{byte:02x}")).collect(),
         options: options.to_string(),
         recipe: options.recipe.as_ref().map(|recipe| recipe.text().to_owned()),
         report: report.clone(),

@@ -203,8 +203,10 @@ fn quantizable(weight: &Weight, settings: &Settings) -> Result<quant::Options, S
     let Bits::Codes(bits) = settings.bits else { return Err("asked for".into()) };
     // Counted with coefficients of 32 bits: whether 16 suffice is known only afterwards.
     let after = quant::encoded_size(weight.rows, weight.cols, bits, CoefficientType::F32);
-    if after >= 4 * weight.rows * weight.cols {
-        return Err(format!("{bits} bits would take {after} bytes"));
+    let before = 4 * (weight.rows * weight.cols) as u64;
+    let after = after.unwrap_or(u64::MAX);
+    if after >= before {
+        return Err(format!("{bits} bits would take {after} bytes, not fewer than {before}"));
     }
     Ok(quant::Options { bits, method: settings.method, cycles: settings.cycles })
 }

@@ -148,6 +148,20 @@ impl ConvertOptions {
 
 const CODES_REMEDY: &str = "use at most 4 bits for the weights, or int8 or f32 activations";
 
+impl fmt::Display for ConvertOptions {
+    /// The options as flags, each that was given.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Given { bits, activations, method, cycles } = self.flags;
+        let mut flags = Vec::new();
+        flags.extend(bits.map(|bits| format!("-b {bits}")));
+        flags.extend(activations.map(|activations| format!("-a {}", activations.name())));
+        flags.extend(method.map(|method| format!("--method {method}")));
+        flags.extend(cycles.map(|cycles| format!("--cycles {cycles}")));
+        flags.extend(self.states.iter().map(|(input, output)| format!("--state {input}={output}")));
+        f.write_str(&flags.join(" "))
+    }
+}
+
 /// Finds the settings of matrices, and remembers which patterns of the recipe were of use.
 #[derive(Debug)]
 pub struct Resolver<'a> {

@@ -67,7 +67,7 @@ impl Opened {
         Validated::new(&self.amq).map_err(|error| {
             let kind = match error {
                 amq_format::Error::Unsupported { .. } => Error::unsupported,
-                _ => Error::bad_file::<String>,
+                _ => Error::bad_file,
             };
             kind(error.to_string()).within(self.path.display())
         })

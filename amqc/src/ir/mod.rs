@@ -2,7 +2,10 @@
 //! constants as plain vectors.
 
 mod check;
+mod compact;
 mod text;
+
+pub(crate) use compact::compact;
 
 use std::collections::BTreeMap;
 

@@ -19,7 +19,7 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
             module.graph.nodes.push(node);
             continue;
         };
-        let rank = |value| fact(&facts, *value).map(|fact| fact.dims.len());
+        let rank = |value: ValueId| fact(&facts, value).map(|fact| fact.dims.len());
         if let Some((rows, cols, data)) = matrix(&b) {
             let data = ConstantData::F32(transposed(data, rows, cols));
             let name = unique(module, &format!("{}^T", module.name(b)));
@@ -27,7 +27,7 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
             node.op = linear();
             node.inputs = vec![a, weights, ABSENT];
             module.graph.nodes.push(node);
-        } else if let (true, Some(rank)) = (matrix(&a).is_some(), rank(&b)) {
+        } else if let (true, Some(rank)) = (matrix(&a).is_some(), rank(b)) {
             left_product(module, node, a, b, rank);
         } else {
             module.graph.nodes.push(node);

@@ -60,8 +60,11 @@ fn uses(module: &Module) -> BTreeMap<ValueId, usize> {
 
 /// Index of the node that gives each value.
 fn producers(nodes: &[Node]) -> BTreeMap<ValueId, usize> {
-    let given = |(index, node): (usize, &Node)| node.outputs.iter().map(move |&v| (v, index));
-    nodes.iter().enumerate().flat_map(|pair| given(pair).collect::<Vec<_>>()).collect()
+    let mut producers = BTreeMap::new();
+    for (index, node) in nodes.iter().enumerate() {
+        producers.extend(node.outputs.iter().map(|&value| (value, index)));
+    }
+    producers
 }
 
 /// Makes every node read `to` where it read `from`.
