@@ -6,6 +6,7 @@
 
 use core::fmt;
 
+pub(crate) mod math;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
