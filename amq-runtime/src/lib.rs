@@ -7,3 +7,5 @@ extern crate std;
 extern crate alloc;
 
 pub mod kernels;
+mod matrix;
+mod quantize;
