@@ -78,12 +78,14 @@ pub(super) fn kernel(
         geometry.dilations[lead + i] = window.dilation;
         geometry.pads[lead + i] = window.begin;
     }
-    Ok(Box::new(Product { weights: Arc::clone(weights), geometry }))
+    Ok(Box::new(Product { weights: Arc::clone(weights), geometry, result: y.dims[1..].iter().product() }))
 }
 
 struct Product {
     weights: Arc<Weights>,
     geometry: Geometry,
+    /// Elements of a batch item of the result.
+    result: usize,
 }
 
 impl Kernel for Product {
@@ -98,14 +100,13 @@ impl Kernel for Product {
         context: &mut Context<'_>,
     ) -> Result<(), Fault> {
         let (x, y) = (inputs.f32(0)?, outputs.f32()?);
-        let Product { weights, geometry } = self;
+        let Product { weights, geometry, result } = self;
         let [height, width] = geometry.output;
         let item = geometry.channels * geometry.input[0] * geometry.input[1];
-        let result = weights.matrix.rows() * height * width;
         if y.is_empty() {
             return Ok(());
         }
-        for (i, y) in y.chunks_exact_mut(result).enumerate() {
+        for (i, y) in y.chunks_exact_mut(*result).enumerate() {
             let x = &x[i * item..(i + 1) * item];
             weights.matrix.convolve(geometry, x, y, context.scratch);
             if let Some(bias) = &weights.bias {
