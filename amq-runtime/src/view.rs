@@ -179,6 +179,16 @@ impl Buffer {
         }
     }
 
+    /// Type of its elements.
+    pub(crate) fn data_type(&self) -> DataType {
+        self.data(0).data_type()
+    }
+
+    /// Number of its elements.
+    pub(crate) fn len(&self) -> usize {
+        with_vec!(self, x => x.len())
+    }
+
     /// Makes it at least `len` elements long, with zeros; false if there is no memory for that.
     pub(crate) fn grow(&mut self, len: usize) -> bool {
         with_vec!(self, x => {

@@ -10,6 +10,7 @@ use core::fmt;
 pub(crate) mod codes;
 pub(crate) mod float;
 pub(crate) mod lanes;
+pub(crate) mod math;
 pub(crate) mod tables;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;

@@ -8,7 +8,7 @@ use super::walk::{Walk, broadcast_strides};
 use super::{Context, Kernel, Operands, Results, Shape, mismatch};
 use crate::error::{Fault, ensure, fault};
 use crate::infer::{Fact, Facts, broadcast};
-use crate::kernels::Target;
+use crate::kernels::{Target, math};
 use crate::view::{Data, DataMut};
 
 pub(super) fn rule(op: &Binary, inputs: &Facts<'_>) -> Result<Fact, Fault> {
@@ -86,7 +86,9 @@ impl Pairs {
             BinaryFunction::Min => each!(smaller),
             BinaryFunction::Max => each!(larger),
             BinaryFunction::Prelu => each!(|a: f32, b| if a < 0.0 { a * b } else { a }),
-            BinaryFunction::Pow => each_pair(&self.walk, a, b, y, |a, b| Ok(power(a, b)))?,
+            // As `math::pow` squares, but all at once.
+            BinaryFunction::Pow if *b == [2.0] => each!(|a, _| a * a),
+            BinaryFunction::Pow => each!(math::pow),
             _ => return Err(mismatch()),
         }
         Ok(())
@@ -140,11 +142,6 @@ pub(super) fn smaller(a: f32, b: f32) -> f32 {
 #[inline(always)]
 pub(super) fn larger(a: f32, b: f32) -> f32 {
     if a > b || a.is_nan() { a } else { b }
-}
-
-/// `a^b`; a square is one product.
-fn power(a: f32, b: f32) -> f32 {
-    if b == 2.0 { a * a } else { libm::powf(a, b) }
 }
 
 /// Applies `f` along rows; the cases that occur in networks vectorize.
