@@ -1,5 +1,6 @@
 //! Small models, built here, and what they become.
 
+mod cases;
 mod hostile;
 mod operators;
 mod recurrent;
