@@ -112,11 +112,6 @@ impl<'a, 'b> Reader<'a, 'b> {
         Ok(())
     }
 
-    /// The operator's name in ONNX.
-    pub(super) fn op(&self) -> &'a str {
-        &self.node.op_type
-    }
-
     fn attribute(
         &mut self,
         name: &str,
