@@ -8,4 +8,5 @@ extern crate alloc;
 
 pub mod kernels;
 mod matrix;
+mod ops;
 mod quantize;
