@@ -124,7 +124,8 @@ pub(crate) struct ConvMatrix {
 }
 
 impl MatrixSource {
-    fn shape(&self) -> (usize, usize) {
+    /// Rows and columns.
+    pub(crate) fn shape(&self) -> (usize, usize) {
         match self {
             MatrixSource::Float { rows, cols, .. } | MatrixSource::Codes { rows, cols, .. } => {
                 (*rows, *cols)
@@ -190,16 +191,17 @@ impl Matrix {
         activations: Activations,
         target: Target,
     ) -> Result<Matrix, PackError> {
-        source.check()?;
         Matrix::pack_rows(source, 0..source.shape().0, activations, target)
     }
 
-    fn pack_rows(
+    /// Packs some rows of a matrix, a range within its rows.
+    pub(crate) fn pack_rows(
         source: &MatrixSource,
         range: Range<usize>,
         activations: Activations,
         target: Target,
     ) -> Result<Matrix, PackError> {
+        source.check()?;
         let rows = range.len();
         let cols = source.shape().1;
         let weights = match source {

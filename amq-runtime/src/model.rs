@@ -5,8 +5,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 
-use amq_format::graph::{self, ABSENT, Activations, DataType, Dim, Graph, Op, ValueId};
+use amq_format::graph::{self, ABSENT, Activations, DataType, Dim, Graph, ValueId};
 use amq_format::{MultiBitView, PlainView, TensorView, Validated};
 
 use crate::error::{Error, Fault, fault};
@@ -255,18 +256,31 @@ impl<'f> Constants<'f> {
         }
     }
 
-    /// A constant as a matrix whose rows are along its first axis, or its first axes where it is
-    /// multi-bit and says so.
-    pub(crate) fn source(&self, value: ValueId) -> Result<MatrixSource, Fault> {
-        match self.view(value) {
-            Some(TensorView::Plain(view)) => {
-                let rows = view.dims.first().copied().unwrap_or(1);
-                let cols = view.dims.iter().skip(1).product();
-                Ok(MatrixSource::Float { rows, cols, data: view.f32s().collect() })
+    /// A constant as matrices: its first `lead` axes are rows, which are divided into `parts`.
+    pub(crate) fn sources(
+        &self,
+        value: ValueId,
+        lead: usize,
+        parts: usize,
+    ) -> Result<Vec<MatrixSource>, Fault> {
+        let view = self.view(value).ok_or_else(|| fault!("its weights are no constant"))?;
+        let dims = view.dims();
+        let lead = lead.min(dims.len());
+        let (rows, cols): (usize, usize) =
+            (dims[..lead].iter().product(), dims[lead..].iter().product());
+        let each = rows / parts.max(1);
+        let part = |part: usize| match &view {
+            TensorView::Plain(view) => {
+                let elements = view.f32s().skip(part * each * cols).take(each * cols);
+                MatrixSource::Float { rows: each, cols, data: elements.collect() }
             }
-            Some(TensorView::MultiBit(view)) => Ok(codes(&view)),
-            None => Err(fault!("its weights are no constant")),
-        }
+            TensorView::MultiBit(view) => codes(view, part * each..(part + 1) * each),
+        };
+        Ok((0..parts).map(part).collect())
+    }
+
+    fn source(&self, value: ValueId) -> Result<MatrixSource, Fault> {
+        self.sources(value, 1, 1)?.pop().ok_or_else(|| fault!("its weights are no constant"))
     }
 
     /// A packed matrix, the same for all nodes that multiply with it.
@@ -328,18 +342,18 @@ fn elements(view: &PlainView<'_>) -> Buffer {
     }
 }
 
-fn codes(view: &MultiBitView<'_>) -> MatrixSource {
-    let MultiBitView { rows, cols, bits, group, has_offset, .. } = *view;
+fn codes(view: &MultiBitView<'_>, rows: Range<usize>) -> MatrixSource {
+    let MultiBitView { cols, bits, group, has_offset, .. } = *view;
     let (words, groups) = (view.words_per_row(), view.groups());
-    let mut planes = Vec::with_capacity(bits * rows * words);
+    let mut planes = Vec::with_capacity(bits * rows.len() * words);
     for plane in 0..bits {
-        for row in 0..rows {
+        for row in rows.clone() {
             planes.extend((0..words).map(|word| view.word(plane, row, word)));
         }
     }
-    let mut coefficients = Vec::with_capacity(rows * groups * bits);
-    let mut offsets = has_offset.then(|| Vec::with_capacity(rows * groups));
-    for row in 0..rows {
+    let mut coefficients = Vec::with_capacity(rows.len() * groups * bits);
+    let mut offsets = has_offset.then(|| Vec::with_capacity(rows.len() * groups));
+    for row in rows.clone() {
         for group in 0..groups {
             coefficients.extend((0..bits).map(|plane| view.coefficient(row, group, plane)));
             if let Some(offsets) = &mut offsets {
@@ -347,5 +361,6 @@ fn codes(view: &MultiBitView<'_>) -> MatrixSource {
             }
         }
     }
+    let rows = rows.len();
     MatrixSource::Codes { rows, cols, group, bits, planes, coefficients, offsets }
 }

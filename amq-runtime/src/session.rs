@@ -6,13 +6,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
-use amq_format::graph::DataType;
-
 use crate::error::{Error, Fault};
 use crate::infer::{self, list};
-use crate::matrix::Scratch;
 use crate::model::Model;
-use crate::ops::{Context, Operands, Results};
+use crate::ops::{Context, Memory, Operands, Results};
 use crate::plan::{Plan, Slot, Values};
 use crate::view::{Buffer, Data, DataMut, View, with_same_type};
 
@@ -28,7 +25,7 @@ pub struct Session {
     /// The plan used last comes first.
     plans: Vec<Plan>,
     slots: Vec<Buffer>,
-    scratch: Scratch,
+    memory: Memory,
     /// State between steps, one for each of the model's; empty before the first.
     states: Vec<Kept>,
     /// For each graph input, which of those given it is.
@@ -71,7 +68,7 @@ impl Session {
             order: Vec::with_capacity(model.inputs().len()),
             plans: Vec::with_capacity(PLANS),
             slots: Vec::new(),
-            scratch: Scratch::default(),
+            memory: Memory::default(),
             states: Vec::new(),
             model,
         }
@@ -205,7 +202,10 @@ impl Session {
                 return Err(Error::Memory { needed, limit: self.model.max_arena_bytes });
             }
         }
-        plan.steps.iter().for_each(|step| step.kernel.reserve(&mut self.scratch));
+        for step in &plan.steps {
+            let node = &self.model.graph().nodes[step.node];
+            step.kernel.reserve(&mut self.memory).map_err(|fault| infer::at(node, fault))?;
+        }
         self.plans.truncate(PLANS - 1);
         self.plans.insert(0, plan);
         Ok(())
@@ -239,7 +239,7 @@ impl Session {
 
     /// Fills the slots of states that are not given.
     fn start_states(&mut self, stepping: bool) -> Result<(), Error> {
-        let Session { model, plans, slots, scratch, states, order, .. } = self;
+        let Session { model, plans, slots, memory, states, order, .. } = self;
         let plan = &plans[0];
         for (i, state) in plan.states.iter().enumerate() {
             let Some(state) = state else { continue };
@@ -260,7 +260,7 @@ impl Session {
                             order,
                         },
                     };
-                    let mut context = Context { target: model.target(), scratch };
+                    let mut context = Context { target: model.target(), memory };
                     initial.run(&inputs, &mut results, &mut context)
                 }
             };
@@ -271,7 +271,7 @@ impl Session {
     }
 
     fn run_steps(&mut self, given: &[(&str, View<'_>)]) -> Result<(), Error> {
-        let Session { model, plans, slots, scratch, order, .. } = self;
+        let Session { model, plans, slots, memory, order, .. } = self;
         let plan = &plans[0];
         for step in &plan.steps {
             let node = &model.graph().nodes[step.node];
@@ -288,7 +288,7 @@ impl Session {
             let constants = &model.constants;
             let values = Values { places: &plan.places, slots, constants, given, order };
             let inputs = Operands { ids: &node.inputs, values };
-            let mut context = Context { target: model.target(), scratch };
+            let mut context = Context { target: model.target(), memory };
             let done = step.kernel.run(&inputs, &mut results, &mut context);
             // Also after an error, for the calls to come.
             for (output, buffer) in step.outputs.iter().zip(taken) {

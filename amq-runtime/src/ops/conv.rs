@@ -7,10 +7,10 @@ use alloc::vec::Vec;
 use amq_format::graph::{Conv, Dim};
 
 use super::window::{self, Attributes, Window};
-use super::{Context, Kernel, Operands, Results, Shape};
+use super::{Context, Kernel, Memory, Operands, Results, Shape};
 use crate::error::{Fault, ensure, fault};
 use crate::infer::{Fact, Facts, same};
-use crate::matrix::{ConvMatrix, Geometry, Scratch};
+use crate::matrix::{ConvMatrix, Geometry};
 
 pub(super) fn rule(op: &Conv, inputs: &Facts<'_>) -> Result<Fact, Fault> {
     inputs.count(2, 3)?;
@@ -89,8 +89,9 @@ struct Product {
 }
 
 impl Kernel for Product {
-    fn reserve(&self, scratch: &mut Scratch) {
-        self.weights.matrix.reserve(&self.geometry, scratch);
+    fn reserve(&self, memory: &mut Memory) -> Result<(), Fault> {
+        self.weights.matrix.reserve(&self.geometry, &mut memory.scratch);
+        Ok(())
     }
 
     fn run(
@@ -108,7 +109,7 @@ impl Kernel for Product {
         }
         for (i, y) in y.chunks_exact_mut(*result).enumerate() {
             let x = &x[i * item..(i + 1) * item];
-            weights.matrix.convolve(geometry, x, y, context.scratch);
+            weights.matrix.convolve(geometry, x, y, &mut context.memory.scratch);
             if let Some(bias) = &weights.bias {
                 context.target.vectorize(
                     #[inline(always)]

@@ -8,7 +8,7 @@ use amq_format::MultiBitView;
 use amq_format::graph::{DataType, Gather};
 
 use super::{Context, Kernel, Operands, Results, Shape, mismatch};
-use crate::error::{Fault, ensure, fault};
+use crate::error::{Fault, ensure};
 use crate::infer::{Fact, Facts};
 use crate::view::{Data, with_same_type};
 

@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 
 use amq_format::graph::Linear;
 
-use super::{Context, Kernel, Operands, Results, Shape};
+use super::{Context, Kernel, Memory, Operands, Results, Shape};
 use crate::error::{Fault, fault};
 use crate::infer::{Fact, Facts, same};
-use crate::matrix::{Matrix, Scratch};
+use crate::matrix::Matrix;
 
 pub(super) fn rule(_: &Linear, inputs: &Facts<'_>) -> Result<Fact, Fault> {
     inputs.count(2, 3)?;
@@ -44,8 +44,9 @@ struct Product {
 }
 
 impl Kernel for Product {
-    fn reserve(&self, scratch: &mut Scratch) {
-        self.weights.matrix.reserve(self.vectors, scratch);
+    fn reserve(&self, memory: &mut Memory) -> Result<(), Fault> {
+        self.weights.matrix.reserve(self.vectors, &mut memory.scratch);
+        Ok(())
     }
 
     fn run(
@@ -56,7 +57,7 @@ impl Kernel for Product {
     ) -> Result<(), Fault> {
         let (x, y) = (inputs.f32(0)?, outputs.f32()?);
         let Weights { matrix, bias } = &*self.weights;
-        matrix.multiply(x, self.vectors, y, context.scratch);
+        matrix.multiply(x, self.vectors, y, &mut context.memory.scratch);
         if let Some(bias) = bias.as_ref().filter(|bias| !bias.is_empty()) {
             context.target.vectorize(
                 #[inline(always)]

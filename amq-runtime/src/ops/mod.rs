@@ -33,6 +33,7 @@ mod linear;
 mod matmul;
 mod pad;
 mod pool;
+mod recurrent;
 mod recurrent_node;
 mod reduce;
 mod select;
@@ -161,7 +162,7 @@ pub(crate) enum Prepared {
     Nothing,
     Linear(Arc<linear::Weights>),
     Conv(Arc<conv::Weights>),
-    Recurrent(Arc<recurrent_node::Weights>),
+    Recurrent(Arc<recurrent::Layer>),
     Table(Arc<gather::Table>),
 }
 
@@ -218,9 +219,7 @@ pub(crate) fn kernel(
         (Op::Conv(op), Prepared::Conv(weights)) => {
             conv::kernel(op, weights, input(0)?, input(1)?, y)?
         }
-        (Op::Recurrent(op), Prepared::Recurrent(weights)) => {
-            recurrent_node::kernel(op, weights, inputs)?
-        }
+        (Op::Recurrent(_), Prepared::Recurrent(layer)) => recurrent_node::kernel(layer, input(0)?)?,
         (Op::Gather(op), Prepared::Table(table)) => gather::kernel(op, Some(table), input(0)?)?,
         (Op::Gather(op), _) => gather::kernel(op, None, input(0)?)?,
         (Op::MatMul(_), _) => matmul::kernel(input(0)?, input(1)?, y),
@@ -251,8 +250,10 @@ pub(crate) fn kernel(
 
 /// A node's computation for one set of shapes.
 pub(crate) trait Kernel: Send + Sync {
-    /// Grows the scratch memory to what `run` needs.
-    fn reserve(&self, _scratch: &mut Scratch) {}
+    /// Grows the working memory to what `run` needs.
+    fn reserve(&self, _memory: &mut Memory) -> Result<(), Fault> {
+        Ok(())
+    }
 
     /// Computes the outputs. Slices have the lengths of the shapes that the kernel was made for.
     fn run(
@@ -266,7 +267,16 @@ pub(crate) trait Kernel: Send + Sync {
 /// What a kernel works with besides its operands.
 pub(crate) struct Context<'a> {
     pub(crate) target: Target,
-    pub(crate) scratch: &'a mut Scratch,
+    pub(crate) memory: &'a mut Memory,
+}
+
+/// Working memory, as large as the kernel that needs most.
+#[derive(Default)]
+pub(crate) struct Memory {
+    /// Of products.
+    pub(crate) scratch: Scratch,
+    /// Of recurrent layers.
+    pub(crate) work: Vec<f32>,
 }
 
 /// Inputs of a node while it runs.

@@ -1,11 +1,18 @@
 //! Recurrent layers in a graph: shape rule, weights and kernel. What a layer computes is in
 //! `recurrent`.
 
-use amq_format::graph::{Cell, DataType, Dim, Recurrent};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use amq_format::graph::{ABSENT, Cell, DataType, Dim, Node, Recurrent};
+
+use super::recurrent::{Inputs, Layer, Outputs, Weights};
+use super::{Context, Kernel, Memory, Operands, Results, Shape, mismatch};
 use crate::error::{Fault, ensure, fault};
 use crate::infer::{Fact, Facts, same};
+use crate::model::Constants;
+use crate::view::{Data, DataMut};
 
 pub(super) fn rule(op: &Recurrent, inputs: &Facts<'_>) -> Result<Vec<Fact>, Fault> {
     let lstm = op.cell() == Cell::Lstm;
@@ -49,4 +56,86 @@ pub(super) fn rule(op: &Recurrent, inputs: &Facts<'_>) -> Result<Vec<Fact>, Faul
         outputs.push(Fact::f32(states));
     }
     Ok(outputs)
+}
+
+/// Packs a layer's weights.
+pub(super) fn prepare(
+    op: &Recurrent,
+    node: &Node,
+    constants: &Constants<'_>,
+) -> Result<Layer, Fault> {
+    let input = |i: usize| node.inputs.get(i).copied().unwrap_or(ABSENT);
+    let directions = op.direction().count();
+    let parts = |i: usize| -> Result<Vec<Option<Vec<f32>>>, Fault> {
+        let all = constants.floats(input(i))?;
+        let part = |d: usize| {
+            let all = all.as_ref()?;
+            let len = all.len() / directions;
+            Some(all[d * len..(d + 1) * len].to_vec())
+        };
+        Ok((0..directions).map(part).collect())
+    };
+    let matrices = |i: usize| constants.sources(input(i), 2, directions);
+    let products = matrices(1)?.into_iter().zip(matrices(2)?);
+    let vectors = parts(3)?.into_iter().zip(parts(7)?);
+    let weights: Vec<Weights> = products
+        .zip(vectors)
+        .map(|((w, r), (biases, peepholes))| Weights { w, r, biases, peepholes })
+        .collect();
+    Layer::new(op, &weights, constants.target()).map_err(|why| fault!("{why}"))
+}
+
+pub(super) fn kernel(layer: &Arc<Layer>, x: &Shape) -> Result<Box<dyn Kernel>, Fault> {
+    let (steps, batch) = (x.dims[0], x.dims[1]);
+    let work = layer.work_len(steps, batch).map_err(|why| fault!("{why}"))?;
+    Ok(Box::new(Sequence { layer: Arc::clone(layer), steps, batch, work }))
+}
+
+struct Sequence {
+    layer: Arc<Layer>,
+    steps: usize,
+    batch: usize,
+    /// Numbers of working memory.
+    work: usize,
+}
+
+impl Kernel for Sequence {
+    fn reserve(&self, memory: &mut Memory) -> Result<(), Fault> {
+        self.layer.reserve(self.steps, self.batch, &mut memory.scratch);
+        let more = self.work.saturating_sub(memory.work.len());
+        let room = memory.work.try_reserve_exact(more);
+        room.map_err(|_| fault!("there is no memory for {} numbers", self.work))?;
+        memory.work.resize(self.work.max(memory.work.len()), 0.0);
+        Ok(())
+    }
+
+    fn run(
+        &self,
+        inputs: &Operands<'_>,
+        outputs: &mut Results<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        let lengths = match inputs.optional(4) {
+            None => None,
+            Some(Data::I32(lengths)) => Some(lengths),
+            Some(_) => return Err(mismatch()),
+        };
+        let state = |i: usize| inputs.optional(i).map(|_| inputs.f32(i)).transpose();
+        let [y, h, c] = outputs.0.each_mut().map(|output| match output {
+            Some(DataMut::F32(output)) => Some(&mut **output),
+            _ => None,
+        });
+        let Sequence { layer, steps, batch, .. } = self;
+        let inputs = Inputs {
+            x: inputs.f32(0)?,
+            steps: *steps,
+            batch: *batch,
+            lengths,
+            h: state(5)?,
+            c: state(6)?,
+        };
+        let Memory { scratch, work } = &mut *context.memory;
+        let done = layer.forward(&inputs, Outputs { y, h, c }, work, scratch);
+        done.map_err(|why| fault!("{why}"))
+    }
 }
