@@ -106,7 +106,6 @@ pub(super) fn runtime(path: &Path, error: amq_runtime::Error) -> Error {
 }
 
 /// A model that is ready to run.
-#[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) path: PathBuf,
     pub(super) graph: Graph,
