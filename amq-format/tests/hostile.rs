@@ -3,7 +3,7 @@
 
 mod samples;
 
-use amq_format::graph::{Graph, Node, Port};
+use amq_format::graph::{Graph, Node, Op, Port, State, Stream, UnaryFunction};
 use amq_format::{Error, Limits, Rule, Validated, write};
 use prost::Message;
 use std::collections::BTreeSet;
@@ -67,7 +67,8 @@ fn each_rule_has_a_hostile_file_and_stands_in_the_specification() {
 #[test]
 fn each_limit_is_kept() {
     let file = write(samples::golden::draft()).expect("the draft is right");
-    let lowered: [(&str, fn(&mut Limits)); 9] = [
+    type Lower = fn(&mut Limits);
+    let lowered: [(&str, Lower); 9] = [
         ("file_bytes", |limits| limits.file_bytes = 1000),
         ("sections", |limits| limits.sections = 3),
         ("graph_bytes", |limits| limits.graph_bytes = 100),
@@ -105,4 +106,30 @@ fn small_messages_in_great_number_stop_at_a_limit() {
         assert_eq!(refused_by(&error), limit);
         assert!(before.elapsed() < Duration::from_secs(5), "{limit} took long");
     }
+}
+
+/// States join inputs to outputs, names are unique: nothing may be looked for one by one.
+#[test]
+fn a_large_graph_is_read_in_time() {
+    let mut b = samples::Builder::new();
+    let count = 10_000;
+    let graph = &mut b.graph;
+    graph.values.extend((0..3 * count).map(|i| format!("v{i}")));
+    let port = |value| Port { value, dims: vec![1.into()], ..Port::default() };
+    for input in 1..=count {
+        let (middle, output) = (count + input, 2 * count + input);
+        graph.inputs.push(port(input));
+        graph.outputs.push(port(output));
+        for (from, to) in [(input, middle), (middle, output)] {
+            let op = Some(Op::Unary(samples::unary(UnaryFunction::Neg)));
+            let (inputs, outputs) = (vec![from], vec![to]);
+            graph.nodes.push(Node { inputs, outputs, version: 1, op, ..Node::default() });
+        }
+        let name = graph.values[input as usize].clone();
+        graph.states.push(State { name, input, output, initial: 0 });
+        graph.streams.push(Stream { value: output, ..Stream::default() });
+    }
+    let before = Instant::now();
+    write(b.draft()).expect("the graph is right");
+    assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
 }
