@@ -155,7 +155,7 @@ impl<'a> Validated<'a> {
     }
 
     /// Kinds and contents of the ancillary sections that this version does not know, for
-    /// [`write_with`](crate::write_with) to carry along.
+    /// [`write_with`](crate::write_with()) to carry along.
     pub fn unknown_sections(&self) -> impl Iterator<Item = (u32, &'a [u8])> {
         let sections = self.sections.iter().zip(&self.contents);
         sections

@@ -34,7 +34,7 @@ pub fn write(draft: Draft) -> Result<Vec<u8>, Error> {
     write_with(draft, &[])
 }
 
-/// As [`write`], with ancillary sections (kind and content) of which this version knows nothing,
+/// As [`write()`], with ancillary sections (kind and content) of which this version knows nothing,
 /// after all others.
 pub fn write_with(mut draft: Draft, unknown_sections: &[(u32, &[u8])]) -> Result<Vec<u8>, Error> {
     if draft.data.len() != draft.graph.tensors.len() {
