@@ -4,6 +4,7 @@
 //! names when it loads a model and with numbers when it plans a call. Each rule stands beside its
 //! kernel in `ops/`.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use amq_format::graph::{DataType, Dim, Node};
@@ -121,9 +122,9 @@ pub(crate) fn broadcast(a: &[Dim], b: &[Dim]) -> Result<Vec<Dim>, Fault> {
 }
 
 /// A shape as errors show it.
-pub(crate) fn list<T: core::fmt::Display>(dims: &[T]) -> alloc::string::String {
+pub(crate) fn list<T: core::fmt::Display>(dims: &[T]) -> String {
     use core::fmt::Write;
-    let mut text = alloc::string::String::from("[");
+    let mut text = String::from("[");
     for (i, dim) in dims.iter().enumerate() {
         // Writing to a string does not fail.
         let _ = write!(text, "{}{dim}", if i > 0 { ", " } else { "" });

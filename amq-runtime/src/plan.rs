@@ -136,7 +136,9 @@ fn bind(ports: &[Port], signature: &[Option<Vec<usize>>]) -> Result<Sizes, Error
         for (&size, dim) in dims.iter().zip(expected) {
             let Some(name) = dim.as_name() else { continue };
             if size == 0 {
-                return Err(Error::Input(format!("dimension {name} is 0 in {input}, not positive")));
+                return Err(Error::Input(format!(
+                    "dimension {name} is 0 in {input}, not positive"
+                )));
             }
             let size = i64::try_from(size)
                 .map_err(|_| Error::Input(format!("dimension {name} of {input} is too large")))?;
@@ -156,9 +158,12 @@ fn bind(ports: &[Port], signature: &[Option<Vec<usize>>]) -> Result<Sizes, Error
     for (Port { name: input, dims: expected, .. }, dims) in given() {
         for (axis, (&size, dim)) in dims.iter().zip(expected).enumerate() {
             let fits = dim.eval(&|name| Some(sizes.get(name)?.0));
-            let fits = fits.map_err(|why| Error::Input(format!("axis {axis} of {input}: {why}")))?;
+            let fits =
+                fits.map_err(|why| Error::Input(format!("axis {axis} of {input}: {why}")))?;
             if i64::try_from(size) != Ok(fits) {
-                let named = if dim.as_size().is_some() { format!("{fits}") } else {
+                let named = if dim.as_size().is_some() {
+                    format!("{fits}")
+                } else {
                     format!("{dim} = {fits}")
                 };
                 return Err(Error::Input(format!(
@@ -183,7 +188,10 @@ fn input_shapes(
             None if model.states().iter().any(|state| state.input == i) => {
                 let size = |dim: &Dim| dim.eval(&|name| Some(sizes.get(name)?.0)).map(Dim::from);
                 port.dims.iter().map(size).collect::<Result<_, _>>().map_err(|why| {
-                    Error::Input(format!("state {} is not given and has no shape: {why}", port.name))
+                    Error::Input(format!(
+                        "state {} is not given and has no shape: {why}",
+                        port.name
+                    ))
                 })?
             }
             None => return Err(Error::Input(format!("input {} is missing", port.name))),
@@ -347,13 +355,16 @@ impl Planner<'_> {
     fn check_outputs(&self) -> Result<(), Error> {
         for (port, value) in self.model.outputs().iter().zip(&self.model.graph().outputs) {
             let found = self.shape(value.value)?;
-            let expected: Result<Vec<i64>, _> =
-                port.dims.iter().map(|dim| dim.eval(&|name| Some(self.sizes.get(name)?.0))).collect();
+            let expected: Result<Vec<i64>, _> = port
+                .dims
+                .iter()
+                .map(|dim| dim.eval(&|name| Some(self.sizes.get(name)?.0)))
+                .collect();
             let fits = expected.as_ref().is_ok_and(|expected| {
-                expected.iter().map(|&size| usize::try_from(size).ok()).eq(found
-                    .dims
+                expected
                     .iter()
-                    .map(|&size| Some(size)))
+                    .map(|&size| usize::try_from(size).ok())
+                    .eq(found.dims.iter().map(|&size| Some(size)))
             });
             if !fits {
                 let (found, declared) = (list(&found.dims), list(&port.dims));
@@ -379,9 +390,10 @@ impl Planner<'_> {
     }
 
     fn shape(&self, value: ValueId) -> Result<&Shape, Error> {
-        self.shapes.get(value as usize).and_then(Option::as_ref).ok_or_else(|| {
-            Error::Input(format!("value number {value} is given by nothing"))
-        })
+        self.shapes
+            .get(value as usize)
+            .and_then(Option::as_ref)
+            .ok_or_else(|| Error::Input(format!("value number {value} is given by nothing")))
     }
 
     fn len(&self, value: ValueId) -> usize {
@@ -416,7 +428,8 @@ impl Memory<'_> {
             let size = self.slots[slot].1;
             if size >= len { (0, size) } else { (1, usize::MAX - size) }
         };
-        let same_type = self.free.iter().enumerate().filter(|(_, s)| self.slots[**s].0 == data_type);
+        let same_type =
+            self.free.iter().enumerate().filter(|(_, s)| self.slots[**s].0 == data_type);
         match same_type.min_by_key(fit).map(|(at, _)| at) {
             Some(at) => {
                 let slot = self.free.swap_remove(at);

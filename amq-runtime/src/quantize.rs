@@ -203,28 +203,34 @@ struct Unit<L: Lanes> {
     valid: u64,
 }
 
-/// Passes a vector in units.
+/// Passes a vector in units. `f` is called in one place, so that it is inlined and compiled for
+/// the instruction set.
 #[inline(always)]
 fn units<L: Lanes>(lanes: L, x: &[f32], mut f: impl FnMut(Unit<L>)) {
     let (full, rest) = x.as_chunks::<64>();
-    for (index, x) in full.iter().enumerate() {
-        let values = load(lanes, x);
-        let magnitudes = values.map(|x| lanes.abs(x));
-        f(Unit { index, values, magnitudes, valid: u64::MAX });
-    }
-    if !rest.is_empty() {
-        let mut values = [0.0; 64];
-        let mut magnitudes = [-1.0; 64];
-        for (i, x) in rest.iter().enumerate() {
-            values[i] = *x;
-            magnitudes[i] = f32::from_bits(x.to_bits() & 0x7fff_ffff);
-        }
-        f(Unit {
-            index: full.len(),
-            values: load(lanes, &values),
-            magnitudes: load(lanes, &magnitudes),
-            valid: (1 << rest.len()) - 1,
-        });
+    for index in 0..x.len().div_ceil(64) {
+        let unit = match full.get(index) {
+            Some(x) => {
+                let values = load(lanes, x);
+                let magnitudes = values.map(|x| lanes.abs(x));
+                Unit { index, values, magnitudes, valid: u64::MAX }
+            }
+            None => {
+                let mut values = [0.0; 64];
+                let mut magnitudes = [-1.0; 64];
+                for (i, x) in rest.iter().enumerate() {
+                    values[i] = *x;
+                    magnitudes[i] = f32::from_bits(x.to_bits() & 0x7fff_ffff);
+                }
+                Unit {
+                    index,
+                    values: load(lanes, &values),
+                    magnitudes: load(lanes, &magnitudes),
+                    valid: (1 << rest.len()) - 1,
+                }
+            }
+        };
+        f(unit);
     }
 }
 

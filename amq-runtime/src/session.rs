@@ -13,6 +13,8 @@ use crate::ops::{Context, Memory, Operands, Results};
 use crate::plan::{Plan, Slot, Values};
 use crate::view::{Buffer, Data, DataMut, View, with_same_type};
 
+mod saved;
+
 /// Plans that are kept: calls that alternate between so many sets of shapes plan each once.
 const PLANS: usize = 4;
 
@@ -107,6 +109,22 @@ impl Session {
         self.states.clear();
     }
 
+    /// The state as bytes, for [`restore`](Session::restore) in a session of the same file, on
+    /// whatever machine.
+    pub fn save(&self) -> Vec<u8> {
+        saved::save(&self.model, &self.states)
+    }
+
+    /// Continues from a state that was saved.
+    ///
+    /// # Errors
+    /// [`Error::State`] where the bytes are not the state of a session of the same file; the state
+    /// is then what it was before.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.states = saved::restore(&self.model, bytes)?;
+        Ok(())
+    }
+
     fn outputs(&self) -> Outputs<'_> {
         Outputs { model: &self.model, plan: &self.plans[0], slots: &self.slots }
     }
@@ -141,7 +159,9 @@ impl Session {
             let (found, expected) = (view.data.data_type(), ports[port].data_type);
             if found != expected {
                 let (found, expected) = (found.name(), expected.name());
-                return Err(Error::Input(format!("input {name} is {found}, it must be {expected}")));
+                return Err(Error::Input(format!(
+                    "input {name} is {found}, it must be {expected}"
+                )));
             }
             let len = view.dims.iter().try_fold(1usize, |len, &size| len.checked_mul(size));
             if len != Some(view.data.len()) {

@@ -108,7 +108,12 @@ impl Pairs {
         each_pair(&self.walk, a, b, y, function)
     }
 
-    fn comparison<T: Copy + PartialOrd>(&self, a: &[T], b: &[T], y: &mut [u8]) -> Result<(), Fault> {
+    fn comparison<T: Copy + PartialOrd>(
+        &self,
+        a: &[T],
+        b: &[T],
+        y: &mut [u8],
+    ) -> Result<(), Fault> {
         let function = match self.function {
             BinaryFunction::Equal => |a: T, b: T| Ok(u8::from(a == b)),
             BinaryFunction::Less => |a: T, b: T| Ok(u8::from(a < b)),

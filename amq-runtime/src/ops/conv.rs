@@ -44,7 +44,7 @@ fn windows(op: &Conv, w: &[Dim]) -> Result<Vec<Window>, Fault> {
 }
 
 /// What a node keeps from its constants.
-pub(super) struct Weights {
+pub(crate) struct Weights {
     pub(super) matrix: ConvMatrix,
     pub(super) bias: Option<Vec<f32>>,
 }
@@ -78,7 +78,11 @@ pub(super) fn kernel(
         geometry.dilations[lead + i] = window.dilation;
         geometry.pads[lead + i] = window.begin;
     }
-    Ok(Box::new(Product { weights: Arc::clone(weights), geometry, result: y.dims[1..].iter().product() }))
+    Ok(Box::new(Product {
+        weights: Arc::clone(weights),
+        geometry,
+        result: y.dims[1..].iter().product(),
+    }))
 }
 
 struct Product {

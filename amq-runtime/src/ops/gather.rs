@@ -27,7 +27,7 @@ pub(super) fn rule(op: &Gather, inputs: &Facts<'_>) -> Result<Fact, Fault> {
 }
 
 /// A multi-bit matrix whose rows are decoded when they are looked up.
-pub(super) struct Table {
+pub(crate) struct Table {
     rows: usize,
     cols: usize,
     bits: usize,

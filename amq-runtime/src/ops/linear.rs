@@ -28,7 +28,7 @@ pub(super) fn rule(_: &Linear, inputs: &Facts<'_>) -> Result<Fact, Fault> {
 }
 
 /// What a node keeps from its constants.
-pub(super) struct Weights {
+pub(crate) struct Weights {
     pub(super) matrix: Arc<Matrix>,
     pub(super) bias: Option<Vec<f32>>,
 }

@@ -45,6 +45,8 @@ mod window;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 /// A type and a shape in numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -238,7 +240,7 @@ pub(crate) fn kernel(
         },
         (Op::Pad(op), _) => pad::kernel(op, input(0)?, y)?,
         (Op::Expand(_), _) if input(0)?.len() == y.len() => return Ok(None),
-        (Op::Expand(_), _) => shape::expand_kernel(input(0)?, y),
+        (Op::Expand(_), _) => expand_kernel(input(0)?, y),
         (Op::Cast(_), _) if input(0)?.data_type == y.data_type => return Ok(None),
         (Op::Cast(_), _) => cast::kernel(),
         (Op::Dims(op), _) => shape::dims_kernel(op)?,

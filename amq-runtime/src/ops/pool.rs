@@ -122,7 +122,8 @@ impl Windows {
         let (height, width) = (&self.height, &self.width);
         for (y, rows) in y.chunks_exact_mut(width.spans.len()).zip(&height.spans) {
             for (y, columns) in y.iter_mut().zip(&width.spans) {
-                let row = |i: usize| (rows.first + i * height.dilation) * width.size + columns.first;
+                let row =
+                    |i: usize| (rows.first + i * height.dilation) * width.size + columns.first;
                 let at = |i: usize, j: usize| x[row(i) + j * width.dilation];
                 let each = (0..rows.count).flat_map(|i| (0..columns.count).map(move |j| (i, j)));
                 *y = match self.kind {

@@ -28,7 +28,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use amq_format::graph::{Activations, Cell, Direction, Recurrent, Unary};
+use amq_format::graph::{Cell, Direction, Recurrent, Unary};
 
 use crate::kernels::{Target, math};
 use crate::matrix::{Matrix, MatrixSource, PackError, Scratch};

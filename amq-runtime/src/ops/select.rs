@@ -22,8 +22,7 @@ pub(super) fn rule(inputs: &Facts<'_>) -> Result<Fact, Fault> {
 }
 
 pub(super) fn kernel(condition: &Shape, a: &Shape, b: &Shape, y: &Shape) -> Box<dyn Kernel> {
-    let strides =
-        [&condition.dims, &a.dims, &b.dims].map(|dims| broadcast_strides(dims, &y.dims));
+    let strides = [&condition.dims, &a.dims, &b.dims].map(|dims| broadcast_strides(dims, &y.dims));
     Box::new(Choice(Walk::new(&y.dims, [&strides[0], &strides[1], &strides[2]], [0; 3])))
 }
 

@@ -1,5 +1,7 @@
 //! Windows that move along an axis: what convolution and pooling share.
 
+use alloc::vec::Vec;
+
 use amq_format::graph::{AutoPad, Dim};
 
 use crate::error::{Fault, ensure, fault};
@@ -31,7 +33,7 @@ pub(super) struct Attributes<'a> {
 
 impl Attributes<'_> {
     /// One window for each spatial axis, of which there are one or two.
-    pub(super) fn windows(&self, kernel: &[u64]) -> Result<alloc::vec::Vec<Window>, Fault> {
+    pub(super) fn windows(&self, kernel: &[u64]) -> Result<Vec<Window>, Fault> {
         let axes = kernel.len();
         ensure!(matches!(axes, 1 | 2), "it has {axes} spatial axes, 1 or 2 are possible");
         let counts = [self.strides.len(), self.dilations.len(), self.pads.len() / 2];
@@ -85,7 +87,10 @@ impl Window {
         let room = input.add(&Dim::from(begin + end - self.extent()))?;
         if let Some(room) = room.as_size() {
             let extent = self.extent();
-            ensure!(room >= 0, "a window of {extent} does not fit {input} with pads {begin}, {end}");
+            ensure!(
+                room >= 0,
+                "a window of {extent} does not fit {input} with pads {begin}, {end}"
+            );
         }
         let one = Dim::from(1);
         let whole = room.floor_div(&stride)?.add(&one)?;
@@ -154,7 +159,10 @@ mod tests {
                     let padded = input + begin + end;
                     let whole = (0..padded).step_by(stride).filter(|at| at + extent <= padded);
                     let size = Dim::from(input as i64);
-                    assert_eq!(w.positions(&size, false), Ok(Dim::from(whole.clone().count() as i64)));
+                    assert_eq!(
+                        w.positions(&size, false),
+                        Ok(Dim::from(whole.clone().count() as i64))
+                    );
                     let last = whole.last().unwrap();
                     let partial = last + extent < padded && last + stride < input + begin;
                     let expected = last / stride + 1 + usize::from(partial);
@@ -187,6 +195,4 @@ mod tests {
             }
         }
     }
-
-    use alloc::vec::Vec;
 }

@@ -1,7 +1,7 @@
 use std::vec;
 use std::vec::Vec;
 
-use amq_format::graph::UnaryFunction;
+use amq_format::graph::{Activations, UnaryFunction};
 
 use super::*;
 use crate::kernels::Isa;
@@ -560,7 +560,7 @@ fn what_does_not_fit_is_refused() {
     assert_eq!(layer.work_len(1, usize::MAX), Err(LayerError::TooLarge));
     let inputs = Inputs { x: &[], steps: 1, batch: 0, lengths: None, h: None, c: None };
     let huge = Inputs { steps: usize::MAX, batch: usize::MAX, ..inputs };
-    let mut run = |inputs, work: &mut [f32]| {
+    let run = |inputs, work: &mut [f32]| {
         layer.forward(&inputs, Outputs::default(), work, &mut Scratch::default())
     };
     assert_eq!(run(huge, &mut []), Err(LayerError::TooLarge));

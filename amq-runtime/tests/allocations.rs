@@ -1,0 +1,90 @@
+//! After the first call with a given shape, nothing is allocated.
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell as Counter;
+use std::sync::Arc;
+
+use amq_format::graph::{Activations, Cell};
+use amq_runtime::{Model, Session, View};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Counter<usize> = const { Counter::new(0) };
+}
+
+// SAFETY: every call is passed on to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    // SAFETY: the caller keeps the contract, which is the system's.
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: as above.
+        unsafe { System.alloc(layout) }
+    }
+
+    // SAFETY: the caller keeps the contract, which is the system's.
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// The number of allocations that `work` makes on this thread.
+fn allocations(work: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.with(Counter::get);
+    work();
+    ALLOCATIONS.with(Counter::get) - before
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(vec![1]))), 1);
+}
+
+#[test]
+fn calls_with_known_shapes_allocate_nothing() {
+    for activations in [Activations::F32, Activations::Int8, Activations::Codes2] {
+        for cell in [Cell::Lstm, Cell::Gru] {
+            let model = Model::load(&common::language_model(cell, activations)).unwrap();
+            let mut session = Session::new(Arc::new(model));
+            let tokens: Vec<i64> = (0..24).map(|i| i * 7 % 50).collect();
+            let shapes = [[1, 1], [12, 1], [12, 2], [3, 4]];
+            let call = |session: &mut Session| {
+                for dims in &shapes {
+                    let count = dims[0] * dims[1];
+                    let inputs = [("tokens", View::i64(dims, &tokens[..count]))];
+                    let outputs = session.run(&inputs).unwrap();
+                    assert!(outputs.get("logits").is_some());
+                }
+            };
+            assert!(allocations(|| call(&mut session)) > 0);
+            assert_eq!(allocations(|| call(&mut session)), 0, "run, {activations:?}");
+
+            let mut session = Session::new(Arc::clone(session.model()));
+            let step = |session: &mut Session| {
+                let outputs =
+                    session.step(&[("tokens", View::i64(&[1, 1], &tokens[3..4]))]).unwrap();
+                assert!(outputs.iter().count() > 1);
+            };
+            assert!(allocations(|| step(&mut session)) > 0);
+            assert_eq!(allocations(|| (0..5).for_each(|_| step(&mut session))), 0, "step");
+        }
+    }
+}
+
+#[test]
+fn a_convolutional_network_allocates_nothing() {
+    let mut session = Session::new(Arc::new(Model::load(&common::classifier()).unwrap()));
+    let pixels: Vec<f32> = (0..600).map(|i| (i % 13) as f32 - 6.0).collect();
+    let mut call = || {
+        let inputs = [("x", View::f32(&[2, 3, 10, 10], &pixels))];
+        assert!(session.run(&inputs).is_ok());
+    };
+    call();
+    assert_eq!(allocations(call), 0);
+}

@@ -1,0 +1,242 @@
+//! Small models, made as the compiler makes them.
+#![allow(dead_code, reason = "each test uses a part")]
+
+use amq_format::graph::*;
+use amq_format::{Draft, write};
+
+/// A graph under construction.
+pub struct Builder {
+    graph: Graph,
+    data: Vec<Vec<u8>>,
+    random: u64,
+}
+
+impl Builder {
+    pub fn new() -> Builder {
+        let graph = Graph { values: vec![String::new()], ..Graph::default() };
+        Builder { graph, data: Vec::new(), random: 0x2545_f491_4f6c_dd1d }
+    }
+
+    pub fn value(&mut self, name: &str) -> ValueId {
+        self.graph.values.push(name.into());
+        self.graph.values.len() as ValueId - 1
+    }
+
+    pub fn input(&mut self, name: &str, data_type: DataType, dims: &[Dim]) -> ValueId {
+        let value = self.value(name);
+        let port = Port { value, data_type: data_type as i32, dims: dims.to_vec() };
+        self.graph.inputs.push(port);
+        value
+    }
+
+    pub fn output(&mut self, value: ValueId, data_type: DataType, dims: &[Dim]) {
+        let port = Port { value, data_type: data_type as i32, dims: dims.to_vec() };
+        self.graph.outputs.push(port);
+    }
+
+    pub fn state(&mut self, input: ValueId, output: ValueId, initial: ValueId) {
+        let name = self.graph.values[input as usize].clone();
+        self.graph.states.push(State { name, input, output, initial });
+    }
+
+    pub fn floats(&mut self, name: &str, dims: &[u64], elements: &[f32]) -> ValueId {
+        let value = self.value(name);
+        self.graph.tensors.push(Tensor {
+            value,
+            data_type: DataType::F32 as i32,
+            dims: dims.to_vec(),
+            section: 0,
+            multi_bit: None,
+        });
+        self.data.push(elements.iter().flat_map(|x| x.to_le_bytes()).collect());
+        value
+    }
+
+    /// Floats between -1 and 1.
+    pub fn random_floats(&mut self, name: &str, dims: &[u64]) -> ValueId {
+        let count: u64 = dims.iter().product();
+        let elements: Vec<f32> = (0..count).map(|_| self.random_float()).collect();
+        self.floats(name, dims, &elements)
+    }
+
+    pub fn random_float(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+
+    fn next(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+
+    /// A tensor of random codes, whose first `lead` axes are rows.
+    pub fn codes(&mut self, name: &str, dims: &[u64], lead: usize, bits: u32) -> ValueId {
+        let value = self.value(name);
+        let (rows, cols): (u64, u64) =
+            (dims[..lead].iter().product(), dims[lead..].iter().product());
+        let mut bytes = Vec::new();
+        for _ in 0..u64::from(bits) * rows {
+            for first in (0..cols).step_by(64) {
+                let left = cols - first;
+                let mask = if left < 64 { (1u64 << left) - 1 } else { u64::MAX };
+                bytes.extend((self.next() & mask).to_le_bytes());
+            }
+        }
+        for _ in 0..rows * u64::from(bits) {
+            bytes.extend((self.random_float() * 0.2).to_le_bytes());
+        }
+        self.graph.tensors.push(Tensor {
+            value,
+            data_type: DataType::F32 as i32,
+            dims: dims.to_vec(),
+            section: 0,
+            multi_bit: Some(MultiBit {
+                bits,
+                rows,
+                group: 0,
+                coefficients: CoefficientType::F32 as i32,
+                offset: false,
+            }),
+        });
+        self.data.push(bytes);
+        value
+    }
+
+    pub fn node(&mut self, op: Op, inputs: &[ValueId], outputs: &[ValueId]) {
+        self.graph.nodes.push(Node {
+            name: format!("node_{}", self.graph.nodes.len()),
+            inputs: inputs.to_vec(),
+            outputs: outputs.to_vec(),
+            version: 1,
+            bodies: Vec::new(),
+            op: Some(op),
+        });
+    }
+
+    pub fn unary(&mut self, function: UnaryFunction, x: ValueId, name: &str) -> ValueId {
+        let y = self.value(name);
+        let op = Unary { function: function as i32, alpha: 0.0, beta: 0.0 };
+        self.node(Op::Unary(op), &[x], &[y]);
+        y
+    }
+
+    pub fn finish(self) -> Vec<u8> {
+        write(Draft { graph: self.graph, data: self.data, provenance: None }).unwrap()
+    }
+}
+
+pub fn named(name: &str) -> Dim {
+    Dim::named(name)
+}
+
+pub fn sized(size: i64) -> Dim {
+    Dim::from(size)
+}
+
+pub const VOCABULARY: usize = 50;
+pub const HIDDEN: usize = 40;
+
+/// Embedding, one recurrent layer with declared states, and a decoder: tokens `[seq, batch]` to
+/// logits `[seq, batch, 50]`.
+pub fn language_model(cell: Cell, activations: Activations) -> Vec<u8> {
+    let mut b = Builder::new();
+    let (seq, batch, hidden) = (named("seq"), named("batch"), HIDDEN as u64);
+    let state = [sized(1), batch.clone(), sized(HIDDEN as i64)];
+    let tokens = b.input("tokens", DataType::I64, &[seq.clone(), batch.clone()]);
+    let h0 = b.input("h0", DataType::F32, &state);
+    let table = b.codes("table", &[VOCABULARY as u64, 24], 1, 3);
+    let embedded = b.value("embedded");
+    b.node(Op::Gather(Gather { axis: 0 }), &[table, tokens], &[embedded]);
+
+    let rows = cell.gates() as u64 * hidden;
+    let w = b.codes("w", &[1, rows, 24], 2, 2);
+    let r = b.codes("r", &[1, rows, hidden], 2, 2);
+    let bias = b.random_floats("bias", &[1, 2 * rows]);
+    let (y, h) = (b.value("y"), b.value("h"));
+    let mut functions = vec![UnaryFunction::Sigmoid, UnaryFunction::Tanh];
+    let (mut inputs, mut outputs) = (vec![embedded, w, r, bias, 0, h0], vec![y, h]);
+    let mut cell_state = None;
+    if cell == Cell::Lstm {
+        functions.push(UnaryFunction::Tanh);
+        let (c0, c) = (b.input("c0", DataType::F32, &state), b.value("c"));
+        inputs.push(c0);
+        outputs.push(c);
+        cell_state = Some((c0, c));
+    }
+    let functions = functions.into_iter();
+    let function = |f: UnaryFunction| Unary { function: f as i32, alpha: 0.0, beta: 0.0 };
+    let layer = Recurrent {
+        cell: cell as i32,
+        hidden_size: hidden,
+        direction: Direction::Forward as i32,
+        functions: functions.map(function).collect(),
+        clip: None,
+        input_forget: false,
+        linear_before_reset: cell == Cell::Gru,
+        activations: activations as i32,
+    };
+    b.node(Op::Recurrent(Box::new(layer)), &inputs, &outputs);
+
+    let squeezed = b.value("squeezed");
+    let dims = vec![seq.clone(), batch.clone(), sized(HIDDEN as i64)];
+    b.node(Op::Reshape(Reshape { dims }), &[y], &[squeezed]);
+    let decoder = b.codes("decoder", &[VOCABULARY as u64, hidden], 1, 2);
+    let decoder_bias = b.random_floats("decoder_bias", &[VOCABULARY as u64]);
+    let logits = b.value("logits");
+    let linear = Linear { activations: activations as i32 };
+    b.node(Op::Linear(linear), &[squeezed, decoder, decoder_bias], &[logits]);
+    b.output(logits, DataType::F32, &[seq, batch, sized(VOCABULARY as i64)]);
+    b.output(h, DataType::F32, &state);
+    b.state(h0, h, ABSENT);
+    if let Some((c0, c)) = cell_state {
+        b.output(c, DataType::F32, &state);
+        let initial = b.random_floats("c_initial", &[1, 1, hidden]);
+        b.state(c0, c, initial);
+    }
+    b.finish()
+}
+
+/// Convolution, pooling, mean over the plane, a product and softmax: x `[batch, 3, height, width]`.
+pub fn classifier() -> Vec<u8> {
+    let mut b = Builder::new();
+    let batch = named("batch");
+    let x =
+        b.input("x", DataType::F32, &[batch.clone(), sized(3), named("height"), named("width")]);
+    let w = b.codes("w", &[8, 3, 3, 3], 1, 2);
+    let bias = b.random_floats("bias", &[8]);
+    let convolved = b.value("convolved");
+    let conv = Conv {
+        strides: vec![1, 1],
+        dilations: vec![1, 1],
+        pads: vec![1, 1, 1, 1],
+        auto_pad: AutoPad::Explicit as i32,
+        groups: 1,
+        activations: Activations::Int8 as i32,
+    };
+    b.node(Op::Conv(conv), &[x, w, bias], &[convolved]);
+    let rectified = b.unary(UnaryFunction::Relu, convolved, "rectified");
+    let pooled = b.value("pooled");
+    let pool = Pool {
+        kind: PoolKind::Max as i32,
+        kernel: vec![2, 2],
+        strides: vec![2, 2],
+        dilations: vec![1, 1],
+        pads: vec![0; 4],
+        auto_pad: AutoPad::Explicit as i32,
+        ceil_mode: true,
+        count_include_pad: false,
+    };
+    b.node(Op::Pool(pool), &[rectified], &[pooled]);
+    let mean = b.value("mean");
+    let reduce = Reduce { kind: ReduceKind::Mean as i32, axes: vec![2, 3], keep_dims: false };
+    b.node(Op::Reduce(reduce), &[pooled], &[mean]);
+    let decoder = b.random_floats("decoder", &[5, 8]);
+    let scores = b.value("scores");
+    let linear = Linear { activations: Activations::F32 as i32 };
+    b.node(Op::Linear(linear), &[mean, decoder], &[scores]);
+    let classes = b.value("classes");
+    b.node(Op::Softmax(Softmax { axis: 1, log: false }), &[scores], &[classes]);
+    b.output(classes, DataType::F32, &[batch, sized(5)]);
+    b.finish()
+}
