@@ -1,0 +1,184 @@
+//! The network of `fixtures/golden/v1.0.amq`: every operator, every kind of tensor, a state, a
+//! stream and a provenance.
+
+use super::{Builder, named, sizes, unary};
+use amq_format::Draft;
+use amq_format::graph::*;
+
+const SIGMOID: UnaryFunction = UnaryFunction::Sigmoid;
+const TANH: UnaryFunction = UnaryFunction::Tanh;
+
+fn coding(bits: u32, rows: u64) -> MultiBit {
+    let coefficients = CoefficientType::F16 as i32;
+    MultiBit { bits, rows, group: 0, coefficients, offset: false }
+}
+
+pub fn draft() -> Draft {
+    let mut b = Builder::new();
+    speech(&mut b);
+    image(&mut b);
+    let provenance = String::from(r#"{"source":"by hand","report":[]}"#);
+    Draft { provenance: Some(provenance), ..b.draft() }
+}
+
+/// A table, three recurrent layers and products.
+fn speech(b: &mut Builder) {
+    let (time, batch) = (named("time"), named("batch"));
+    b.input("tokens", DataType::I64, &[time.clone(), batch.clone()]);
+    b.input("hidden", DataType::F32, &[1.into(), batch.clone(), 3.into()]);
+    b.input("lengths", DataType::I32, std::slice::from_ref(&batch));
+    b.stream("tokens", 0, Some(1));
+
+    b.multi_bit("table", &[5, 70], MultiBit { offset: true, ..coding(2, 5) });
+    b.node("embed", &["table", "tokens"], &["x"], Op::Gather(Gather { axis: 0 }));
+
+    let grouped = MultiBit {
+        group: 64,
+        coefficients: CoefficientType::F32 as i32,
+        offset: true,
+        ..coding(3, 12)
+    };
+    b.multi_bit("lstm.W", &[1, 12, 70], grouped);
+    b.multi_bit("lstm.R", &[1, 12, 3], coding(1, 12));
+    b.f32s("lstm.B", &[1, 24], (0..24).map(|i| i as f32 / 8.0));
+    b.f32s("lstm.P", &[1, 9], (0..9).map(|i| i as f32 / -16.0));
+    b.f32s("start", &[1, 1, 3], [0.5, -0.25, 1e-30]);
+    let lstm = Recurrent {
+        cell: Cell::Lstm as i32,
+        hidden_size: 3,
+        direction: Direction::Forward as i32,
+        functions: vec![unary(SIGMOID), unary(TANH), unary(TANH)],
+        clip: Some(8.0),
+        input_forget: true,
+        linear_before_reset: false,
+        activations: Activations::Int8 as i32,
+    };
+    b.node(
+        "lstm",
+        &["x", "lstm.W", "lstm.R", "lstm.B", "lengths", "hidden", "", "lstm.P"],
+        &["lstm.y", "hidden.next", ""],
+        Op::Recurrent(lstm.into()),
+    );
+    b.node(
+        "squeeze",
+        &["lstm.y"],
+        &["y"],
+        Op::Reshape(Reshape { dims: vec![time.clone(), batch.clone(), 3.into()] }),
+    );
+
+    b.multi_bit("gru.W", &[2, 6, 3], coding(4, 12));
+    b.multi_bit("gru.R", &[2, 6, 2], coding(2, 12));
+    let affine = Unary { function: UnaryFunction::Affine as i32, alpha: 0.5, beta: 0.25 };
+    let gru = Recurrent {
+        cell: Cell::Gru as i32,
+        hidden_size: 2,
+        direction: Direction::Bidirectional as i32,
+        functions: vec![unary(SIGMOID), unary(TANH), affine, unary(TANH)],
+        clip: None,
+        input_forget: false,
+        linear_before_reset: true,
+        activations: Activations::Codes2 as i32,
+    };
+    b.node("gru", &["y", "gru.W", "gru.R"], &["gru.y"], Op::Recurrent(gru.into()));
+    let order = Transpose { perm: vec![0, 2, 1, 3] };
+    b.node("order", &["gru.y"], &["gru.t"], Op::Transpose(order));
+    b.node(
+        "join",
+        &["gru.t"],
+        &["z"],
+        Op::Reshape(Reshape { dims: vec![time.clone(), batch.clone(), 4.into()] }),
+    );
+
+    b.f32s("rnn.W", &[1, 2, 4], (0..8).map(|i| 1.0 - i as f32));
+    b.f32s("rnn.R", &[1, 2, 2], [0.5, 0.25, -0.5, 1.0]);
+    let rnn = Recurrent {
+        cell: Cell::Rnn as i32,
+        hidden_size: 2,
+        direction: Direction::Reverse as i32,
+        functions: vec![unary(UnaryFunction::Relu)],
+        clip: None,
+        input_forget: false,
+        linear_before_reset: false,
+        activations: Activations::F32 as i32,
+    };
+    b.node("rnn", &["z", "rnn.W", "rnn.R"], &["", "last"], Op::Recurrent(rnn.into()));
+
+    b.multi_bit("out.W", &[6, 4], coding(2, 6));
+    b.f32s("out.bias", &[6], (0..6).map(|i| i as f32));
+    let linear = Linear { activations: Activations::Codes4 as i32 };
+    b.node("out", &["z", "out.W", "out.bias"], &["scores"], Op::Linear(linear));
+    b.node("softmax", &["scores"], &["logits"], Op::Softmax(Softmax { axis: 2, log: true }));
+    b.output("logits", DataType::F32, &[time, batch.clone(), 6.into()]);
+    b.stream("logits", 0, None);
+    b.output("hidden.next", DataType::F32, &[1.into(), batch.clone(), 3.into()]);
+    b.state("hidden", "hidden.next", "start");
+    b.output("last", DataType::F32, &[1.into(), batch, 2.into()]);
+}
+
+/// Convolution, pooling and the operators that compute and move elements.
+fn image(b: &mut Builder) {
+    let width = named("width");
+    b.input("image", DataType::F32, &[1.into(), 2.into(), 6.into(), width.clone()]);
+    let begins = Vec::from(sizes([0, 0, 1, 0]));
+    let ends = vec![0.into(), 0.into(), 0.into(), width.smaller(&Dim::from(2)).expect("small")];
+    let pad = Pad { mode: PadMode::Edge as i32, begins, ends };
+    b.node("pad", &["image"], &["padded"], Op::Pad(pad));
+    b.multi_bit("conv.W", &[4, 1, 3, 3], coding(3, 4));
+    b.f32s("conv.bias", &[4], [0.0, 1.0, 2.0, f32::MIN_POSITIVE]);
+    let conv = Conv {
+        strides: vec![2, 1],
+        dilations: vec![1, 1],
+        pads: vec![1, 0, 1, 2],
+        auto_pad: AutoPad::Explicit as i32,
+        groups: 2,
+        activations: Activations::Codes1 as i32,
+    };
+    b.node("conv", &["padded", "conv.W", "conv.bias"], &["maps"], Op::Conv(conv));
+    let pool = Pool {
+        kind: PoolKind::Average as i32,
+        kernel: vec![2, 2],
+        strides: vec![2, 2],
+        dilations: vec![1, 1],
+        pads: vec![0; 4],
+        auto_pad: AutoPad::SameUpper as i32,
+        ceil_mode: false,
+        count_include_pad: true,
+    };
+    b.node("pool", &["maps"], &["pooled"], Op::Pool(pool));
+    let reduce = Reduce { kind: ReduceKind::Mean as i32, axes: vec![2, 3], keep_dims: false };
+    b.node("mean", &["pooled"], &["means"], Op::Reduce(reduce));
+    b.f32s("square", &[4, 4], (0..16).map(|i| if i == 3 { f32::INFINITY } else { i as f32 }));
+    b.node("product", &["means", "square"], &["mixed"], Op::MatMul(MatMul {}));
+    let clip = Unary { function: UnaryFunction::Clip as i32, alpha: -1.0, beta: 6.0 };
+    b.node("clip", &["mixed"], &["clipped"], Op::Unary(clip));
+    let greater = Binary { function: BinaryFunction::Greater as i32 };
+    b.node("greater", &["clipped", "means"], &["mask"], Op::Binary(greater));
+    b.node("select", &["mask", "clipped", "means"], &["chosen"], Op::Select(Select {}));
+    b.node("concat", &["chosen", "means"], &["both"], Op::Concat(Concat { axis: 1 }));
+    let slice = Slice {
+        axes: vec![1],
+        starts: vec![(-1).into()],
+        ends: vec![i64::MIN.into()],
+        steps: vec![-2],
+    };
+    b.node("slice", &["both"], &["some"], Op::Slice(slice));
+    b.node("expand", &["some"], &["wide"], Op::Expand(Expand { dims: vec![width, 4.into()] }));
+    b.node("cast", &["wide"], &["bytes"], Op::Cast(Cast { to: DataType::U8 as i32 }));
+    b.output("bytes", DataType::U8, &[named("width"), 4.into()]);
+    let squared = named("width").mul(&named("width")).expect("a product");
+    b.node("dims", &[], &["size"], Op::Dims(Dims { dims: vec![squared, 4.into()] }));
+    b.output("size", DataType::I64, &sizes([2]));
+    // Constants of the types that nothing above has.
+    b.tensor("flags", DataType::Bool, &[3], vec![1, 0, 1]);
+    b.tensor("small", DataType::I8, &[2], vec![0xff, 1]);
+    b.tensor("none", DataType::I32, &[0, 2], vec![]);
+    b.tensor("one", DataType::I32, &[], vec![0xfe, 0xff, 0xff, 0xff]);
+    b.tensor("long", DataType::I64, &[1], i64::MIN.to_le_bytes().to_vec());
+    b.tensor("pixels", DataType::U8, &[1, 2], vec![0, 255]);
+    for name in ["flags", "small", "none", "one", "long", "pixels"] {
+        let tensor = b.graph.tensors.iter().find(|t| b.graph.values[t.value as usize] == name);
+        let tensor = tensor.expect("just added").clone();
+        let dims: Vec<Dim> = tensor.dims.iter().map(|&dim| Dim::from(dim as i64)).collect();
+        b.output(name, tensor.data_type(), &dims);
+    }
+}
