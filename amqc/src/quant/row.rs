@@ -1,5 +1,8 @@
 //! The methods, for one row.
 
+#[cfg(test)]
+mod tests;
+
 use amq_format::graph::CoefficientType;
 use half::f16;
 
@@ -185,21 +188,22 @@ impl<'a> Row<'a> {
             let sign = |plane: usize| if code >> plane & 1 == 1 { 1.0 } else { -1.0 };
             for i in 0..planes {
                 right[i] += sign(i) * sums[code];
-                for j in i..planes {
-                    gram[i][j] += sign(i) * sign(j) * counts[code] as f64;
+                for (j, entry) in gram[i][..planes].iter_mut().enumerate() {
+                    *entry += sign(i) * sign(j) * counts[code] as f64;
                 }
             }
         }
         let dependent = DEPENDENT * self.weights.len() as f64;
         for i in 0..planes {
-            if gram[i][i] <= dependent {
+            let pivot = gram[i];
+            if pivot[i] <= dependent {
                 continue;
             }
             for j in i + 1..planes {
-                let factor = gram[i][j] / gram[i][i];
+                let factor = pivot[j] / pivot[i];
                 right[j] -= factor * right[i];
-                for m in j..planes {
-                    gram[j][m] -= factor * gram[i][m];
+                for (entry, from) in gram[j][..planes].iter_mut().zip(&pivot) {
+                    *entry -= factor * from;
                 }
             }
         }

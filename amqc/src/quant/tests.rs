@@ -1,2 +1,481 @@
+use std::sync::Mutex;
+
+use super::*;
+
+/// Seeded pseudorandom numbers (SplitMix64).
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    /// Uniform in (0, 1).
+    fn unit(&mut self) -> f64 {
+        ((self.next() >> 12) as f64 + 0.5) / (1_u64 << 52) as f64
+    }
+
+    pub(super) fn gaussian(&mut self) -> f32 {
+        let radius = (-2.0 * self.unit().ln()).sqrt();
+        (radius * (std::f64::consts::TAU * self.unit()).cos()) as f32
+    }
+
+    fn laplacian(&mut self) -> f32 {
+        let magnitude = -self.unit().ln();
+        if self.next() & 1 == 1 { magnitude as f32 } else { -magnitude as f32 }
+    }
+}
+
+const TWO_CYCLES: Cycles = Cycles::Count(2);
+
+fn options(method: Method, bits: u8, cycles: Cycles) -> Options {
+    Options { method, bits, cycles }
+}
+
+fn with(weights: &[f32], cols: usize, options: Options) -> QuantizedMatrix {
+    quantize(weights, weights.len() / cols, cols, &options, &|_| {})
+}
+
+fn decode(matrix: &QuantizedMatrix) -> Vec<f32> {
+    let mut out = vec![0.0; matrix.rows * matrix.cols];
+    for row in 0..matrix.rows {
+        matrix.decode_row(row, &mut out[row * matrix.cols..][..matrix.cols]);
+    }
+    out
+}
+
+/// Rows of 300 Gaussian and of 300 Laplacian weights.
+fn samples(rows: usize) -> [Vec<f32>; 2] {
+    let mut random = Random(3);
+    [
+        (0..rows * 300).map(|_| 0.1 * random.gaussian()).collect(),
+        (0..rows * 300).map(|_| 0.1 * random.laplacian()).collect(),
+    ]
+}
+
+/// Least squared error of two codes for one row: the levels are +-u and +-v, so it is 2-means on
+/// the magnitudes, whose clusters are a cut of their sorted list.
+fn optimum(row: &[f32]) -> f64 {
+    let mut magnitudes: Vec<f64> = row.iter().map(|w| f64::from(w.abs())).collect();
+    magnitudes.sort_by(f64::total_cmp);
+    let spread = |part: &[f64]| {
+        let mean = part.iter().sum::<f64>() / part.len().max(1) as f64;
+        part.iter().map(|m| (m - mean).powi(2)).sum::<f64>()
+    };
+    (0..row.len())
+        .map(|cut| spread(&magnitudes[..cut]) + spread(&magnitudes[cut..]))
+        .fold(f64::INFINITY, f64::min)
+}
+
+/// The same by trying every pair of planes with its best coefficients.
+fn optimum_by_force(row: &[f32]) -> f64 {
+    let n = row.len();
+    let plane = |bits: usize| -> Vec<f64> {
+        (0..n).map(|col| if bits >> col & 1 == 1 { 1.0 } else { -1.0 }).collect()
+    };
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let w: Vec<f64> = row.iter().map(|&w| f64::from(w)).collect();
+    let mut best = f64::INFINITY;
+    for p in (0..1 << n).map(plane) {
+        for q in (0..1 << n).map(plane) {
+            let (n, pq, pw, qw) = (n as f64, dot(&p, &q), dot(&p, &w), dot(&q, &w));
+            let determinant = n * n - pq * pq;
+            let explained = if determinant == 0.0 {
+                pw * pw / n
+            } else {
+                (n * pw * pw - 2.0 * pq * pw * qw + n * qw * qw) / determinant
+            };
+            best = best.min(dot(&w, &w) - explained);
+        }
+    }
+    best
+}
+
+fn squared(row: &[f32]) -> f64 {
+    row.iter().map(|&w| f64::from(w).powi(2)).sum()
+}
+
 #[test]
-fn x() {}
+fn options_are_parsed_as_they_are_shown() {
+    for method in Method::ALL {
+        assert_eq!(method.to_string().parse(), Ok(method));
+    }
+    let error = "Greedy".parse::<Method>().unwrap_err().to_string();
+    assert!(error.contains("\"Greedy\"") && error.contains("refined"), "{error}");
+    for (text, cycles) in [("0", Cycles::Count(0)), ("7", Cycles::Count(7))] {
+        assert_eq!(text.parse(), Ok(cycles));
+        assert_eq!(cycles.to_string(), text);
+    }
+    assert_eq!(Cycles::Converge.to_string().parse(), Ok(Cycles::Converge));
+    for text in ["", "-1", "2.5", "forever", "5000000000"] {
+        assert!(text.parse::<Cycles>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn uniform_follows_its_formula() {
+    let [gaussian, _] = samples(4);
+    for bits in 1..=MAX_BITS {
+        let decoded = decode(&with(&gaussian, 300, options(Method::Uniform, bits, TWO_CYCLES)));
+        let steps = f64::from((1_u32 << bits) - 1);
+        let mut off = 0;
+        for (row, decoded) in gaussian.chunks(300).zip(decoded.chunks(300)) {
+            let largest = row.iter().fold(0.0, |m: f64, w| m.max(f64::from(w.abs())));
+            for (&w, &d) in row.iter().zip(decoded) {
+                let x = f64::from(w) / largest;
+                let q = 2.0 * ((steps * (x + 1.0) / 2.0).round() / steps - 0.5);
+                // Rounded coefficients move levels a little, and few weights across a threshold.
+                off += usize::from((f64::from(d) - largest * q).abs() > 2e-3 * largest);
+            }
+        }
+        assert!(off <= 12, "{bits} bits: {off} weights");
+    }
+}
+
+#[test]
+fn balanced_fills_levels_equally_in_order() {
+    let weights = [0.1, -8.0, 0.2, 0.7, -0.3, 0.3, 0.05, -0.1];
+    let matrix = with(&weights, 8, options(Method::Balanced, 2, TWO_CYCLES));
+    let third = 8.0 / 3.0;
+    let levels = [1.0, -3.0, 1.0, 3.0, -3.0, 3.0, -1.0, -1.0].map(|level| level * third);
+    for (decoded, level) in decode(&matrix).into_iter().zip(levels) {
+        assert!((decoded - level).abs() < 1e-2, "{decoded} {level}");
+    }
+}
+
+#[test]
+fn balanced_keeps_equal_weights_in_the_bin_of_their_middle() {
+    let matrix = with(&[0.5, 2.0, 0.5, 0.5, -1.0], 5, options(Method::Balanced, 3, TWO_CYCLES));
+    let decoded = decode(&matrix);
+    // They are the middle three of five: the fifth of eight levels, -2 to 2.
+    for col in [0, 2, 3] {
+        assert!((decoded[col] - 2.0 / 7.0).abs() < 1e-3, "{decoded:?}");
+    }
+}
+
+#[test]
+fn greedy_and_refined_follow_their_formulas() {
+    let weights = [4.0, 1.0, -2.0, -1.0];
+    let greedy = with(&weights, 4, options(Method::Greedy, 2, TWO_CYCLES));
+    // |w| has mean 2 and leaves 2, -1, 0, 1, whose magnitudes have mean 1.
+    assert_eq!(greedy.coefficients, [2.0, 1.0]);
+    assert_eq!(greedy.planes, [0b0011, 0b1101]);
+    assert_eq!(decode(&greedy), [3.0, 1.0, -1.0, -1.0]);
+    assert_eq!(greedy.relative_mse(&weights), 2.0 / 22.0);
+
+    let refined = with(&weights, 4, options(Method::Refined, 2, TWO_CYCLES));
+    // [[4, -2], [-2, 4]] a = [8, 0].
+    assert_eq!(refined.planes, [0b0011, 0b1101]);
+    assert!((refined.coefficients[0] - 8.0 / 3.0).abs() < 1e-3);
+    assert!((refined.coefficients[1] - 4.0 / 3.0).abs() < 1e-3);
+}
+
+#[test]
+fn one_plane_has_the_closed_form() {
+    let [gaussian, _] = samples(20);
+    for method in [Method::Greedy, Method::Refined, Method::Alternating] {
+        let matrix = with(&gaussian, 300, options(method, 1, Cycles::Converge));
+        let mut left = squared(&gaussian);
+        for (&a, weights) in matrix.coefficients.iter().zip(gaussian.chunks(300)) {
+            let mean = weights.iter().map(|w| f64::from(w.abs())).sum::<f64>() / 300.0;
+            assert!((f64::from(a) / mean - 1.0).abs() < 1e-3, "{method}");
+            left -= 300.0 * mean * mean;
+        }
+        let decoded = decode(&matrix);
+        assert!(decoded.iter().zip(&gaussian).all(|(d, w)| (*d >= 0.0) == (*w >= 0.0)));
+        let expected = left / squared(&gaussian);
+        assert!((matrix.relative_mse(&gaussian) - expected).abs() < 1e-6, "{method}");
+    }
+}
+
+#[test]
+fn two_planes_come_near_the_optimum_and_never_below() {
+    let mut random = Random(4);
+    for cols in 1..=6 {
+        for _ in 0..8 {
+            let row: Vec<f32> = (0..cols).map(|_| random.laplacian()).collect();
+            let best = optimum_by_force(&row);
+            assert!((optimum(&row) - best).abs() <= 1e-9 * squared(&row), "{row:?}");
+            for method in Method::ALL {
+                let matrix = with(&row, cols, options(method, 2, Cycles::Converge));
+                let error = matrix.relative_mse(&row) * squared(&row);
+                assert!(error >= best - 1e-7 * squared(&row), "{method} {row:?}");
+            }
+        }
+    }
+    for weights in samples(100) {
+        let best = weights.chunks(300).map(optimum).sum::<f64>() / squared(&weights);
+        let matrix = with(&weights, 300, options(Method::Alternating, 2, Cycles::Converge));
+        let reached = matrix.relative_mse(&weights);
+        assert!((1.0..1.005).contains(&(reached / best)), "{reached} {best}");
+    }
+}
+
+#[test]
+fn converged_codes_are_the_nearest() {
+    // Many, so that some lie between a threshold and the one of unrounded coefficients.
+    let [gaussian, _] = samples(100);
+    let matrix = with(&gaussian, 300, options(Method::Alternating, 3, Cycles::Converge));
+    let decoded = decode(&matrix);
+    for (col, (&w, &d)) in gaussian.iter().zip(&decoded).enumerate() {
+        let a = &matrix.coefficients[col / 300 * 3..][..3];
+        let levels = (0..8).map(|code| {
+            let sign = |plane: i32| if code >> plane & 1 == 1 { 1.0 } else { -1.0 };
+            sign(0) * a[0] + sign(1) * a[1] + sign(2) * a[2]
+        });
+        let best = levels.map(|level| (w - level).abs()).reduce(f32::min).unwrap();
+        assert!((w - d).abs() <= best + 1e-6);
+    }
+}
+
+#[test]
+fn more_planes_and_more_cycles_leave_less() {
+    for weights in samples(30) {
+        for method in [Method::Uniform, Method::Greedy, Method::Refined, Method::Alternating] {
+            let errors: Vec<f64> = (1..=MAX_BITS)
+                .map(|bits| with(&weights, 300, options(method, bits, TWO_CYCLES)))
+                .map(|matrix| matrix.relative_mse(&weights))
+                .collect();
+            assert!(errors.is_sorted_by(|a, b| a > b), "{method} {errors:?}");
+        }
+        for bits in 2..=5 {
+            let errors: Vec<f64> = (0..6)
+                .map(Cycles::Count)
+                .chain([Cycles::Converge])
+                .map(|cycles| with(&weights, 300, options(Method::Alternating, bits, cycles)))
+                .map(|matrix| matrix.relative_mse(&weights))
+                .collect();
+            assert!(errors.is_sorted_by(|a, b| a > b), "{bits} bits {errors:?}");
+        }
+    }
+}
+
+#[test]
+fn methods_rank_as_published() {
+    for weights in samples(30) {
+        for bits in 2..=4 {
+            let error = |method| {
+                with(&weights, 300, options(method, bits, TWO_CYCLES)).relative_mse(&weights)
+            };
+            assert!(error(Method::Alternating) < error(Method::Refined), "{bits} bits");
+            assert!(error(Method::Refined) < error(Method::Greedy), "{bits} bits");
+            assert!(error(Method::Uniform) < error(Method::Balanced), "{bits} bits");
+        }
+    }
+}
+
+#[test]
+fn scaled_and_negated_weights_give_scaled_and_negated_results() {
+    // 256 columns fill the balanced bins without a rest, so that none sits on a threshold.
+    let mut random = Random(7);
+    let weights: Vec<f32> = (0..10 * 256).map(|_| random.gaussian()).collect();
+    for method in Method::ALL {
+        for bits in [1, 2, 3] {
+            for factor in [8.0, 0.5, -1.0] {
+                let options = options(method, bits, TWO_CYCLES);
+                let times = |values: &[f32]| values.iter().map(|v| v * factor).collect::<Vec<_>>();
+                let expected = times(&decode(&with(&weights, 256, options)));
+                let found = decode(&with(&times(&weights), 256, options));
+                assert!(found == expected, "{method}, {bits} bits, times {factor}");
+            }
+        }
+    }
+}
+
+#[test]
+fn threads_change_nothing() {
+    let [_, laplacian] = samples(50);
+    let with_threads = |threads, weights: &[f32]| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| with(weights, 300, options(Method::Alternating, 3, Cycles::Converge)))
+    };
+    let mut wide = laplacian.clone();
+    wide[40 * 300] = 1e9;
+    for weights in [laplacian, wide] {
+        let one = with_threads(1, &weights);
+        assert_eq!(one, with_threads(2, &weights));
+        assert_eq!(one, with_threads(7, &weights));
+    }
+}
+
+#[test]
+fn progress_counts_rows() {
+    let seen = |weights: &[f32]| {
+        let seen = Mutex::new(Vec::new());
+        let options = options(Method::Greedy, 2, TWO_CYCLES);
+        quantize(weights, 50, 1, &options, &|done| seen.lock().unwrap().push(done));
+        let mut seen = seen.into_inner().unwrap();
+        seen.sort_unstable();
+        seen
+    };
+    assert!(seen(&[1.0; 50]).into_iter().eq(1..=50));
+    // A second attempt counts from 1 again.
+    let mut wide = seen(&[1e9; 50]);
+    wide.dedup();
+    assert!(wide.into_iter().eq(1..=50));
+}
+
+#[test]
+fn coefficients_are_f16_where_their_range_allows() {
+    let narrow = 2.0_f32.powi(-14);
+    for (rows, expected) in [
+        (vec![0.0, 0.0], CoefficientType::F16),
+        (vec![0.0, 1.0], CoefficientType::F16),
+        (vec![65504.0, narrow], CoefficientType::F16),
+        (vec![-narrow, 0.0], CoefficientType::F16),
+        (vec![1.0, 65505.0], CoefficientType::F32),
+        (vec![1.0, narrow.next_down()], CoefficientType::F32),
+        (vec![1e-9, 0.0], CoefficientType::F32),
+        (vec![3e38, 0.0], CoefficientType::F32),
+    ] {
+        for method in [Method::Greedy, Method::Refined, Method::Alternating] {
+            let matrix = with(&rows, 1, options(method, 1, TWO_CYCLES));
+            assert_eq!(matrix.coefficient_type, expected, "{method} {rows:?}");
+            assert_eq!(decode(&matrix), rows);
+        }
+    }
+    let [gaussian, _] = samples(5);
+    for method in Method::ALL {
+        let matrix = with(&gaussian, 300, options(method, 4, TWO_CYCLES));
+        assert_eq!(matrix.coefficient_type, CoefficientType::F16);
+        assert!(matrix.coefficients.iter().all(|&a| half::f16::from_f32(a).to_f32() == a));
+    }
+}
+
+#[test]
+fn odd_rows_give_sound_matrices() {
+    let mut random = Random(5);
+    let mixed: Vec<f32> = (0..70).map(|_| random.laplacian()).collect();
+    let scaled = |scale: f32| mixed.iter().map(|w| w * scale).collect::<Vec<f32>>();
+    let denormal = f32::from_bits(1);
+    for (cols, weights) in [
+        (70, vec![0.0; 140]),
+        (70, vec![-0.0; 70]),
+        (70, vec![0.3; 70]),
+        (70, vec![-0.3; 70]),
+        (1, mixed.clone()),
+        (2, mixed.clone()),
+        (3, mixed[..69].to_vec()),
+        (64, mixed[..64].to_vec()),
+        (65, mixed[..65].to_vec()),
+        (35, [vec![0.0; 35], mixed[..35].to_vec()].concat()),
+        (70, scaled(1e30)),
+        (70, scaled(1e-30)),
+        (70, scaled(1e-43)),
+        (3, vec![denormal, 0.0, -denormal]),
+        (4, vec![f32::MAX, -f32::MAX, f32::MAX, 0.0]),
+        (2, vec![f32::MAX, denormal]),
+        (7, (0..7).map(|i| (i % 3) as f32 - 1.0).collect()),
+    ] {
+        for method in Method::ALL {
+            for bits in 1..=MAX_BITS {
+                for cycles in [Cycles::Count(0), TWO_CYCLES, Cycles::Converge] {
+                    let matrix = with(&weights, cols, options(method, bits, cycles));
+                    let what = format!("{method} {bits} {cycles} {weights:?}");
+                    let tail = u64::MAX.checked_shl(cols as u32 % 64).filter(|_| cols % 64 != 0);
+                    let last =
+                        matrix.planes.chunks(cols.div_ceil(64)).map(|row| *row.last().unwrap());
+                    assert!(last.into_iter().all(|word| word & tail.unwrap_or(0) == 0), "{what}");
+                    for a in matrix.coefficients.chunks(usize::from(bits)) {
+                        assert!(a.is_sorted_by(|a, b| a >= b && *b >= 0.0), "{what}");
+                        assert!(a[0].is_finite(), "{what}");
+                    }
+                    let error = matrix.relative_mse(&weights);
+                    assert!(!error.is_nan() && error >= 0.0, "{what}");
+                    if matches!(method, Method::Refined | Method::Alternating) {
+                        assert!(error <= 1.001, "{what}: {error}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn constant_rows_and_small_rows_are_nearly_exact() {
+    for (cols, weights) in [(90, vec![0.3; 90]), (1, vec![0.7, -20.0]), (2, vec![0.5, -0.1])] {
+        for method in [Method::Greedy, Method::Refined, Method::Alternating] {
+            let matrix = with(&weights, cols, options(method, 4, TWO_CYCLES));
+            assert!(matrix.relative_mse(&weights) < 1e-6, "{method} {weights:?}");
+        }
+    }
+}
+
+#[test]
+fn zero_weights_have_zero_error_and_positive_codes() {
+    let matrix = with(&[0.0; 65], 65, options(Method::Alternating, 2, TWO_CYCLES));
+    assert_eq!(matrix.relative_mse(&[0.0; 65]), 0.0);
+    assert_eq!(matrix.planes, [u64::MAX, 1, u64::MAX, 1]);
+    assert_eq!(matrix.coefficients, [0.0, 0.0]);
+}
+
+#[test]
+fn weights_that_are_not_finite_show_in_the_error() {
+    for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for method in Method::ALL {
+            for bits in [1, 2, 5] {
+                let weights = [1.0, odd, -0.5, 0.25];
+                let matrix = with(&weights, 2, options(method, bits, Cycles::Converge));
+                assert!(!matrix.relative_mse(&weights).is_finite(), "{method} {bits} {odd}");
+            }
+        }
+    }
+}
+
+#[test]
+fn empty_matrices_are_harmless() {
+    for method in Method::ALL {
+        let options = options(method, 2, TWO_CYCLES);
+        for (rows, cols) in [(0, 0), (0, 5), (5, 0)] {
+            let matrix = quantize(&[], rows, cols, &options, &|_| {});
+            assert_eq!(matrix.relative_mse(&[]), 0.0);
+            assert!(matrix.planes.is_empty());
+            assert_eq!(matrix.coefficients, vec![0.0; 2 * rows]);
+        }
+    }
+}
+
+#[test]
+fn sections_hold_planes_then_coefficients() {
+    let mut random = Random(6);
+    let small: Vec<f32> = (0..3 * 70).map(|_| random.gaussian()).collect();
+    let large: Vec<f32> = small.iter().map(|w| w * 1e9).collect();
+    for (weights, coefficient_type, size) in
+        [(small, CoefficientType::F16, 2), (large, CoefficientType::F32, 4)]
+    {
+        let matrix = with(&weights, 70, options(Method::Alternating, 2, TWO_CYCLES));
+        assert_eq!(matrix.coefficient_type, coefficient_type);
+        let bytes = matrix.section_bytes();
+        assert_eq!(Some(bytes.len() as u64), encoded_size(3, 70, 2, coefficient_type));
+        let (planes, coefficients) = bytes.split_at(2 * 3 * 2 * 8);
+        assert_eq!(coefficients.len(), 3 * 2 * size);
+        let decoded = decode(&matrix);
+        for (index, &d) in decoded.iter().enumerate() {
+            let (row, col) = (index / 70, index % 70);
+            let value: f32 = (0..2)
+                .map(|plane| {
+                    let at = (row * 2 + plane) * size;
+                    let a = match size {
+                        2 => half::f16::from_le_bytes([coefficients[at], coefficients[at + 1]])
+                            .to_f32(),
+                        _ => f32::from_le_bytes(coefficients[at..at + 4].try_into().unwrap()),
+                    };
+                    // Little-endian words: bit i of a row is bit i % 8 of byte i / 8.
+                    let byte = planes[(plane * 3 + row) * 16 + col / 8];
+                    if byte >> (col % 8) & 1 == 1 { a } else { -a }
+                })
+                .sum();
+            assert_eq!(value, d);
+        }
+    }
+}
+
+#[test]
+fn sizes_that_overflow_are_not_counted() {
+    assert_eq!(encoded_size(10_000, 300, 2, CoefficientType::F16), Some(10_000 * 2 * (40 + 2)));
+    assert_eq!(encoded_size(0, usize::MAX, 8, CoefficientType::F32), None);
+    assert_eq!(encoded_size(usize::MAX, 64, 1, CoefficientType::F16), None);
+}
