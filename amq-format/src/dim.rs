@@ -93,6 +93,8 @@ type Polynomial = BTreeMap<Vec<Dim>, i64>;
 const MAX_TERMS: usize = 32;
 const MAX_FACTORS: usize = 16;
 const MAX_DEPTH: usize = 12;
+/// Bounds what products of sums, each inside the next, would otherwise grow to.
+const MAX_PARTS: usize = 512;
 
 impl From<i64> for Dim {
     fn from(size: i64) -> Dim {
@@ -226,7 +228,7 @@ impl Dim {
         let mut lower = 0i64;
         for (factors, coefficient) in self.polynomial()? {
             let names = factors.iter().all(|factor| factor.as_name().is_some());
-            if !factors.is_empty() && !(names && coefficient > 0) {
+            if !(factors.is_empty() || names && coefficient > 0) {
                 return Ok(false);
             }
             lower = lower.checked_add(coefficient).ok_or(DimError::Overflow)?;
@@ -295,7 +297,7 @@ impl Dim {
                 if expr.args.len() < 2 {
                     return Err(DimError::Malformed);
                 }
-                if self.depth() > MAX_DEPTH {
+                if self.too_complex() {
                     return Err(DimError::TooComplex);
                 }
                 expr.args.iter().try_for_each(|arg| arg.check(known))
@@ -305,7 +307,19 @@ impl Dim {
 
     fn expression(op: DimOp, args: Vec<Dim>) -> Result<Dim, DimError> {
         let dim = Dim { kind: Some(DimKind::Expr(DimExpr { op: op as i32, args })) };
-        if dim.depth() > MAX_DEPTH { Err(DimError::TooComplex) } else { Ok(dim) }
+        if dim.too_complex() { Err(DimError::TooComplex) } else { Ok(dim) }
+    }
+
+    fn too_complex(&self) -> bool {
+        self.depth() > MAX_DEPTH || self.parts() > MAX_PARTS
+    }
+
+    /// Numbers, names and expressions that this is made of.
+    fn parts(&self) -> usize {
+        match &self.kind {
+            Some(DimKind::Expr(expr)) => 1 + expr.args.iter().map(Dim::parts).sum::<usize>(),
+            _ => 1,
+        }
     }
 
     fn depth(&self) -> usize {
@@ -502,5 +516,13 @@ mod tests {
             Ok::<_, DimError>(())
         });
         assert_eq!(grown, Err(DimError::TooComplex));
+        let mut dim = name("a");
+        let multiplied = (0..4).try_for_each(|_| {
+            let sum = dim.add(&name("b"))?;
+            dim = (0..6).try_fold(Dim::from(1), |power, _| power.mul(&sum))?;
+            dim = dim.floor_div(&name("c").add(&name("d"))?)?;
+            Ok::<_, DimError>(())
+        });
+        assert_eq!(multiplied, Err(DimError::TooComplex));
     }
 }

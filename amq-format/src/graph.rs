@@ -558,7 +558,7 @@ pub enum UnaryFunction {
     Softsign = 24,
     /// `alpha x + beta`
     Affine = 25,
-    /// `max(alpha, min(beta, x))`
+    /// `min(beta, max(alpha, x))`
     Clip = 26,
 }
 

@@ -7,5 +7,23 @@
 
 extern crate alloc;
 
+mod digest;
 mod dim;
+mod error;
 pub mod graph;
+mod header;
+mod limits;
+mod read;
+mod scan;
+mod section;
+pub mod spec;
+mod tensor;
+mod validate;
+mod write;
+
+pub use error::{Error, Rule};
+pub use limits::Limits;
+pub use read::Validated;
+pub use section::Section;
+pub use tensor::{MultiBitView, PlainView, TensorView, multi_bit_bytes};
+pub use write::{Draft, write, write_with};

@@ -1,4 +1,22 @@
-//! Runs `.amq` files.
+//! Runs `.amq` files: networks with weights of a few bits, on any CPU.
+//!
+//! A [`Model`] is loaded once and shared; each stream has a [`Session`] of its own.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//!
+//! use amq_runtime::{Model, Session, View};
+//!
+//! let model = Arc::new(Model::load(&std::fs::read("model.amq")?)?);
+//! let mut session = Session::new(model);
+//! let outputs = session.step(&[("tokens", View::i64(&[1, 1], &[42]))])?;
+//! if let Some(logits) = outputs.get("logits").and_then(|view| view.as_f32()) {
+//!     assert!(!logits.is_empty());
+//! }
+//! # Ok(())
+//! # }
+//! ```
 #![cfg_attr(not(feature = "std"), no_std)]
 
 #[cfg(feature = "std")]
@@ -6,4 +24,26 @@ extern crate std;
 
 extern crate alloc;
 
+mod error;
+mod infer;
 pub mod kernels;
+mod matrix;
+mod model;
+mod ops;
+mod plan;
+mod quantize;
+mod session;
+mod view;
+
+pub use error::Error;
+pub use infer::{Fact, infer};
+pub use kernels::Isa;
+pub use model::{LoadOptions, Model, Port, StatePort};
+pub use session::{Outputs, Session};
+pub use view::{Data, View};
+
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Model>();
+    shared::<Session>();
+};

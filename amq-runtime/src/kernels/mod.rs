@@ -1,13 +1,68 @@
 //! Code for each instruction set, chosen once when a model is loaded.
 //!
-//! Float work is written once, as plain loops without fused multiply-add, and compiled for each
-//! instruction set by `Target::vectorize`; it gives the same bits on all. Only integer kernels, whose
-//! results are exact, are written with intrinsics.
+//! Kernels are written once: functions of elements as plain loops, compiled for each instruction set
+//! by `Target::vectorize`; products and their quantization over sixteen lanes (`lanes`), whose
+//! operations each instruction set implements, by `Target::run`. There is no fused multiply-add and
+//! no sum whose order depends on the instruction set, so all give the same bits.
 
 use core::fmt;
 
+pub(crate) mod codes;
+pub(crate) mod float;
+pub(crate) mod lanes;
+pub(crate) mod math;
+pub(crate) mod tables;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
+
+use lanes::{Lanes, Portable};
+
+/// The NaN that results hold, whatever the cause.
+pub(crate) const NAN: f32 = f32::from_bits(0x7fc0_0000);
+
+/// Rows that kernels take together.
+pub(crate) const BLOCK: usize = 16;
+
+/// Work that is compiled for each instruction set. Mark `run` and what it calls
+/// `#[inline(always)]`.
+pub(crate) trait Work {
+    /// What it gives.
+    type Output;
+    /// Does the work.
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output;
+}
+
+/// Where the results of a product go: row r of vector v to `data[r * row_stride + v * vector_stride]`.
+#[derive(Debug)]
+pub(crate) struct Output<'a> {
+    pub(crate) data: &'a mut [f32],
+    pub(crate) rows: usize,
+    pub(crate) row_stride: usize,
+    pub(crate) vector_stride: usize,
+}
+
+impl Output<'_> {
+    /// Writes the rows of a block.
+    #[inline(always)]
+    fn write<L: Lanes>(&mut self, lanes: L, block: usize, vector: usize, result: L::F) {
+        let result = lanes.canonical(result);
+        let first = block * BLOCK;
+        let rows = BLOCK.min(self.rows - first);
+        let at = first * self.row_stride + vector * self.vector_stride;
+        if self.row_stride == 1
+            && rows == BLOCK
+            && let Some(to) = self.data[at..].first_chunk_mut()
+        {
+            lanes.store(result, to);
+            return;
+        }
+        let mut values = [0.0; BLOCK];
+        lanes.store(result, &mut values);
+        for (row, value) in values[..rows].iter().enumerate() {
+            self.data[at + row * self.row_stride] = *value;
+        }
+    }
+}
 
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,6 +182,33 @@ impl Target {
             // `new` finds no other instruction set on this architecture.
             #[cfg(not(target_arch = "x86_64"))]
             Isa::Avx2 | Isa::Avx512 => work(),
+        }
+    }
+
+    /// Runs `work` on this instruction set's lanes.
+    pub(crate) fn run<W: Work>(self, work: W) -> W::Output {
+        match self.0 {
+            Isa::Scalar => work.run(Portable),
+            // SAFETY: `new` found that this CPU has every feature that the function enables.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86_64::run_avx2(work) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86_64::run_avx512(work) },
+            // `new` finds no other instruction set on this architecture.
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx2 | Isa::Avx512 => work.run(Portable),
+        }
+    }
+
+    /// Rearranges a line of weights to the order that this instruction set's look-up wants.
+    pub(crate) fn arrange(self, line: lanes::Line) -> lanes::Line {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => <x86_64::Avx2 as Lanes>::arrange(line),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => <x86_64::Avx512 as Lanes>::arrange(line),
+            _ => <Portable as Lanes>::arrange(line),
         }
     }
 }

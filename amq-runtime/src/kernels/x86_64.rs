@@ -1,4 +1,12 @@
-//! x86-64: what its instruction sets are compiled with.
+//! x86-64: the lanes of its instruction sets, and what code is compiled with.
+
+mod avx2;
+mod avx512;
+
+pub(super) use avx2::Avx2;
+pub(super) use avx512::Avx512;
+
+use super::Work;
 
 /// Runs `work`, inlined and compiled with AVX2.
 ///
@@ -18,4 +26,26 @@ pub(super) fn with_avx2<R>(work: impl FnOnce() -> R) -> R {
 )]
 pub(super) fn with_avx512<R>(work: impl FnOnce() -> R) -> R {
     work()
+}
+
+/// Runs `work` on AVX2's lanes.
+///
+/// # Safety
+/// The CPU must have AVX2 and POPCNT.
+#[target_feature(enable = "avx2,popcnt")]
+pub(super) fn run_avx2<W: Work>(work: W) -> W::Output {
+    // SAFETY: the caller vouches for the features.
+    work.run(unsafe { Avx2::new() })
+}
+
+/// Runs `work` on AVX-512's lanes.
+///
+/// # Safety
+/// The CPU must have the features of [`super::Isa::Avx512`].
+#[target_feature(
+    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,avx512vpopcntdq,avx2,popcnt"
+)]
+pub(super) fn run_avx512<W: Work>(work: W) -> W::Output {
+    // SAFETY: the caller vouches for the features.
+    work.run(unsafe { Avx512::new() })
 }

@@ -1,0 +1,290 @@
+//! Sixteen 32-bit lanes: what kernels are written in, once for all instruction sets.
+
+/// One cache line: a 32-bit word for each of the sixteen rows of a block.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+pub(crate) struct Line(pub(crate) [u32; 16]);
+
+/// Tables of the eight groups of four columns that a 32-bit word covers, sixteen entries each, in
+/// the order 0, 2, 4, 6, 1, 3, 5, 7: those that low halves of bytes select come first. Entries are
+/// stored with 128 added.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Tables(pub(crate) [u8; 128]);
+
+/// What a table entry has added.
+pub(crate) const ENTRY_BIAS: u8 = 128;
+
+/// Most steps of `add_counts` before `fold_counts`.
+pub(crate) const COUNT_STEPS: usize = 31;
+
+/// Most steps of `look_up` before `fold_sum`.
+pub(crate) const SUM_STEPS: usize = 64;
+
+/// Operations on sixteen lanes. A value of an implementing type is proof that the CPU has the
+/// instructions, so the operations are safe. All implementations give the same bits.
+pub(crate) trait Lanes: Copy {
+    /// Sixteen `f32`.
+    type F: Copy;
+    /// Sixteen `u32`.
+    type U: Copy;
+    /// Sixteen truth values.
+    type M: Copy;
+    /// Table indices made of one word of weights a row.
+    type Index: Copy;
+    /// Sums of table entries.
+    type Sum: Copy;
+
+    /// Whether about ten accumulators and their operands fit in registers; else about two do.
+    const MANY_REGISTERS: bool;
+
+    /// Rearranges a word a row to the order of bytes that `index` wants.
+    fn arrange(line: Line) -> Line;
+
+    /// Asks for a cache line that is soon needed; the address need not be valid.
+    fn prefetch(self, address: *const u8);
+
+    fn splat(self, value: f32) -> Self::F;
+    fn load(self, values: &[f32; 16]) -> Self::F;
+    fn store(self, a: Self::F, to: &mut [f32; 16]);
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    fn abs(self, a: Self::F) -> Self::F;
+    /// Each NaN becomes the canonical one.
+    fn canonical(self, a: Self::F) -> Self::F;
+    /// `a >= b`
+    fn at_least(self, a: Self::F, b: Self::F) -> Self::M;
+    /// The truth values that are bits of an integer, lane 0 the lowest.
+    fn mask(self, bits: u16) -> Self::M;
+    fn bits(self, mask: Self::M) -> u16;
+    /// `a + b` where the mask holds, else `a`; `a` is never -0.
+    fn add_where(self, mask: Self::M, a: Self::F, b: Self::F) -> Self::F;
+    /// `a`, clamped to -127..=127, rounded half to even, with the bias added. `a` is not NaN.
+    fn entries(self, a: Self::F) -> [u8; 16];
+
+    fn splat_bits(self, value: u32) -> Self::U;
+    fn load_bits(self, line: &Line) -> Self::U;
+    fn xor(self, a: Self::U, b: Self::U) -> Self::U;
+    fn xor3(self, a: Self::U, b: Self::U, c: Self::U) -> Self::U;
+    /// `first` where `sum` equals `ones`, else `ones`: the carry of an addition whose other two
+    /// terms differ where `sum` and `ones` do.
+    fn carry(self, sum: Self::U, ones: Self::U, first: Self::U) -> Self::U;
+    /// Adds the number of bits set in each lane of `a` to counts.
+    fn add_counts(self, counts: Self::U, a: Self::U) -> Self::U;
+    /// Counts as integers.
+    fn fold_counts(self, counts: Self::U) -> Self::U;
+    fn add_integers(self, a: Self::U, b: Self::U) -> Self::U;
+    /// `n - a` as a float, rounded to nearest.
+    fn difference(self, n: u32, a: Self::U) -> Self::F;
+    /// `a - n` as a float, rounded to nearest.
+    fn excess(self, a: Self::U, n: u32) -> Self::F;
+
+    fn index(self, line: &Line) -> Self::Index;
+    fn zero_sum(self) -> Self::Sum;
+    /// Adds the eight entries that each row selects.
+    fn look_up(self, sum: Self::Sum, index: Self::Index, tables: &Tables) -> Self::Sum;
+    /// Sums as integers.
+    fn fold_sum(self, sum: Self::Sum) -> Self::U;
+}
+
+/// Plain code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Portable;
+
+#[inline(always)]
+fn map<T: Copy, R: Copy + Default>(a: [T; 16], f: impl Fn(T) -> R) -> [R; 16] {
+    let mut out = [R::default(); 16];
+    for (to, a) in out.iter_mut().zip(a) {
+        *to = f(a);
+    }
+    out
+}
+
+#[inline(always)]
+fn zip<T: Copy, R: Copy + Default>(a: [T; 16], b: [T; 16], f: impl Fn(T, T) -> R) -> [R; 16] {
+    let mut out = [R::default(); 16];
+    for (to, (a, b)) in out.iter_mut().zip(a.into_iter().zip(b)) {
+        *to = f(a, b);
+    }
+    out
+}
+
+impl Lanes for Portable {
+    type F = [f32; 16];
+    type U = [u32; 16];
+    type M = u16;
+    type Index = [u32; 16];
+    type Sum = [u32; 16];
+
+    const MANY_REGISTERS: bool = false;
+
+    fn arrange(line: Line) -> Line {
+        line
+    }
+
+    #[inline(always)]
+    fn prefetch(self, _: *const u8) {}
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::F {
+        [value; 16]
+    }
+
+    #[inline(always)]
+    fn load(self, values: &[f32; 16]) -> Self::F {
+        *values
+    }
+
+    #[inline(always)]
+    fn store(self, a: Self::F, to: &mut [f32; 16]) {
+        *to = a;
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::F, b: Self::F) -> Self::F {
+        zip(a, b, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F {
+        zip(a, b, |a, b| a - b)
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F {
+        zip(a, b, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    fn div(self, a: Self::F, b: Self::F) -> Self::F {
+        zip(a, b, |a, b| a / b)
+    }
+
+    #[inline(always)]
+    fn abs(self, a: Self::F) -> Self::F {
+        map(a, |a| f32::from_bits(a.to_bits() & 0x7fff_ffff))
+    }
+
+    #[inline(always)]
+    fn canonical(self, a: Self::F) -> Self::F {
+        map(a, |a| if a.is_nan() { super::NAN } else { a })
+    }
+
+    #[inline(always)]
+    fn at_least(self, a: Self::F, b: Self::F) -> Self::M {
+        let mut bits = 0;
+        for lane in 0..16 {
+            bits |= u16::from(a[lane] >= b[lane]) << lane;
+        }
+        bits
+    }
+
+    #[inline(always)]
+    fn mask(self, bits: u16) -> Self::M {
+        bits
+    }
+
+    #[inline(always)]
+    fn bits(self, mask: Self::M) -> u16 {
+        mask
+    }
+
+    #[inline(always)]
+    fn add_where(self, mask: Self::M, a: Self::F, b: Self::F) -> Self::F {
+        let mut sum = a;
+        for lane in 0..16 {
+            if mask >> lane & 1 == 1 {
+                sum[lane] += b[lane];
+            }
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn entries(self, a: Self::F) -> [u8; 16] {
+        // Adding 1.5 * 2^23 leaves no bits for a fraction; the integer is in the lowest bits.
+        map(a, |a| (a.clamp(-127.0, 127.0) + 12_582_912.0).to_bits() as u8 ^ ENTRY_BIAS)
+    }
+
+    #[inline(always)]
+    fn splat_bits(self, value: u32) -> Self::U {
+        [value; 16]
+    }
+
+    #[inline(always)]
+    fn load_bits(self, line: &Line) -> Self::U {
+        line.0
+    }
+
+    #[inline(always)]
+    fn xor(self, a: Self::U, b: Self::U) -> Self::U {
+        zip(a, b, |a, b| a ^ b)
+    }
+
+    #[inline(always)]
+    fn xor3(self, a: Self::U, b: Self::U, c: Self::U) -> Self::U {
+        self.xor(self.xor(a, b), c)
+    }
+
+    #[inline(always)]
+    fn carry(self, sum: Self::U, ones: Self::U, first: Self::U) -> Self::U {
+        let differ = self.xor(sum, ones);
+        self.xor(first, zip(differ, self.xor(ones, first), |a, b| a & b))
+    }
+
+    #[inline(always)]
+    fn add_counts(self, counts: Self::U, a: Self::U) -> Self::U {
+        zip(counts, a, |counts, a| counts + a.count_ones())
+    }
+
+    #[inline(always)]
+    fn fold_counts(self, counts: Self::U) -> Self::U {
+        counts
+    }
+
+    #[inline(always)]
+    fn add_integers(self, a: Self::U, b: Self::U) -> Self::U {
+        zip(a, b, u32::wrapping_add)
+    }
+
+    #[inline(always)]
+    fn difference(self, n: u32, a: Self::U) -> Self::F {
+        map(a, |a| n.wrapping_sub(a) as i32 as f32)
+    }
+
+    #[inline(always)]
+    fn excess(self, a: Self::U, n: u32) -> Self::F {
+        map(a, |a| a.wrapping_sub(n) as i32 as f32)
+    }
+
+    #[inline(always)]
+    fn index(self, line: &Line) -> Self::Index {
+        line.0
+    }
+
+    #[inline(always)]
+    fn zero_sum(self) -> Self::Sum {
+        [0; 16]
+    }
+
+    #[inline(always)]
+    fn look_up(self, sum: Self::Sum, index: Self::Index, tables: &Tables) -> Self::Sum {
+        let mut sum = sum;
+        let (low, high) = tables.0.split_at(64);
+        for (sum, word) in sum.iter_mut().zip(index) {
+            for (byte, (low, high)) in low.chunks_exact(16).zip(high.chunks_exact(16)).enumerate() {
+                let pair = word >> (8 * byte);
+                *sum += u32::from(low[(pair & 15) as usize]);
+                *sum += u32::from(high[(pair >> 4 & 15) as usize]);
+            }
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn fold_sum(self, sum: Self::Sum) -> Self::U {
+        sum
+    }
+}

@@ -1,0 +1,273 @@
+use std::vec::Vec;
+
+use super::*;
+use crate::kernels::Isa;
+
+/// Distance of y from the true value, in units of the last place of an f32 of its size.
+fn ulps(y: f32, truth: f64) -> f64 {
+    let nearest = truth as f32;
+    if nearest.is_nan() || nearest.is_infinite() || y.is_infinite() || y.is_nan() {
+        let same = (y.is_nan() && nearest.is_nan()) || y == nearest;
+        // A result just below overflow may round either way.
+        let near = y.is_infinite() != nearest.is_infinite()
+            && !y.is_nan()
+            && y.signum() == nearest.signum()
+            && y.abs() >= f32::MAX
+            && nearest.abs() >= f32::MAX;
+        return if same {
+            0.0
+        } else if near {
+            1.0
+        } else {
+            f64::INFINITY
+        };
+    }
+    let exponent = ((truth.abs().to_bits() >> 52) as i32 - 1023).max(-126);
+    (f64::from(y) - truth).abs() / 2f64.powi(exponent - 23)
+}
+
+struct Case {
+    name: &'static str,
+    function: fn(f32) -> f32,
+    truth: fn(f64) -> f64,
+    /// As `docs/mathematics.md` states it.
+    bound: f64,
+}
+
+fn softplus_truth(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+fn sigmoid_truth(x: f64) -> f64 {
+    if x.is_nan() { x } else { 1.0 / (1.0 + (-x).exp()) }
+}
+
+const CASES: [Case; 8] = [
+    Case { name: "exp", function: exp, truth: f64::exp, bound: 1.1 },
+    Case { name: "exp_m1", function: exp_m1, truth: f64::exp_m1, bound: 1.8 },
+    Case { name: "sigmoid", function: sigmoid, truth: sigmoid_truth, bound: 2.5 },
+    Case { name: "tanh", function: tanh, truth: f64::tanh, bound: 2.5 },
+    Case { name: "ln", function: ln, truth: f64::ln, bound: 1.0 },
+    Case { name: "softplus", function: softplus, truth: softplus_truth, bound: 2.5 },
+    Case { name: "erf", function: erf, truth: libm::erf, bound: 2.0 },
+    Case { name: "sqrt", function: sqrt, truth: f64::sqrt, bound: 0.5 },
+];
+
+/// Largest error over every `stride`-th number.
+fn worst(case: &Case, stride: usize) -> (f64, f32) {
+    let mut worst = (0.0, 0.0);
+    for bits in (0..=u32::MAX).step_by(stride) {
+        let x = f32::from_bits(bits);
+        let error = ulps((case.function)(x), (case.truth)(f64::from(x)));
+        if error > worst.0 {
+            worst = (error, x);
+        }
+    }
+    worst
+}
+
+#[test]
+fn errors_are_as_stated() {
+    for case in &CASES {
+        let (error, x) = worst(case, 7919);
+        assert!(error <= case.bound, "{}({x:e}): {error} ulp", case.name);
+    }
+}
+
+#[test]
+#[ignore = "takes minutes: every f32"]
+fn errors_are_as_stated_everywhere() {
+    for case in &CASES {
+        let (error, x) = worst(case, 1);
+        println!("{}: {error:.3} ulp at {x:e}", case.name);
+        assert!(error <= case.bound, "{}({x:e}): {error} ulp", case.name);
+    }
+}
+
+#[test]
+fn special_values() {
+    let (inf, nan) = (f32::INFINITY, f32::NAN);
+    for case in &CASES {
+        assert!((case.function)(nan).is_nan(), "{}", case.name);
+    }
+    assert_eq!([exp(-inf), exp(inf), exp(0.0), exp(-0.0)], [0.0, inf, 1.0, 1.0]);
+    assert_eq!([exp_m1(-inf), exp_m1(inf), exp_m1(0.0)], [-1.0, inf, 0.0]);
+    assert_eq!([sigmoid(-inf), sigmoid(inf), sigmoid(0.0)], [0.0, 1.0, 0.5]);
+    assert_eq!([tanh(-inf), tanh(inf)], [-1.0, 1.0]);
+    assert_eq!([erf(-inf), erf(inf)], [-1.0, 1.0]);
+    assert_eq!([ln(0.0), ln(-0.0), ln(inf), ln(1.0)], [-inf, -inf, inf, 0.0]);
+    assert!(ln(-1.0).is_nan() && ln(-inf).is_nan() && ln(-f32::from_bits(1)).is_nan());
+    assert_eq!([softplus(-inf), softplus(inf)], [0.0, inf]);
+    for odd in [tanh, erf, round, floor, ceil] {
+        assert_eq!(odd(-0.0).to_bits(), (-0.0f32).to_bits());
+        assert_eq!(odd(0.0).to_bits(), 0);
+    }
+    assert_eq!(
+        [pow(2.0, 10.0), pow(-2.0, 3.0), pow(3.0, 2.0), pow(4.0, 0.5)],
+        [1024.0, -8.0, 9.0, 2.0]
+    );
+    assert_eq!([pow(0.0, -1.0), pow(nan, 0.0), pow(-inf, 2.0)], [inf, 1.0, inf]);
+    assert!(pow(-2.0, 0.5).is_nan());
+}
+
+#[test]
+fn tanh_and_sigmoid_never_fall() {
+    let mut previous = (-1.0, 0.0);
+    for step in -40_000..=40_000 {
+        let x = step as f32 / 2000.0;
+        let next = (tanh(x), sigmoid(x));
+        // A fall of one unit in the last place is rounding, not shape.
+        assert!(next.0 >= previous.0 - 1.2e-7 && next.0.abs() <= 1.0, "tanh {x}");
+        assert!(next.1 >= previous.1 - 1.2e-7 && next.1 <= 1.0, "sigmoid {x}");
+        previous = next;
+    }
+}
+
+#[test]
+fn rounding_is_exact() {
+    for bits in (0..=u32::MAX).step_by(4093) {
+        let x = f32::from_bits(bits);
+        if x.is_nan() {
+            assert!(round(x).is_nan() && floor(x).is_nan() && ceil(x).is_nan());
+            continue;
+        }
+        assert_eq!(round(x).to_bits(), x.round_ties_even().to_bits(), "round {x}");
+        assert_eq!(floor(x).to_bits(), x.floor().to_bits(), "floor {x}");
+        assert_eq!(ceil(x).to_bits(), x.ceil().to_bits(), "ceil {x}");
+    }
+    for x in [0.5, 1.5, 2.5, -0.5, -1.5, 8_388_607.5, 4_194_303.5, -0.2] {
+        assert_eq!(round(x).to_bits(), x.round_ties_even().to_bits(), "round {x}");
+        assert_eq!(floor(x).to_bits(), x.floor().to_bits(), "floor {x}");
+        assert_eq!(ceil(x).to_bits(), x.ceil().to_bits(), "ceil {x}");
+    }
+}
+
+fn functions() -> Vec<Unary> {
+    let parameters = [(0.0, 0.0), (0.2, 0.5), (-1.25, 1.5), (1.67, 1.05)];
+    let mut functions = Vec::new();
+    for function in 0..=UnaryFunction::Clip as i32 {
+        functions.extend(parameters.map(|(alpha, beta)| Unary { function, alpha, beta }));
+    }
+    functions
+}
+
+fn sweep() -> Vec<f32> {
+    let specials = [
+        0.0,
+        -0.0,
+        f32::NAN,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::MAX,
+        f32::MIN,
+        f32::MIN_POSITIVE,
+        1e-45,
+        -1e-45,
+        88.722_83,
+        88.722_84,
+        -87.4,
+        -103.9,
+        -104.1,
+    ];
+    let mut x: Vec<f32> = (0..=u32::MAX).step_by(262_139).map(f32::from_bits).collect();
+    x.extend((-30_000..30_000).map(|i| i as f32 * 0.003_7));
+    x.extend(specials);
+    x
+}
+
+#[test]
+fn every_instruction_set_gives_the_same_bits() {
+    let bits = |y: &f32| if y.is_nan() { f32::NAN.to_bits() } else { y.to_bits() };
+    let x = sweep();
+    for function in functions() {
+        let mut reference = x.clone();
+        unary_in_place(Target::new(Isa::Scalar).unwrap(), &function, &mut reference);
+        let reference: Vec<u32> = reference.iter().map(bits).collect();
+        for target in Isa::ALL.into_iter().filter_map(Target::new) {
+            let mut y = std::vec![0.0; x.len()];
+            unary(target, &function, &x, &mut y);
+            assert!(y.iter().map(bits).eq(reference.iter().copied()), "{function:?} {target:?}");
+            // Another place in the vector: the loop's tail computes what its body did.
+            for (i, &x) in x.iter().enumerate().step_by(977) {
+                let mut alone = [x];
+                unary_in_place(target, &function, &mut alone);
+                assert_eq!(bits(&alone[0]), reference[i], "{function:?} {target:?} {x}");
+            }
+        }
+    }
+}
+
+/// The vocabulary's formulas, in f64.
+fn formula(u: &Unary, x: f64) -> f64 {
+    let (alpha, beta) = (f64::from(u.alpha), f64::from(u.beta));
+    match u.function() {
+        UnaryFunction::Abs => x.abs(),
+        UnaryFunction::Neg => -x,
+        UnaryFunction::Sign => {
+            if x == 0.0 {
+                0.0
+            } else {
+                x.signum()
+            }
+        }
+        UnaryFunction::Floor => x.floor(),
+        UnaryFunction::Ceil => x.ceil(),
+        UnaryFunction::Round => x.round_ties_even(),
+        UnaryFunction::Reciprocal => x.recip(),
+        UnaryFunction::Sqrt => x.sqrt(),
+        UnaryFunction::Exp => x.exp(),
+        UnaryFunction::Log => x.ln(),
+        UnaryFunction::Erf => libm::erf(x),
+        UnaryFunction::Not => f64::from(u8::from(x == 0.0)),
+        UnaryFunction::Relu => x.max(0.0),
+        UnaryFunction::LeakyRelu if x >= 0.0 => x,
+        UnaryFunction::LeakyRelu => alpha * x,
+        UnaryFunction::ThresholdedRelu if x > alpha => x,
+        UnaryFunction::ThresholdedRelu => 0.0,
+        UnaryFunction::Elu if x >= 0.0 => x,
+        UnaryFunction::Elu => alpha * (x.exp() - 1.0),
+        UnaryFunction::Selu if x > 0.0 => beta * x,
+        UnaryFunction::Selu => beta * (alpha * x.exp() - alpha),
+        UnaryFunction::Celu => x.max(0.0) + (alpha * ((x / alpha).exp() - 1.0)).min(0.0),
+        UnaryFunction::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        UnaryFunction::HardSigmoid => (alpha * x + beta).clamp(0.0, 1.0),
+        UnaryFunction::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
+        UnaryFunction::Tanh => x.tanh(),
+        UnaryFunction::ScaledTanh => alpha * (beta * x).tanh(),
+        UnaryFunction::Softplus => x.exp().ln_1p(),
+        UnaryFunction::Softsign => x / (1.0 + x.abs()),
+        UnaryFunction::Affine => alpha * x + beta,
+        UnaryFunction::Clip => x.max(alpha).min(beta),
+    }
+}
+
+#[test]
+fn functions_are_the_formulas_of_the_vocabulary() {
+    let target = Target::new(Isa::detect()).unwrap();
+    let x: Vec<f32> = (-600..=600).map(|i| i as f32 / 50.0).collect();
+    let mut y = x.clone();
+    for function in functions() {
+        if function.function() == UnaryFunction::Celu && function.alpha == 0.0 {
+            continue;
+        }
+        unary(target, &function, &x, &mut y);
+        for (&x, &y) in x.iter().zip(&y) {
+            let truth = formula(&function, f64::from(x));
+            let close = (f64::from(y) - truth).abs() <= 2e-6 * (1.0 + truth.abs());
+            assert!(
+                close || (y.is_nan() && truth.is_nan()) || f64::from(y) == truth,
+                "{function:?} {x}: {y} {truth}"
+            );
+        }
+    }
+}
+
+#[test]
+fn sign_and_relu_of_nan() {
+    let target = Target::new(Isa::Scalar).unwrap();
+    for function in [UnaryFunction::Sign, UnaryFunction::Relu, UnaryFunction::Clip] {
+        let mut x = [f32::NAN];
+        unary_in_place(target, &Unary { function: function as i32, alpha: 0.0, beta: 1.0 }, &mut x);
+        assert!(x[0].is_nan(), "{function:?}");
+    }
+}

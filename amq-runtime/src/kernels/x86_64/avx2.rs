@@ -1,0 +1,313 @@
+//! Lanes of AVX2: two registers.
+
+use core::arch::x86_64::*;
+
+use crate::kernels::lanes::{ENTRY_BIAS, Lanes, Line, Tables};
+
+/// Proof that the CPU has AVX2 and POPCNT.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    /// # Safety
+    /// The CPU must have AVX2 and POPCNT.
+    #[inline(always)]
+    pub(super) unsafe fn new() -> Avx2 {
+        Avx2(())
+    }
+}
+
+/// Calls intrinsics that need nothing of memory.
+macro_rules! intrinsic {
+    ($call:expr) => {
+        // SAFETY: `self` proves that the CPU has the features that the intrinsics need, and they
+        // have no other condition.
+        unsafe { $call }
+    };
+}
+
+impl Lanes for Avx2 {
+    type F = [__m256; 2];
+    type U = [__m256i; 2];
+    type M = [__m256; 2];
+    /// Low halves of bytes 0 and 1, of bytes 2 and 3, then high halves.
+    type Index = [__m256i; 4];
+    /// 16-bit sums of entry pairs `even + 256 odd`, and of the odd rows' entries alone. The halves
+    /// of a register hold different columns of the same rows.
+    type Sum = [__m256i; 2];
+
+    const MANY_REGISTERS: bool = false;
+
+    /// Byte 0 of all rows, then byte 1 of all rows and so on: each half of a register then needs
+    /// one table.
+    fn arrange(line: Line) -> Line {
+        let mut arranged = [0; 64];
+        for (row, word) in line.0.into_iter().enumerate() {
+            for (position, byte) in word.to_le_bytes().into_iter().enumerate() {
+                arranged[16 * position + row] = byte;
+            }
+        }
+        let mut words = [0; 16];
+        for (word, bytes) in words.iter_mut().zip(arranged.as_chunks().0) {
+            *word = u32::from_le_bytes(*bytes);
+        }
+        Line(words)
+    }
+
+    #[inline(always)]
+    fn prefetch(self, address: *const u8) {
+        // SAFETY: a prefetch reads nothing that a program can see and faults at no address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::F {
+        intrinsic!([_mm256_set1_ps(value); 2])
+    }
+
+    #[inline(always)]
+    fn load(self, values: &[f32; 16]) -> Self::F {
+        let (low, high) = values.split_at(8);
+        // SAFETY: `self` proves the features; each half is the 32 bytes read.
+        unsafe { [_mm256_loadu_ps(low.as_ptr()), _mm256_loadu_ps(high.as_ptr())] }
+    }
+
+    #[inline(always)]
+    fn store(self, a: Self::F, to: &mut [f32; 16]) {
+        let (low, high) = to.split_at_mut(8);
+        // SAFETY: `self` proves the features; each half is the 32 bytes written.
+        unsafe {
+            _mm256_storeu_ps(low.as_mut_ptr(), a[0]);
+            _mm256_storeu_ps(high.as_mut_ptr(), a[1]);
+        }
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::F, b: Self::F) -> Self::F {
+        intrinsic!([_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F {
+        intrinsic!([_mm256_sub_ps(a[0], b[0]), _mm256_sub_ps(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F {
+        intrinsic!([_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn div(self, a: Self::F, b: Self::F) -> Self::F {
+        intrinsic!([_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn abs(self, a: Self::F) -> Self::F {
+        intrinsic!({
+            let sign = _mm256_set1_ps(-0.0);
+            [_mm256_andnot_ps(sign, a[0]), _mm256_andnot_ps(sign, a[1])]
+        })
+    }
+
+    #[inline(always)]
+    fn canonical(self, a: Self::F) -> Self::F {
+        a.map(|a| {
+            intrinsic!(_mm256_blendv_ps(
+                a,
+                _mm256_set1_ps(crate::kernels::NAN),
+                _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a)
+            ))
+        })
+    }
+
+    #[inline(always)]
+    fn at_least(self, a: Self::F, b: Self::F) -> Self::M {
+        intrinsic!([
+            _mm256_cmp_ps::<_CMP_GE_OQ>(a[0], b[0]),
+            _mm256_cmp_ps::<_CMP_GE_OQ>(a[1], b[1])
+        ])
+    }
+
+    #[inline(always)]
+    fn mask(self, bits: u16) -> Self::M {
+        intrinsic!({
+            let bits = _mm256_set1_epi32(i32::from(bits));
+            let low = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+            [low, _mm256_slli_epi32::<8>(low)].map(|lane| {
+                _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(bits, lane), lane))
+            })
+        })
+    }
+
+    #[inline(always)]
+    fn bits(self, mask: Self::M) -> u16 {
+        intrinsic!((_mm256_movemask_ps(mask[0]) | (_mm256_movemask_ps(mask[1]) << 8)) as u16)
+    }
+
+    #[inline(always)]
+    fn add_where(self, mask: Self::M, a: Self::F, b: Self::F) -> Self::F {
+        // Adding +0 changes no number but -0, which `a` is not.
+        intrinsic!([
+            _mm256_add_ps(a[0], _mm256_and_ps(mask[0], b[0])),
+            _mm256_add_ps(a[1], _mm256_and_ps(mask[1], b[1]))
+        ])
+    }
+
+    #[inline(always)]
+    fn entries(self, a: Self::F) -> [u8; 16] {
+        let mut entries = [0; 16];
+        let packed = intrinsic!({
+            let [low, high] = a.map(|a| {
+                let a =
+                    _mm256_min_ps(_mm256_max_ps(a, _mm256_set1_ps(-127.0)), _mm256_set1_ps(127.0));
+                _mm256_cvtps_epi32(a)
+            });
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
+            let bytes = _mm_packs_epi16(
+                _mm256_castsi256_si128(words),
+                _mm256_extracti128_si256::<1>(words),
+            );
+            _mm_xor_si128(bytes, _mm_set1_epi8(ENTRY_BIAS as i8))
+        });
+        // SAFETY: the array holds the 16 bytes written; SSE2 is part of the architecture.
+        unsafe { _mm_storeu_si128(entries.as_mut_ptr().cast(), packed) };
+        entries
+    }
+
+    #[inline(always)]
+    fn splat_bits(self, value: u32) -> Self::U {
+        intrinsic!([_mm256_set1_epi32(value as i32); 2])
+    }
+
+    #[inline(always)]
+    fn load_bits(self, line: &Line) -> Self::U {
+        let (low, high) = line.0.split_at(8);
+        // SAFETY: `self` proves the features; each half is the 32 bytes read, and a line is
+        // aligned to 64 bytes.
+        unsafe { [_mm256_load_si256(low.as_ptr().cast()), _mm256_load_si256(high.as_ptr().cast())] }
+    }
+
+    #[inline(always)]
+    fn xor(self, a: Self::U, b: Self::U) -> Self::U {
+        intrinsic!([_mm256_xor_si256(a[0], b[0]), _mm256_xor_si256(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn xor3(self, a: Self::U, b: Self::U, c: Self::U) -> Self::U {
+        self.xor(a, self.xor(b, c))
+    }
+
+    #[inline(always)]
+    fn carry(self, sum: Self::U, ones: Self::U, first: Self::U) -> Self::U {
+        let differ = self.xor(sum, ones);
+        let other = self.xor(ones, first);
+        let change = intrinsic!([
+            _mm256_and_si256(differ[0], other[0]),
+            _mm256_and_si256(differ[1], other[1])
+        ]);
+        self.xor(first, change)
+    }
+
+    /// Counts are kept a byte each: at most 8 a step, so they hold [`super::super::lanes`]'s
+    /// `COUNT_STEPS`.
+    #[inline(always)]
+    fn add_counts(self, counts: Self::U, a: Self::U) -> Self::U {
+        let add = |counts, a| {
+            intrinsic!({
+                let low = _mm256_set1_epi8(15);
+                let table = _mm256_broadcastsi128_si256(_mm_setr_epi8(
+                    0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,
+                ));
+                let even = _mm256_shuffle_epi8(table, _mm256_and_si256(a, low));
+                let odd =
+                    _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi32::<4>(a), low));
+                _mm256_add_epi8(counts, _mm256_add_epi8(even, odd))
+            })
+        };
+        [add(counts[0], a[0]), add(counts[1], a[1])]
+    }
+
+    #[inline(always)]
+    fn fold_counts(self, counts: Self::U) -> Self::U {
+        counts.map(|counts| {
+            intrinsic!(_mm256_madd_epi16(
+                _mm256_maddubs_epi16(counts, _mm256_set1_epi8(1)),
+                _mm256_set1_epi16(1)
+            ))
+        })
+    }
+
+    #[inline(always)]
+    fn add_integers(self, a: Self::U, b: Self::U) -> Self::U {
+        intrinsic!([_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn difference(self, n: u32, a: Self::U) -> Self::F {
+        a.map(|a| intrinsic!(_mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_set1_epi32(n as i32), a))))
+    }
+
+    #[inline(always)]
+    fn excess(self, a: Self::U, n: u32) -> Self::F {
+        a.map(|a| intrinsic!(_mm256_cvtepi32_ps(_mm256_sub_epi32(a, _mm256_set1_epi32(n as i32)))))
+    }
+
+    #[inline(always)]
+    fn index(self, line: &Line) -> Self::Index {
+        let [first, second] = self.load_bits(line);
+        intrinsic!({
+            let low = _mm256_set1_epi8(15);
+            [
+                _mm256_and_si256(first, low),
+                _mm256_and_si256(second, low),
+                _mm256_and_si256(_mm256_srli_epi32::<4>(first), low),
+                _mm256_and_si256(_mm256_srli_epi32::<4>(second), low),
+            ]
+        })
+    }
+
+    #[inline(always)]
+    fn zero_sum(self) -> Self::Sum {
+        intrinsic!([_mm256_setzero_si256(); 2])
+    }
+
+    /// A step adds at most 4 * 255 to each sum that must not wrap, so they hold
+    /// [`super::super::lanes`]'s `SUM_STEPS`. The sum of pairs may wrap: only its low 16 bits
+    /// less 256 times the other sum are used.
+    #[inline(always)]
+    fn look_up(self, sum: Self::Sum, index: Self::Index, tables: &Tables) -> Self::Sum {
+        let [mut pairs, mut odd] = sum;
+        for (index, tables) in index.into_iter().zip(tables.0.as_chunks::<32>().0) {
+            // SAFETY: `self` proves the features; the chunk is the 32 bytes read, and 32-byte
+            // chunks of the tables are aligned to 32.
+            let tables = unsafe { _mm256_load_si256(tables.as_ptr().cast()) };
+            intrinsic!({
+                let entries = _mm256_shuffle_epi8(tables, index);
+                pairs = _mm256_add_epi16(pairs, entries);
+                odd = _mm256_add_epi16(odd, _mm256_srli_epi16::<8>(entries));
+            });
+        }
+        [pairs, odd]
+    }
+
+    #[inline(always)]
+    fn fold_sum(self, sum: Self::Sum) -> Self::U {
+        intrinsic!({
+            let [pairs, odd] = sum;
+            let even = _mm256_sub_epi16(pairs, _mm256_slli_epi16::<8>(odd));
+            let [even, odd] = [even, odd].map(|sum| {
+                _mm256_add_epi32(
+                    _mm256_cvtepu16_epi32(_mm256_castsi256_si128(sum)),
+                    _mm256_cvtepu16_epi32(_mm256_extracti128_si256::<1>(sum)),
+                )
+            });
+            let low = _mm256_unpacklo_epi32(even, odd);
+            let high = _mm256_unpackhi_epi32(even, odd);
+            [
+                _mm256_permute2x128_si256::<0x20>(low, high),
+                _mm256_permute2x128_si256::<0x31>(low, high),
+            ]
+        })
+    }
+}

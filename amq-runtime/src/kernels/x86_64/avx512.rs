@@ -1,0 +1,222 @@
+//! Lanes of AVX-512: one register.
+
+use core::arch::x86_64::*;
+
+use crate::kernels::lanes::{ENTRY_BIAS, Lanes, Line, Tables};
+
+/// Proof that the CPU has the features of [`crate::kernels::Isa::Avx512`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    /// # Safety
+    /// The CPU must have the features of [`crate::kernels::Isa::Avx512`].
+    #[inline(always)]
+    pub(super) unsafe fn new() -> Avx512 {
+        Avx512(())
+    }
+}
+
+/// Calls intrinsics that need nothing of memory.
+macro_rules! intrinsic {
+    ($call:expr) => {
+        // SAFETY: `self` proves that the CPU has the features that the intrinsics need, and they
+        // have no other condition.
+        unsafe { $call }
+    };
+}
+
+impl Lanes for Avx512 {
+    type F = __m512;
+    type U = __m512i;
+    type M = __mmask16;
+    type Index = [__m512i; 2];
+    type Sum = [__m512i; 2];
+
+    const MANY_REGISTERS: bool = true;
+
+    fn arrange(line: Line) -> Line {
+        line
+    }
+
+    #[inline(always)]
+    fn prefetch(self, address: *const u8) {
+        // SAFETY: a prefetch reads nothing that a program can see and faults at no address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::F {
+        intrinsic!(_mm512_set1_ps(value))
+    }
+
+    #[inline(always)]
+    fn load(self, values: &[f32; 16]) -> Self::F {
+        // SAFETY: `self` proves the features; the reference covers the 64 bytes read.
+        unsafe { _mm512_loadu_ps(values.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, a: Self::F, to: &mut [f32; 16]) {
+        // SAFETY: `self` proves the features; the reference covers the 64 bytes written.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), a) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::F, b: Self::F) -> Self::F {
+        intrinsic!(_mm512_add_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F {
+        intrinsic!(_mm512_sub_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F {
+        intrinsic!(_mm512_mul_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn div(self, a: Self::F, b: Self::F) -> Self::F {
+        intrinsic!(_mm512_div_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn abs(self, a: Self::F) -> Self::F {
+        intrinsic!(_mm512_abs_ps(a))
+    }
+
+    #[inline(always)]
+    fn canonical(self, a: Self::F) -> Self::F {
+        intrinsic!(_mm512_mask_mov_ps(
+            a,
+            _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a),
+            _mm512_set1_ps(crate::kernels::NAN)
+        ))
+    }
+
+    #[inline(always)]
+    fn at_least(self, a: Self::F, b: Self::F) -> Self::M {
+        intrinsic!(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(a, b))
+    }
+
+    #[inline(always)]
+    fn mask(self, bits: u16) -> Self::M {
+        bits
+    }
+
+    #[inline(always)]
+    fn bits(self, mask: Self::M) -> u16 {
+        mask
+    }
+
+    #[inline(always)]
+    fn add_where(self, mask: Self::M, a: Self::F, b: Self::F) -> Self::F {
+        intrinsic!(_mm512_mask_add_ps(a, mask, a, b))
+    }
+
+    #[inline(always)]
+    fn entries(self, a: Self::F) -> [u8; 16] {
+        let mut entries = [0; 16];
+        let packed = intrinsic!({
+            let a = _mm512_min_ps(_mm512_max_ps(a, _mm512_set1_ps(-127.0)), _mm512_set1_ps(127.0));
+            let bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a));
+            _mm_xor_si128(bytes, _mm_set1_epi8(ENTRY_BIAS as i8))
+        });
+        // SAFETY: the array holds the 16 bytes written; SSE2 is part of the architecture.
+        unsafe { _mm_storeu_si128(entries.as_mut_ptr().cast(), packed) };
+        entries
+    }
+
+    #[inline(always)]
+    fn splat_bits(self, value: u32) -> Self::U {
+        intrinsic!(_mm512_set1_epi32(value as i32))
+    }
+
+    #[inline(always)]
+    fn load_bits(self, line: &Line) -> Self::U {
+        // SAFETY: `self` proves the features; a line is 64 bytes, aligned to 64.
+        unsafe { _mm512_load_si512(core::ptr::from_ref(line).cast()) }
+    }
+
+    #[inline(always)]
+    fn xor(self, a: Self::U, b: Self::U) -> Self::U {
+        intrinsic!(_mm512_xor_si512(a, b))
+    }
+
+    #[inline(always)]
+    fn xor3(self, a: Self::U, b: Self::U, c: Self::U) -> Self::U {
+        intrinsic!(_mm512_ternarylogic_epi32::<0x96>(a, b, c))
+    }
+
+    #[inline(always)]
+    fn carry(self, sum: Self::U, ones: Self::U, first: Self::U) -> Self::U {
+        intrinsic!(_mm512_ternarylogic_epi32::<0x8e>(sum, ones, first))
+    }
+
+    #[inline(always)]
+    fn add_counts(self, counts: Self::U, a: Self::U) -> Self::U {
+        intrinsic!(_mm512_add_epi32(counts, _mm512_popcnt_epi32(a)))
+    }
+
+    #[inline(always)]
+    fn fold_counts(self, counts: Self::U) -> Self::U {
+        counts
+    }
+
+    #[inline(always)]
+    fn add_integers(self, a: Self::U, b: Self::U) -> Self::U {
+        intrinsic!(_mm512_add_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn difference(self, n: u32, a: Self::U) -> Self::F {
+        intrinsic!(_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_set1_epi32(n as i32), a)))
+    }
+
+    #[inline(always)]
+    fn excess(self, a: Self::U, n: u32) -> Self::F {
+        intrinsic!(_mm512_cvtepi32_ps(_mm512_sub_epi32(a, _mm512_set1_epi32(n as i32))))
+    }
+
+    #[inline(always)]
+    fn index(self, line: &Line) -> Self::Index {
+        let word = self.load_bits(line);
+        intrinsic!({
+            // Bits 0 to 3 of a byte select an entry, bits 4 and 5 one of four tables.
+            let entry = _mm512_set1_epi32(0x0f0f_0f0f);
+            let table = _mm512_set1_epi32(0x3020_1000);
+            [
+                _mm512_ternarylogic_epi32::<0xea>(word, entry, table),
+                _mm512_ternarylogic_epi32::<0xea>(_mm512_srli_epi32::<4>(word), entry, table),
+            ]
+        })
+    }
+
+    #[inline(always)]
+    fn zero_sum(self) -> Self::Sum {
+        intrinsic!([_mm512_setzero_si512(); 2])
+    }
+
+    #[inline(always)]
+    fn look_up(self, sum: Self::Sum, index: Self::Index, tables: &Tables) -> Self::Sum {
+        // SAFETY: `self` proves the features; the tables are 128 bytes, aligned to 64.
+        let (low, high) = unsafe {
+            let tables = tables.0.as_ptr();
+            (_mm512_load_si512(tables.cast()), _mm512_load_si512(tables.add(64).cast()))
+        };
+        intrinsic!({
+            let ones = _mm512_set1_epi8(1);
+            [
+                _mm512_dpbusd_epi32(sum[0], _mm512_permutexvar_epi8(index[0], low), ones),
+                _mm512_dpbusd_epi32(sum[1], _mm512_permutexvar_epi8(index[1], high), ones),
+            ]
+        })
+    }
+
+    #[inline(always)]
+    fn fold_sum(self, sum: Self::Sum) -> Self::U {
+        self.add_integers(sum[0], sum[1])
+    }
+}

@@ -1,0 +1,779 @@
+//! Products with constant matrices, packed when a model is loaded.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
+
+use amq_format::graph::Activations;
+
+use crate::kernels::lanes::{ENTRY_BIAS, Line, Tables};
+use crate::kernels::{BLOCK, Output, Target, codes, float, tables};
+use crate::quantize::{Code, Tabulate, largest_four, scale};
+
+/// Most columns of a matrix: sums of their products are exact in the integers that kernels use.
+pub(crate) const MAX_COLUMNS: usize = 1 << 24;
+
+/// Vectors that are quantized together: their tables should stay in the second cache.
+const VECTORS: usize = 32;
+
+/// A matrix as a file holds it.
+#[derive(Clone, Debug)]
+pub(crate) enum MatrixSource {
+    /// Elements, row-major.
+    Float { rows: usize, cols: usize, data: Vec<f32> },
+    /// Sums of scaled codes.
+    Codes {
+        rows: usize,
+        cols: usize,
+        /// Columns that share coefficients: all of them, or a multiple of 64.
+        group: usize,
+        bits: usize,
+        /// `[plane][row][word]`; bit i of word j is set where column 64 j + i is +1.
+        planes: Vec<u64>,
+        /// `[row][group][plane]`
+        coefficients: Vec<f32>,
+        /// `[row][group]`
+        offsets: Option<Vec<f32>>,
+    },
+}
+
+/// Why a matrix cannot be packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PackError {
+    /// A part of the matrix has not the length that its shape asks for.
+    Length { part: &'static str, expected: usize, found: usize },
+    /// More columns than [`MAX_COLUMNS`].
+    Columns(usize),
+    /// The columns of a group are neither all nor a multiple of 64.
+    Group(usize),
+    /// No kernel multiplies this many codes with these activations.
+    Bits { bits: usize, activations: Activations },
+    /// The rows cannot be divided into this many groups of a convolution.
+    Groups { rows: usize, groups: usize },
+}
+
+impl fmt::Display for PackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PackError::Length { part, expected, found } => {
+                write!(f, "{part} of the matrix: {found} elements where its shape has {expected}")
+            }
+            PackError::Columns(cols) => write!(f, "{cols} columns; at most {MAX_COLUMNS}"),
+            PackError::Group(group) => {
+                write!(f, "groups of {group} columns; a multiple of 64 is needed")
+            }
+            PackError::Bits { bits, activations } => {
+                write!(f, "no product of {bits}-bit weights and {} activations", activations.name())
+            }
+            PackError::Groups { rows, groups } => {
+                write!(f, "{rows} rows do not divide into {groups} groups")
+            }
+        }
+    }
+}
+
+/// Packed weights of a product, for one instruction set and one kind of activations.
+#[derive(Debug)]
+pub(crate) struct Matrix {
+    rows: usize,
+    cols: usize,
+    target: Target,
+    weights: Weights,
+}
+
+#[derive(Debug)]
+enum Weights {
+    Float(float::Weights),
+    Codes { weights: codes::Weights, codes: usize },
+    Tables(tables::Weights),
+}
+
+/// Memory for quantized activations: as large as the largest product needed.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    planes: Vec<u64>,
+    patch: Vec<u64>,
+    words: Vec<[u32; 2]>,
+    coefficients: Vec<[f32; 4]>,
+    tables: Vec<Tables>,
+    scales: Vec<f32>,
+    sums: Vec<f32>,
+    patches: Vec<f32>,
+}
+
+/// What a convolution's window visits; one spatial axis is a height of 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    /// Channels of the input, in all groups.
+    pub(crate) channels: usize,
+    /// Height and width of the input.
+    pub(crate) input: [usize; 2],
+    pub(crate) kernel: [usize; 2],
+    pub(crate) strides: [usize; 2],
+    pub(crate) dilations: [usize; 2],
+    /// Border at the beginning of each axis.
+    pub(crate) pads: [usize; 2],
+    /// Height and width of the output.
+    pub(crate) output: [usize; 2],
+}
+
+/// Packed weights of a convolution.
+#[derive(Debug)]
+pub(crate) struct ConvMatrix {
+    groups: Vec<Matrix>,
+}
+
+impl MatrixSource {
+    /// Rows and columns.
+    pub(crate) fn shape(&self) -> (usize, usize) {
+        match self {
+            MatrixSource::Float { rows, cols, .. } | MatrixSource::Codes { rows, cols, .. } => {
+                (*rows, *cols)
+            }
+        }
+    }
+
+    /// Checks lengths, so that later indices are in bounds.
+    fn check(&self) -> Result<(), PackError> {
+        let (rows, cols) = self.shape();
+        if cols > MAX_COLUMNS {
+            return Err(PackError::Columns(cols));
+        }
+        let length = |part, sizes: &[usize], found| {
+            let product = sizes.iter().try_fold(1usize, |all, size| all.checked_mul(*size));
+            match product {
+                Some(expected) if expected == found => Ok(()),
+                _ => {
+                    Err(PackError::Length { part, expected: product.unwrap_or(usize::MAX), found })
+                }
+            }
+        };
+        match self {
+            MatrixSource::Float { data, .. } => length("elements", &[rows, cols], data.len()),
+            MatrixSource::Codes { group, bits, planes, coefficients, offsets, .. } => {
+                if *group == 0 || (*group < cols && group % 64 != 0) {
+                    return Err(PackError::Group(*group));
+                }
+                let groups = cols.div_ceil(*group);
+                length("planes", &[*bits, rows, cols.div_ceil(64)], planes.len())?;
+                length("coefficients", &[rows, groups, *bits], coefficients.len())?;
+                offsets
+                    .as_ref()
+                    .map_or(Ok(()), |offsets| length("offsets", &[rows, groups], offsets.len()))
+            }
+        }
+    }
+}
+
+/// Lays per-row data `[row][part]` out as `[block][part][row of the block]`, zeros in rows that
+/// are not there.
+fn interleave<T: Copy + Default>(
+    rows: usize,
+    parts: usize,
+    at: impl Fn(usize, usize) -> T,
+) -> Vec<[T; BLOCK]> {
+    let mut packed = Vec::with_capacity(rows.div_ceil(BLOCK) * parts);
+    for first in (0..rows).step_by(BLOCK) {
+        for part in 0..parts {
+            packed.push(core::array::from_fn(|row| {
+                if first + row < rows { at(first + row, part) } else { T::default() }
+            }));
+        }
+    }
+    packed
+}
+
+impl Matrix {
+    /// Packs a matrix for a kind of activations. Plain weights ignore it: they are multiplied as
+    /// they are.
+    pub(crate) fn pack(
+        source: &MatrixSource,
+        activations: Activations,
+        target: Target,
+    ) -> Result<Matrix, PackError> {
+        Matrix::pack_rows(source, 0..source.shape().0, activations, target)
+    }
+
+    /// Packs some rows of a matrix, a range within its rows.
+    pub(crate) fn pack_rows(
+        source: &MatrixSource,
+        range: Range<usize>,
+        activations: Activations,
+        target: Target,
+    ) -> Result<Matrix, PackError> {
+        source.check()?;
+        let rows = range.len();
+        let cols = source.shape().1;
+        let weights = match source {
+            MatrixSource::Float { data, .. } => {
+                let columns =
+                    interleave(rows, cols, |row, col| data[(range.start + row) * cols + col]);
+                Weights::Float(float::Weights {
+                    cols,
+                    columns: columns.into_iter().map(float::Column).collect(),
+                })
+            }
+            MatrixSource::Codes {
+                rows: all, group, bits, planes, coefficients, offsets, ..
+            } => {
+                let (bits, group) = (*bits, *group);
+                let words = cols.div_ceil(64);
+                let groups = cols.div_ceil(group);
+                let word = |plane: usize, row: usize, word: usize| {
+                    planes[(plane * all + range.start + row) * words + word]
+                };
+                let half =
+                    |plane, row, at: usize| (word(plane, row, at / 2) >> (at % 2 * 32)) as u32;
+                let coefficient = |row: usize, part: usize| {
+                    coefficients[(range.start + row) * groups * bits + part]
+                };
+                let offset = |offsets: &Vec<f32>| {
+                    interleave(rows, groups, |row, group| {
+                        offsets[(range.start + row) * groups + group]
+                    })
+                };
+                match (activations, activations.codes()) {
+                    (Activations::F32, _) => {
+                        let columns = interleave(rows, cols, |row, col| {
+                            let mut sum = None;
+                            for plane in 0..bits {
+                                let a = coefficient(row, col / group * bits + plane);
+                                let set = word(plane, row, col / 64) >> (col % 64) & 1 == 1;
+                                let term = if set { a } else { -a };
+                                sum = Some(sum.map_or(term, |sum| sum + term));
+                            }
+                            let offset = offsets
+                                .as_ref()
+                                .map(|offsets| offsets[(range.start + row) * groups + col / group]);
+                            match (sum, offset) {
+                                (Some(sum), Some(offset)) => sum + offset,
+                                (sum, offset) => sum.or(offset).unwrap_or(0.0),
+                            }
+                        });
+                        Weights::Float(float::Weights {
+                            cols,
+                            columns: columns.into_iter().map(float::Column).collect(),
+                        })
+                    }
+                    (Activations::Int8, _) if (1..=8).contains(&bits) => {
+                        let lines = interleave(rows, cols.div_ceil(32) * bits, |row, part| {
+                            half(part % bits, row, part / bits)
+                        });
+                        Weights::Tables(tables::Weights {
+                            cols,
+                            group,
+                            bits,
+                            lines: lines
+                                .into_iter()
+                                .map(|line| target.arrange(Line(line)))
+                                .collect(),
+                            coefficients: interleave(rows, groups * bits, coefficient),
+                            offsets: offsets.as_ref().map(offset),
+                        })
+                    }
+                    (_, Some(codes)) if (1..=4).contains(&bits) => {
+                        let lines = interleave(rows, words * bits * 2, |row, part| {
+                            let (pair, plane) = (part / 2 / bits, part / 2 % bits);
+                            let first = half(plane, row, 2 * pair);
+                            if part % 2 == 0 {
+                                first
+                            } else {
+                                first ^ half(plane, row, 2 * pair + 1)
+                            }
+                        });
+                        let weights = codes::Weights {
+                            cols,
+                            group,
+                            bits,
+                            lines: lines
+                                .as_chunks::<2>()
+                                .0
+                                .iter()
+                                .map(|pair| pair.map(Line))
+                                .collect(),
+                            coefficients: interleave(rows, groups * bits, coefficient),
+                            offsets: offsets.as_ref().map(offset),
+                        };
+                        Weights::Codes { weights, codes }
+                    }
+                    _ => return Err(PackError::Bits { bits, activations }),
+                }
+            }
+        };
+        Ok(Matrix { rows, cols, target, weights })
+    }
+
+    /// Rows: elements of a result.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns: elements of a vector.
+    pub(crate) fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Grows the scratch so that `multiply` allocates nothing for up to `vectors` vectors.
+    pub(crate) fn reserve(&self, vectors: usize, scratch: &mut Scratch) {
+        scratch.grow(self, vectors.min(VECTORS), 1);
+    }
+
+    /// Multiplies vectors x `[vector][column]` to out `[vector][row]`, each quantized alone.
+    pub(crate) fn multiply(
+        &self,
+        x: &[f32],
+        vectors: usize,
+        out: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        debug_assert_eq!((x.len(), out.len()), (vectors * self.cols, vectors * self.rows));
+        if self.rows == 0 || self.cols == 0 {
+            out.fill(0.0);
+            return;
+        }
+        self.reserve(vectors, scratch);
+        let chunks = x.chunks(VECTORS * self.cols).zip(out.chunks_mut(VECTORS * self.rows));
+        for (x, data) in chunks {
+            let out = Output { data, rows: self.rows, row_stride: 1, vector_stride: self.rows };
+            match &self.weights {
+                Weights::Float(weights) => weights.multiply(self.target, x, out),
+                Weights::Codes { weights, codes } => {
+                    let words = self.cols.div_ceil(64) * codes;
+                    let count = x.len() / self.cols;
+                    for (vector, x) in x.chunks_exact(self.cols).enumerate() {
+                        let planes = &mut scratch.planes[..words];
+                        scratch.coefficients[vector] =
+                            self.target.run(Code { x, codes: *codes, planes });
+                        let to = &mut scratch.words[vector * words..][..words];
+                        pair_words(planes, *codes, to);
+                    }
+                    let vectors = scratch.coded(weights, *codes, count, 1);
+                    weights.multiply(self.target, vectors, out);
+                }
+                Weights::Tables(weights) => {
+                    for (vector, x) in x.chunks_exact(self.cols).enumerate() {
+                        let largest = self.target.vectorize(|| largest_four(x));
+                        scratch.tabulate(self, vector, x, scale(largest));
+                    }
+                    let vectors = scratch.tabulated(weights, x.len() / self.cols);
+                    weights.multiply(self.target, vectors, out);
+                }
+            }
+        }
+    }
+}
+
+/// Lays the words of codes `[code][pair]` out as `[pair][code]`, of each pair its first 32-bit
+/// word and the exclusive or of both.
+fn pair_words(planes: &[u64], codes: usize, words: &mut [[u32; 2]]) {
+    let pairs = planes.len() / codes;
+    for (code, plane) in planes.chunks_exact(pairs).enumerate() {
+        for (word, to) in plane.iter().zip(words[code..].iter_mut().step_by(codes)) {
+            *to = [*word as u32, *word as u32 ^ (*word >> 32) as u32];
+        }
+    }
+}
+
+fn grow<T: Clone>(vec: &mut Vec<T>, len: usize, value: T) {
+    if vec.len() < len {
+        vec.resize(len, value);
+    }
+}
+
+impl Scratch {
+    /// For vectors of a matrix, each of one or two sets of codes.
+    fn grow(&mut self, matrix: &Matrix, vectors: usize, sets: usize) {
+        let sums = |offsets: bool, group: usize| {
+            if offsets { matrix.cols.div_ceil(group) * vectors } else { 0 }
+        };
+        match &matrix.weights {
+            Weights::Float(_) => {}
+            Weights::Codes { weights, codes } => {
+                let words = matrix.cols.div_ceil(64) * codes;
+                grow(&mut self.planes, words, 0);
+                grow(&mut self.words, vectors * sets * words, [0; 2]);
+                grow(&mut self.coefficients, vectors, [0.0; 4]);
+                grow(&mut self.sums, sums(weights.offsets.is_some(), weights.group), 0.0);
+            }
+            Weights::Tables(weights) => {
+                let tables = vectors * matrix.cols.div_ceil(32);
+                grow(&mut self.tables, tables, Tables([ENTRY_BIAS; 128]));
+                grow(&mut self.scales, vectors, 0.0);
+                grow(&mut self.sums, sums(weights.offsets.is_some(), weights.group), 0.0);
+            }
+        }
+    }
+
+    /// The first `count` vectors that were coded.
+    fn coded(
+        &mut self,
+        weights: &codes::Weights,
+        codes: usize,
+        count: usize,
+        sets: usize,
+    ) -> codes::Vectors<'_> {
+        let set = weights.cols.div_ceil(64) * codes;
+        let words = &self.words[..count * sets * set];
+        let coefficients = &self.coefficients[..count];
+        let mut used = 0;
+        if weights.offsets.is_some() {
+            for (words, coefficients) in words.chunks_exact(sets * set).zip(coefficients) {
+                for start in (0..weights.cols).step_by(weights.group) {
+                    let end = weights.cols.min(start + weights.group);
+                    let mut sum = None;
+                    for (code, coefficient) in coefficients[..codes].iter().enumerate() {
+                        let ones = |words: &[[u32; 2]]| {
+                            let pairs = words[start / 64 * codes..end.div_ceil(64) * codes].iter();
+                            let counts = pairs.skip(code).step_by(codes).map(|[word, both]| {
+                                i64::from(word.count_ones() + (word ^ both).count_ones())
+                            });
+                            counts.sum::<i64>()
+                        };
+                        let total = ones(&words[..set]) + ones(&words[(sets - 1) * set..]);
+                        let dot = total - (end - start) as i64;
+                        let term = coefficient * dot as f32;
+                        sum = Some(sum.map_or(term, |sum| sum + term));
+                    }
+                    self.sums[used] = sum.unwrap_or(0.0);
+                    used += 1;
+                }
+            }
+        }
+        codes::Vectors { words, sets, codes, coefficients, sums: &self.sums[..used] }
+    }
+
+    fn tabulate(&mut self, matrix: &Matrix, vector: usize, x: &[f32], scale: f32) {
+        let words = matrix.cols.div_ceil(32);
+        let tables = &mut self.tables[vector * words..][..words];
+        matrix.target.run(Tabulate { x, scale, tables });
+        self.scales[vector] = scale;
+    }
+
+    /// The first `count` vectors that were made into tables.
+    fn tabulated(&mut self, weights: &tables::Weights, count: usize) -> tables::Vectors<'_> {
+        let words = weights.cols.div_ceil(32);
+        let tables = &self.tables[..count * words];
+        let mut used = 0;
+        if weights.offsets.is_some() {
+            for tables in tables.chunks_exact(words) {
+                for tables in tables.chunks(weights.group.div_ceil(32)) {
+                    // The last entry of each table is that of four codes +1.
+                    let entries =
+                        tables.iter().flat_map(|tables| tables.0.iter().skip(15).step_by(16));
+                    let sum: i64 =
+                        entries.map(|entry| i64::from(*entry) - i64::from(ENTRY_BIAS)).sum();
+                    self.sums[used] = sum as f32;
+                    used += 1;
+                }
+            }
+        }
+        tables::Vectors { tables, scales: &self.scales[..count], sums: &self.sums[..used] }
+    }
+}
+
+/// A stretch of a window's columns.
+enum Run {
+    /// Elements of the input from an index.
+    Inside { at: usize, len: usize },
+    /// Border.
+    Outside { len: usize },
+}
+
+impl Geometry {
+    fn positions(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+
+    /// Visits the columns of the window at an output position, in channels of one group, in
+    /// order `[channel][kernel row][kernel column]`.
+    fn window(&self, channels: Range<usize>, position: usize, mut f: impl FnMut(Run)) {
+        let [height, width] = self.input;
+        let origin = [position / self.output[1], position % self.output[1]];
+        let place = |axis: usize, tap: usize| {
+            let at = origin[axis] * self.strides[axis] + tap * self.dilations[axis];
+            at.checked_sub(self.pads[axis]).filter(|at| *at < self.input[axis])
+        };
+        let taps = self.kernel[1];
+        for channel in channels {
+            for kernel_row in 0..self.kernel[0] {
+                let Some(row) = place(0, kernel_row) else {
+                    f(Run::Outside { len: taps });
+                    continue;
+                };
+                let start = (channel * height + row) * width;
+                if self.dilations[1] == 1 {
+                    let left = origin[1] * self.strides[1];
+                    let first = self.pads[1].saturating_sub(left).min(taps);
+                    let end = (width + self.pads[1]).saturating_sub(left).clamp(first, taps);
+                    if first > 0 {
+                        f(Run::Outside { len: first });
+                    }
+                    if end > first {
+                        f(Run::Inside {
+                            at: start + left + first - self.pads[1],
+                            len: end - first,
+                        });
+                    }
+                    if end < taps {
+                        f(Run::Outside { len: taps - end });
+                    }
+                } else {
+                    for tap in 0..taps {
+                        f(match place(1, tap) {
+                            Some(col) => Run::Inside { at: start + col, len: 1 },
+                            None => Run::Outside { len: 1 },
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the window at an output position has no border in it.
+    fn is_inside(&self, position: usize) -> bool {
+        let origin = [position / self.output[1], position % self.output[1]];
+        [0, 1].into_iter().all(|axis| {
+            let first = origin[axis] * self.strides[axis];
+            let last = first + self.kernel[axis].saturating_sub(1) * self.dilations[axis];
+            first >= self.pads[axis] && last < self.input[axis] + self.pads[axis]
+        })
+    }
+
+    /// Copies the window's elements, +0 for the border.
+    fn gather(&self, channels: Range<usize>, position: usize, x: &[f32], patch: &mut [f32]) {
+        let mut rest = patch;
+        self.window(channels, position, |run| {
+            let len = match &run {
+                Run::Inside { len, .. } | Run::Outside { len } => *len,
+            };
+            let (to, behind) = core::mem::take(&mut rest).split_at_mut(len);
+            match run {
+                Run::Inside { at, len } => to.copy_from_slice(&x[at..at + len]),
+                Run::Outside { .. } => to.fill(0.0),
+            }
+            rest = behind;
+        });
+    }
+
+    /// Copies the window's bits of a plane, `border` outside.
+    fn gather_bits(
+        &self,
+        channels: Range<usize>,
+        position: usize,
+        plane: &[u64],
+        border: bool,
+        patch: &mut [u64],
+    ) {
+        patch.fill(0);
+        let mut to = 0;
+        self.window(channels, position, |run| {
+            let (mut from, len) = match run {
+                Run::Inside { at, len } => (Some(at), len),
+                Run::Outside { len } => (None, len),
+            };
+            let end = to + len;
+            while to < end {
+                let count = (end - to).min(64);
+                let bits = match &mut from {
+                    None if border => u64::MAX,
+                    None => 0,
+                    Some(at) => {
+                        let (word, shift) = (*at / 64, *at % 64);
+                        *at += count;
+                        let low = plane[word] >> shift;
+                        if shift + count > 64 { low | plane[word + 1] << (64 - shift) } else { low }
+                    }
+                };
+                let bits = bits & u64::MAX >> (64 - count);
+                let (word, shift) = (to / 64, to % 64);
+                patch[word] |= bits << shift;
+                if shift + count > 64 {
+                    patch[word + 1] |= bits >> (64 - shift);
+                }
+                to += count;
+            }
+        });
+    }
+}
+
+impl ConvMatrix {
+    /// Packs a matrix `[output channel][channel of the group, kernel row, kernel column]` for a
+    /// convolution in `groups` groups.
+    pub(crate) fn pack(
+        source: &MatrixSource,
+        groups: usize,
+        activations: Activations,
+        target: Target,
+    ) -> Result<ConvMatrix, PackError> {
+        source.check()?;
+        let rows = source.shape().0;
+        if groups == 0 || rows % groups != 0 {
+            return Err(PackError::Groups { rows, groups });
+        }
+        let rows = rows / groups;
+        let groups = (0..groups).map(|group| {
+            Matrix::pack_rows(source, group * rows..(group + 1) * rows, activations, target)
+        });
+        Ok(ConvMatrix { groups: groups.collect::<Result<_, _>>()? })
+    }
+
+    /// Grows the scratch so that `convolve` allocates nothing.
+    pub(crate) fn reserve(&self, geometry: &Geometry, scratch: &mut Scratch) {
+        let vectors = geometry.positions().min(VECTORS);
+        let item = geometry.channels * geometry.input[0] * geometry.input[1];
+        for matrix in &self.groups {
+            scratch.grow(matrix, vectors, 2);
+            match &matrix.weights {
+                Weights::Float(_) | Weights::Tables(_) => {
+                    grow(&mut scratch.patches, vectors * matrix.cols, 0.0);
+                }
+                Weights::Codes { codes, .. } => {
+                    grow(&mut scratch.planes, item.div_ceil(64) * codes, 0);
+                    grow(&mut scratch.patch, matrix.cols.div_ceil(64) * codes, 0);
+                }
+            }
+        }
+    }
+
+    /// Convolves one batch item x `[channel][height][width]`, which is quantized as one, to out
+    /// `[output channel][height][width]`. The rows' columns must be the channels of a group times
+    /// the kernel's size.
+    pub(crate) fn convolve(
+        &self,
+        geometry: &Geometry,
+        x: &[f32],
+        out: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        let positions = geometry.positions();
+        let channels = geometry.channels / self.groups.len();
+        let Some(first) = self.groups.first() else { return };
+        debug_assert_eq!(first.cols, channels * geometry.kernel[0] * geometry.kernel[1]);
+        debug_assert_eq!(x.len(), geometry.channels * geometry.input[0] * geometry.input[1]);
+        debug_assert_eq!(out.len(), self.groups.len() * first.rows * positions);
+        if out.is_empty() || first.cols == 0 {
+            out.fill(0.0);
+            return;
+        }
+        self.reserve(geometry, scratch);
+        let mut item = Item { coefficients: [0.0; 4], scale: 0.0 };
+        match &first.weights {
+            Weights::Float(_) => {}
+            Weights::Codes { codes, .. } => {
+                let planes = &mut scratch.planes[..x.len().div_ceil(64) * codes];
+                item.coefficients = first.target.run(Code { x, codes: *codes, planes });
+            }
+            Weights::Tables(_) => {
+                let patch = &mut scratch.patches[..first.cols];
+                let mut largest = 0;
+                for group in 0..self.groups.len() {
+                    for position in 0..positions {
+                        let channels = group * channels..(group + 1) * channels;
+                        geometry.gather(channels, position, x, patch);
+                        largest = largest.max(first.target.vectorize(|| largest_four(patch)));
+                    }
+                }
+                item.scale = scale(largest);
+            }
+        }
+        for (group, (matrix, out)) in
+            self.groups.iter().zip(out.chunks_exact_mut(first.rows * positions)).enumerate()
+        {
+            let channels = group * channels..(group + 1) * channels;
+            let mut start = 0;
+            while start < positions {
+                let inside = geometry.is_inside(start);
+                let mut end = start + 1;
+                let coded = matches!(matrix.weights, Weights::Codes { .. });
+                while end < positions.min(start + VECTORS)
+                    && (!coded || geometry.is_inside(end) == inside)
+                {
+                    end += 1;
+                }
+                let out = Output {
+                    data: &mut out[start..],
+                    rows: matrix.rows,
+                    row_stride: positions,
+                    vector_stride: 1,
+                };
+                let sets = if inside { 1 } else { 2 };
+                matrix.multiply_windows(
+                    geometry,
+                    channels.clone(),
+                    start..end,
+                    sets,
+                    x,
+                    &item,
+                    out,
+                    scratch,
+                );
+                start = end;
+            }
+        }
+    }
+}
+
+/// How a batch item is quantized.
+struct Item {
+    coefficients: [f32; 4],
+    scale: f32,
+}
+
+impl Matrix {
+    /// Multiplies the windows at some output positions.
+    #[expect(clippy::too_many_arguments, reason = "one caller; a struct would say no more")]
+    fn multiply_windows(
+        &self,
+        geometry: &Geometry,
+        channels: Range<usize>,
+        positions: Range<usize>,
+        sets: usize,
+        x: &[f32],
+        item: &Item,
+        out: Output<'_>,
+        scratch: &mut Scratch,
+    ) {
+        let count = positions.len();
+        match &self.weights {
+            Weights::Float(weights) => {
+                let patches = &mut scratch.patches[..count * self.cols];
+                for (position, patch) in positions.zip(patches.chunks_exact_mut(self.cols)) {
+                    geometry.gather(channels.clone(), position, x, patch);
+                }
+                weights.multiply(self.target, patches, out);
+            }
+            Weights::Codes { weights, codes } => {
+                let pairs = self.cols.div_ceil(64);
+                let plane = x.len().div_ceil(64);
+                let words = scratch.words.chunks_exact_mut(pairs * codes);
+                let sets_of_windows =
+                    positions.flat_map(|at| (0..sets).map(move |set| (at, set == 1)));
+                for ((position, border), words) in sets_of_windows.zip(words) {
+                    let patch = &mut scratch.patch[..pairs * codes];
+                    let planes = scratch.planes.chunks_exact(plane);
+                    for (plane, patch) in planes.zip(patch.chunks_exact_mut(pairs)) {
+                        geometry.gather_bits(channels.clone(), position, plane, border, patch);
+                    }
+                    pair_words(patch, *codes, words);
+                }
+                scratch.coefficients[..count].fill(item.coefficients);
+                let vectors = scratch.coded(weights, *codes, count, sets);
+                weights.multiply(self.target, vectors, out);
+            }
+            Weights::Tables(weights) => {
+                let mut patches = core::mem::take(&mut scratch.patches);
+                let patch = &mut patches[..self.cols];
+                for (vector, position) in positions.enumerate() {
+                    geometry.gather(channels.clone(), position, x, patch);
+                    scratch.tabulate(self, vector, patch, item.scale);
+                }
+                scratch.patches = patches;
+                let vectors = scratch.tabulated(weights, count);
+                weights.multiply(self.target, vectors, out);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

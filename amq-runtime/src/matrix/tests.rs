@@ -1,0 +1,667 @@
+//! Every instruction set against the definitions, bit for bit.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use amq_format::graph::Activations;
+
+use super::*;
+use crate::kernels::Isa;
+
+const CODES: [Activations; 4] =
+    [Activations::Codes1, Activations::Codes2, Activations::Codes3, Activations::Codes4];
+
+fn targets() -> impl Iterator<Item = Target> {
+    Isa::ALL.into_iter().filter_map(Target::new)
+}
+
+/// A linear congruential generator (Knuth's MMIX constants).
+struct Random(u64);
+
+impl Random {
+    fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.0 ^ self.0 >> 29
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.bits() >> 33) as usize % n
+    }
+
+    /// About Gaussian, so that magnitudes vary.
+    fn float(&mut self) -> f32 {
+        (0..4).map(|_| (self.bits() >> 40) as f32 / (1 << 23) as f32 - 1.0).sum()
+    }
+
+    fn floats(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.float()).collect()
+    }
+}
+
+/// A multi-bit matrix with a code in each element.
+struct Coded {
+    rows: usize,
+    cols: usize,
+    group: usize,
+    bits: usize,
+    /// `[plane][row][column]`, +1 or -1
+    codes: Vec<i32>,
+    coefficients: Vec<f32>,
+    offsets: Option<Vec<f32>>,
+}
+
+impl Coded {
+    fn random(r: &mut Random, shape: [usize; 2], group: usize, bits: usize, offset: bool) -> Coded {
+        let [rows, cols] = shape;
+        let groups = cols.div_ceil(group);
+        Coded {
+            rows,
+            cols,
+            group,
+            bits,
+            codes: (0..bits * rows * cols).map(|_| r.below(2) as i32 * 2 - 1).collect(),
+            coefficients: r.floats(rows * groups * bits),
+            offsets: offset.then(|| r.floats(rows * groups)),
+        }
+    }
+
+    fn source(&self) -> MatrixSource {
+        let words = self.cols.div_ceil(64);
+        let mut planes = vec![0; self.bits * self.rows * words];
+        for (row, codes) in self.codes.chunks(self.cols).enumerate() {
+            for (col, code) in codes.iter().enumerate() {
+                planes[row * words + col / 64] |= u64::from(*code == 1) << (col % 64);
+            }
+        }
+        MatrixSource::Codes {
+            rows: self.rows,
+            cols: self.cols,
+            group: self.group,
+            bits: self.bits,
+            planes,
+            coefficients: self.coefficients.clone(),
+            offsets: self.offsets.clone(),
+        }
+    }
+
+    fn code(&self, plane: usize, row: usize, col: usize) -> i32 {
+        self.codes[(plane * self.rows + row) * self.cols + col]
+    }
+
+    fn groups(&self) -> usize {
+        self.cols.div_ceil(self.group)
+    }
+
+    fn columns(&self, group: usize) -> Range<usize> {
+        group * self.group..self.cols.min((group + 1) * self.group)
+    }
+
+    /// Coefficient and codes of each plane, the offset as a plane of +1 last.
+    fn terms(&self, row: usize, group: usize) -> Vec<(f32, Vec<i32>)> {
+        let at = row * self.groups() + group;
+        let plane = |plane| {
+            let codes = self.columns(group).map(|col| self.code(plane, row, col)).collect();
+            (self.coefficients[at * self.bits + plane], codes)
+        };
+        let offset =
+            self.offsets.as_ref().map(|offsets| (offsets[at], vec![1; self.columns(group).len()]));
+        (0..self.bits).map(plane).chain(offset).collect()
+    }
+
+    fn decoded(&self) -> Vec<f32> {
+        let mut all = Vec::new();
+        for row in 0..self.rows {
+            for group in 0..self.groups() {
+                let terms = self.terms(row, group);
+                for col in 0..self.columns(group).len() {
+                    all.push(sum(terms.iter().map(|(a, codes)| a * codes[col] as f32)));
+                }
+            }
+        }
+        all
+    }
+}
+
+/// A sum from the first term on.
+fn sum(terms: impl Iterator<Item = f32>) -> f32 {
+    terms.reduce(|sum, term| sum + term).unwrap()
+}
+
+fn canonical(x: f32) -> f32 {
+    if x.is_nan() { f32::from_bits(0x7fc0_0000) } else { x }
+}
+
+fn expect_float(w: &[f32], x: &[f32]) -> Vec<f32> {
+    let row = |w: &[f32]| {
+        let mut p = [0.0; 4];
+        for (j, (w, x)) in w.iter().zip(x).enumerate() {
+            p[j % 4] += w * x;
+        }
+        canonical((p[0] + p[1]) + (p[2] + p[3]))
+    };
+    w.chunks(x.len()).map(row).collect()
+}
+
+/// 32 partial sums, folded in halves.
+fn lane_sum(x: impl Iterator<Item = f32>) -> f32 {
+    let mut lanes = vec![0.0; 32];
+    for (j, x) in x.enumerate() {
+        lanes[j % 32] += x;
+    }
+    while lanes.len() > 1 {
+        let high = lanes.split_off(lanes.len() / 2);
+        lanes = lanes.iter().zip(high).map(|(low, high)| low + high).collect();
+    }
+    lanes[0]
+}
+
+/// Signs of code i at each level, and the magnitudes, sorted.
+fn levels(c: &[f32]) -> Vec<(f32, Vec<i32>)> {
+    let k = c.len();
+    let mut levels = Vec::new();
+    for number in 0..1 << (k - 1) {
+        let mut signs = vec![1];
+        signs.extend((0..k - 1).map(|i| if number >> i & 1 == 1 { 1 } else { -1 }));
+        let value = sum(c.iter().zip(&signs).map(|(c, sign)| c * *sign as f32));
+        if value < 0.0 {
+            levels.push((-value, signs.iter().map(|sign| -sign).collect()));
+        } else {
+            levels.push((value, signs));
+        }
+    }
+    levels.sort_by(|a, b| a.0.partial_cmp(&b.0).unwrap());
+    levels
+}
+
+/// Coefficients and codes `[code][column]`, or none if those to start from are not finite.
+fn expect_codes(x: &[f32], k: usize) -> Option<(Vec<f32>, Vec<Vec<i32>>)> {
+    let n = x.len();
+    let total = lane_sum(x.iter().map(|x| x.abs()));
+    let mut c: Vec<f32> = Vec::new();
+    let mut residue: Vec<f32> = x.iter().map(|x| x.abs()).collect();
+    for _ in 0..k {
+        c.push(lane_sum(residue.iter().copied()) / n as f32);
+        residue = residue.iter().map(|r| (r - c[c.len() - 1]).abs()).collect();
+    }
+    if !c.iter().all(|c| c.is_finite()) {
+        return None;
+    }
+    let mut codes = Vec::new();
+    for _ in 0..3 {
+        let levels = levels(&c);
+        let thresholds: Vec<f32> =
+            levels.windows(2).map(|pair| (pair[0].0 + pair[1].0) * 0.5).collect();
+        let level: Vec<usize> = x
+            .iter()
+            .map(|x| thresholds.iter().filter(|threshold| x.abs() >= **threshold).count())
+            .collect();
+        let side = |x: f32| if x >= 0.0 { 1 } else { -1 };
+        codes = (0..k)
+            .map(|i| x.iter().zip(&level).map(|(x, h)| side(*x) * levels[*h].1[i]).collect())
+            .collect::<Vec<Vec<i32>>>();
+        // Normal equations.
+        let mut g: Vec<Vec<f64>> = codes
+            .iter()
+            .map(|b| {
+                let row = codes.iter().map(|d| b.iter().zip(d).map(|(b, d)| b * d).sum::<i32>());
+                row.map(f64::from).collect()
+            })
+            .collect();
+        let mut v = vec![0.0; k];
+        for (i, v) in v.iter_mut().enumerate() {
+            *v = f64::from(levels[0].1[i]) * f64::from(total);
+            for h in 1..levels.len() {
+                let step = levels[h].1[i] - levels[h - 1].1[i];
+                let above =
+                    x.iter().zip(&level).map(|(x, at)| if *at >= h { x.abs() } else { 0.0 });
+                *v += f64::from(step) * f64::from(lane_sum(above));
+            }
+        }
+        let mut singular = false;
+        for p in 0..k {
+            singular |= g[p][p] < 0.5;
+            for row in p + 1..k {
+                let factor = g[row][p] / g[p][p];
+                for col in p + 1..k {
+                    g[row][col] -= factor * g[p][col];
+                }
+                v[row] -= factor * v[p];
+            }
+        }
+        for row in (0..k).rev() {
+            for col in row + 1..k {
+                v[row] -= g[row][col] * v[col];
+            }
+            v[row] /= g[row][row];
+        }
+        let fitted: Vec<f32> = v.iter().map(|c| *c as f32).collect();
+        if !singular && fitted.iter().all(|c| c.is_finite()) {
+            c = fitted;
+        }
+    }
+    Some((c, codes))
+}
+
+/// The product with coded activations; of the columns in `inside` alone.
+fn expect_coded(
+    w: &Coded,
+    coded: &Option<(Vec<f32>, Vec<Vec<i32>>)>,
+    inside: impl Fn(usize) -> bool,
+) -> Vec<f32> {
+    let Some((c, d)) = coded else { return vec![canonical(f32::NAN); w.rows] };
+    let row = |row| {
+        canonical(sum((0..w.groups()).map(|group| {
+            sum(w.terms(row, group).iter().map(|(a, b)| {
+                let dots = d.iter().map(|d| {
+                    let columns = w.columns(group).zip(b).filter(|(col, _)| inside(*col));
+                    columns.map(|(col, b)| b * d[col]).sum::<i32>()
+                });
+                a * sum(c.iter().zip(dots).map(|(c, dot)| c * dot as f32))
+            }))
+        })))
+    };
+    (0..w.rows).map(row).collect()
+}
+
+fn expect_scale(patches: &[Vec<f32>]) -> f32 {
+    let mut largest: f32 = 0.0;
+    for patch in patches {
+        for four in patch.chunks(4) {
+            let at = |i: usize| four.get(i).map_or(0.0, |x| x.abs());
+            let sum = ((at(0) + at(1)) + at(2)) + at(3);
+            largest =
+                if sum.is_finite() && largest.is_finite() { largest.max(sum) } else { f32::NAN };
+        }
+    }
+    largest / 127.0
+}
+
+fn expect_tables(w: &Coded, x: &[f32], s: f32) -> Vec<f32> {
+    if !s.is_finite() {
+        return vec![canonical(f32::NAN); w.rows];
+    }
+    if s < f32::MIN_POSITIVE {
+        return vec![0.0; w.rows];
+    }
+    let row = |row| {
+        let groups = (0..w.groups()).map(|group| {
+            sum(w.terms(row, group).iter().map(|(a, b)| {
+                let x = &x[w.columns(group)];
+                let entries = b.chunks(4).zip(x.chunks(4)).map(|(b, x)| {
+                    let at = |i: usize| x.get(i).map_or(0.0, |x| x * b[i] as f32);
+                    let sum = ((at(0) + at(1)) + at(2)) + at(3);
+                    (sum / s).round_ties_even().clamp(-127.0, 127.0) as i32
+                });
+                a * entries.sum::<i32>() as f32
+            }))
+        });
+        canonical(sum(groups) * s)
+    };
+    (0..w.rows).map(row).collect()
+}
+
+fn expect_vector(w: &Coded, x: &[f32], activations: Activations) -> Vec<f32> {
+    match (activations, activations.codes()) {
+        (_, Some(k)) => expect_coded(w, &expect_codes(x, k), |_| true),
+        (Activations::Int8, _) => expect_tables(w, x, expect_scale(&[x.to_vec()])),
+        _ => expect_float(&w.decoded(), x),
+    }
+}
+
+#[track_caller]
+fn assert_bits(found: &[f32], expected: &[f32], what: core::fmt::Arguments<'_>) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (i, (a, b)) in found.iter().zip(expected).enumerate() {
+        assert_eq!(a.to_bits(), b.to_bits(), "{what}: element {i}: {a} is not {b}");
+    }
+}
+
+/// Checks products with some vectors on every instruction set.
+#[track_caller]
+fn check(w: &Coded, activations: Activations, x: &[f32]) {
+    let vectors = x.len() / w.cols;
+    let expected: Vec<f32> =
+        x.chunks(w.cols).flat_map(|x| expect_vector(w, x, activations)).collect();
+    for target in targets() {
+        let matrix = Matrix::pack(&w.source(), activations, target).unwrap();
+        let mut scratch = Scratch::default();
+        let mut out = vec![7.0; vectors * w.rows];
+        matrix.multiply(x, vectors, &mut out, &mut scratch);
+        let what = format_args!(
+            "{} {}x{} group {} bits {} offset {} x {} on {vectors} vectors",
+            target.isa(),
+            w.rows,
+            w.cols,
+            w.group,
+            w.bits,
+            w.offsets.is_some(),
+            activations.name(),
+        );
+        assert_bits(&out, &expected, what);
+    }
+}
+
+fn all_activations(bits: usize) -> impl Iterator<Item = Activations> {
+    let codes = CODES.into_iter().filter(move |_| bits <= 4);
+    [Activations::F32, Activations::Int8].into_iter().chain(codes)
+}
+
+#[test]
+fn all_widths_agree_with_the_definition() {
+    let mut r = Random(1);
+    for bits in 1..=8 {
+        for activations in all_activations(bits) {
+            for (shape, group, offset) in [
+                ([17, 70], 70, false),
+                ([5, 131], 131, true),
+                ([33, 192], 64, true),
+                ([16, 300], 128, false),
+            ] {
+                let w = Coded::random(&mut r, shape, group, bits, offset);
+                let x = r.floats(2 * w.cols);
+                check(&w, activations, &x);
+            }
+        }
+    }
+}
+
+#[test]
+fn all_sizes_agree_with_the_definition() {
+    let mut r = Random(2);
+    let sizes = [1, 2, 3, 4, 5, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 300, 1024];
+    for (i, cols) in sizes.into_iter().enumerate() {
+        for activations in all_activations(2) {
+            let rows = [1, 15, 16, 17, 31, 32, 33][i % 7];
+            let w = Coded::random(&mut r, [rows, cols], cols, 2 + i % 2, i % 3 == 0);
+            let x = r.floats(cols);
+            check(&w, activations, &x);
+        }
+    }
+    for rows in sizes {
+        for activations in all_activations(2) {
+            let w = Coded::random(&mut r, [rows, 37], 37, 2, false);
+            let x = r.floats(37);
+            check(&w, activations, &x);
+        }
+    }
+}
+
+#[test]
+fn accumulators_are_folded_in_time() {
+    let mut r = Random(3);
+    for cols in [1984, 2048, 2113, 4500] {
+        for activations in [Activations::Int8, Activations::Codes2] {
+            let mut w = Coded::random(&mut r, [3, cols], cols, 2, false);
+            // Rows that always select the largest entries and differ everywhere.
+            w.codes[..2 * cols].fill(-1);
+            w.codes[..cols].fill(1);
+            check(&w, activations, &vec![1.0; cols]);
+            check(&w, activations, &r.floats(cols));
+        }
+    }
+}
+
+#[test]
+fn batches_agree_with_single_vectors() {
+    let mut r = Random(4);
+    for vectors in [3, 4, 5, 6, 7, 8, 9, 32, 33, 65] {
+        for activations in all_activations(3) {
+            let w = Coded::random(&mut r, [18, 67], 64, 3, vectors % 2 == 1);
+            let x = r.floats(vectors * w.cols);
+            check(&w, activations, &x);
+        }
+    }
+}
+
+#[test]
+fn special_values_agree_with_the_definition() {
+    let mut r = Random(5);
+    let cols = 41;
+    let specials = [
+        0.0,
+        -0.0,
+        f32::from_bits(1),
+        -f32::MIN_POSITIVE,
+        f32::MAX,
+        -1e38,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+        -f32::NAN,
+        1.0,
+        -1.0,
+    ];
+    for activations in all_activations(2) {
+        let w = Coded::random(&mut r, [17, cols], cols, 2, true);
+        let mut cases = Vec::new();
+        for special in specials {
+            cases.push(vec![special; cols]);
+            let mut one = vec![0.0; cols];
+            one[r.below(cols)] = special;
+            cases.push(one);
+            let mut among = r.floats(cols);
+            among[cols - 1] = special;
+            among[3] = -special;
+            cases.push(among);
+            cases.push((0..cols).map(|_| specials[r.below(6)]).collect());
+            cases.push((0..cols).map(|_| special * [1.0, -1.0, 0.5][r.below(3)]).collect());
+        }
+        // Few magnitudes: levels coincide, equations are singular, ties are many.
+        for few in 1..6 {
+            cases.push((0..cols).map(|_| r.below(few) as f32 - 2.0).collect());
+            cases.push((0..cols).map(|_| r.below(few) as f32 * 1e-39).collect());
+        }
+        for x in cases {
+            check(&w, activations, &x);
+        }
+    }
+}
+
+#[test]
+fn codes_of_few_columns_agree_with_the_definition() {
+    let mut r = Random(6);
+    for _ in 0..300 {
+        let cols = 1 + r.below(9);
+        let x: Vec<f32> = match r.below(3) {
+            0 => r.floats(cols),
+            1 => (0..cols).map(|_| r.float().exp2().powi(9)).collect(),
+            _ => (0..cols).map(|_| r.below(7) as f32 / 4.0 - 1.0).collect(),
+        };
+        for activations in CODES {
+            check(&Coded::random(&mut r, [2, cols], cols, 1, false), activations, &x);
+        }
+    }
+}
+
+#[test]
+fn infinite_and_undefined_weights_agree_with_the_definition() {
+    let mut r = Random(7);
+    for activations in all_activations(2) {
+        let mut w = Coded::random(&mut r, [20, 30], 30, 2, false);
+        w.coefficients[3] = f32::INFINITY;
+        w.coefficients[6] = f32::NAN;
+        w.coefficients[8] = 3e38;
+        w.coefficients[9] = 3e38;
+        check(&w, activations, &r.floats(30));
+        check(&w, activations, &[0.0; 30]);
+    }
+}
+
+#[test]
+fn plain_weights_are_multiplied_in_the_order_of_the_definition() {
+    let mut r = Random(8);
+    for (rows, cols, vectors) in [(1, 1, 1), (16, 4, 2), (17, 5, 9), (50, 131, 5), (3, 1024, 1)] {
+        let data = r.floats(rows * cols);
+        let x = r.floats(vectors * cols);
+        let expected: Vec<f32> = x.chunks(cols).flat_map(|x| expect_float(&data, x)).collect();
+        for target in targets() {
+            let source = MatrixSource::Float { rows, cols, data: data.clone() };
+            let matrix = Matrix::pack(&source, Activations::F32, target).unwrap();
+            let mut out = vec![7.0; rows * vectors];
+            matrix.multiply(&x, vectors, &mut out, &mut Scratch::default());
+            assert_bits(&out, &expected, format_args!("{} {rows}x{cols}", target.isa()));
+        }
+    }
+}
+
+/// Elements of the window at an output position: indices of the item's elements, or the border.
+fn window(g: &Geometry, channels: Range<usize>, position: usize) -> Vec<Option<usize>> {
+    let mut taps = Vec::new();
+    for c in channels {
+        for kh in 0..g.kernel[0] {
+            for kw in 0..g.kernel[1] {
+                let h = (position / g.output[1] * g.strides[0] + kh * g.dilations[0]) as isize
+                    - g.pads[0] as isize;
+                let w = (position % g.output[1] * g.strides[1] + kw * g.dilations[1]) as isize
+                    - g.pads[1] as isize;
+                let inside =
+                    (0..g.input[0] as isize).contains(&h) && (0..g.input[1] as isize).contains(&w);
+                taps.push(inside.then(|| (c * g.input[0] + h as usize) * g.input[1] + w as usize));
+            }
+        }
+    }
+    taps
+}
+
+#[test]
+fn convolutions_agree_with_the_definition() {
+    let mut r = Random(9);
+    let geometries = [
+        // channels, groups, rows a group, input, kernel, strides, dilations, pads, output
+        (3, 1, 17, [5, 6], [3, 3], [1, 1], [1, 1], [1, 1], [5, 6]),
+        (4, 2, 3, [1, 40], [1, 5], [1, 2], [1, 1], [0, 2], [1, 20]),
+        (4, 4, 1, [6, 5], [3, 2], [2, 1], [1, 2], [1, 0], [3, 3]),
+        (2, 1, 5, [1, 90], [1, 70], [1, 3], [1, 1], [0, 12], [1, 11]),
+        (2, 2, 2, [4, 4], [2, 3], [1, 2], [3, 2], [2, 3], [5, 3]),
+        (33, 1, 4, [3, 3], [1, 1], [1, 1], [1, 1], [0, 0], [3, 3]),
+        (1, 1, 2, [2, 2], [2, 2], [1, 1], [1, 1], [4, 4], [9, 9]),
+    ];
+    for (i, (channels, groups, rows, input, kernel, strides, dilations, pads, output)) in
+        geometries.into_iter().enumerate()
+    {
+        let g = Geometry { channels, input, kernel, strides, dilations, pads, output };
+        let per_group = channels / groups;
+        let cols = per_group * kernel[0] * kernel[1];
+        let positions = output[0] * output[1];
+        for bits in [1, 2, 3] {
+            for activations in all_activations(bits) {
+                let offset = (i + bits) % 2 == 0;
+                let group = if cols > 64 && bits == 2 { 64 } else { cols };
+                let w = Coded::random(&mut r, [groups * rows, cols], group, bits, offset);
+                let mut x = r.floats(channels * input[0] * input[1]);
+                if bits == 3 {
+                    x[0] = if i % 2 == 0 { f32::NAN } else { -0.0 };
+                }
+                let windows: Vec<Vec<Option<usize>>> = (0..groups)
+                    .flat_map(|group| (0..positions).map(move |at| (group, at)))
+                    .map(|(group, at)| window(&g, group * per_group..(group + 1) * per_group, at))
+                    .collect();
+                let patches: Vec<Vec<f32>> = windows
+                    .iter()
+                    .map(|taps| taps.iter().map(|tap| tap.map_or(0.0, |at| x[at])).collect())
+                    .collect();
+                let scale = expect_scale(&patches);
+                let coded = expect_codes(&x, activations.codes().unwrap_or(1));
+                let mut expected = vec![0.0; groups * rows * positions];
+                for (at, (taps, patch)) in windows.iter().zip(&patches).enumerate() {
+                    let all = match activations {
+                        Activations::F32 => expect_float(&w.decoded(), patch),
+                        Activations::Int8 => expect_tables(&w, patch, scale),
+                        _ => {
+                            let coded = coded.as_ref().map(|(c, d)| {
+                                let bits = |d: &Vec<i32>| {
+                                    taps.iter().map(|tap| tap.map_or(0, |at| d[at])).collect()
+                                };
+                                (c.clone(), d.iter().map(bits).collect())
+                            });
+                            expect_coded(&w, &coded, |col| taps[col].is_some())
+                        }
+                    };
+                    let (group, position) = (at / positions, at % positions);
+                    for row in group * rows..(group + 1) * rows {
+                        expected[row * positions + position] = all[row];
+                    }
+                }
+                for target in targets() {
+                    let matrix =
+                        ConvMatrix::pack(&w.source(), groups, activations, target).unwrap();
+                    let mut out = vec![7.0; expected.len()];
+                    matrix.convolve(&g, &x, &mut out, &mut Scratch::default());
+                    let what =
+                        format_args!("{} {g:?} bits {bits} {}", target.isa(), activations.name());
+                    assert_bits(&out, &expected, what);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_scratch_serves_products_of_all_kinds_and_grows_no_further() {
+    let mut r = Random(10);
+    let w = Coded::random(&mut r, [20, 130], 64, 2, true);
+    let g = Geometry {
+        channels: 13,
+        input: [1, 20],
+        kernel: [1, 10],
+        strides: [1, 1],
+        dilations: [1, 1],
+        pads: [0, 4],
+        output: [1, 19],
+    };
+    let x = r.floats(5 * 130);
+    for target in targets() {
+        let mut scratch = Scratch::default();
+        for activations in all_activations(2) {
+            let matrix = Matrix::pack(&w.source(), activations, target).unwrap();
+            let conv = ConvMatrix::pack(&w.source(), 1, activations, target).unwrap();
+            matrix.reserve(5, &mut scratch);
+            conv.reserve(&g, &mut scratch);
+            let before = scratch.capacities();
+            let mut out = vec![0.0; 100];
+            matrix.multiply(&x, 5, &mut out, &mut scratch);
+            let first = out.clone();
+            conv.convolve(&g, &x[..260], &mut vec![0.0; 20 * 19], &mut scratch);
+            matrix.multiply(&x, 5, &mut out, &mut scratch);
+            assert_bits(&out, &first, format_args!("{} {}", target.isa(), activations.name()));
+            assert_eq!(scratch.capacities(), before, "{}", activations.name());
+        }
+    }
+}
+
+impl Scratch {
+    fn capacities(&self) -> [usize; 8] {
+        [
+            self.planes.capacity(),
+            self.patch.capacity(),
+            self.words.capacity(),
+            self.coefficients.capacity(),
+            self.tables.capacity(),
+            self.scales.capacity(),
+            self.sums.capacity(),
+            self.patches.capacity(),
+        ]
+    }
+}
+
+#[test]
+fn matrices_that_are_not_as_they_say_are_refused() {
+    let target = Target::new(Isa::Scalar).unwrap();
+    let mut r = Random(11);
+    let coded = |group, bits| {
+        let w = Coded::random(&mut Random(1), [4, 130], group, bits, true);
+        w.source()
+    };
+    let refused =
+        |source: &MatrixSource, activations| Matrix::pack(source, activations, target).unwrap_err();
+    let bits = refused(&coded(130, 5), Activations::Codes2);
+    assert_eq!(bits, PackError::Bits { bits: 5, activations: Activations::Codes2 });
+    assert_eq!(refused(&coded(65, 2), Activations::Int8), PackError::Group(65));
+    let short = MatrixSource::Float { rows: 2, cols: 3, data: r.floats(5) };
+    let length = PackError::Length { part: "elements", expected: 6, found: 5 };
+    assert_eq!(refused(&short, Activations::F32), length);
+    let wide = MatrixSource::Float { rows: 0, cols: MAX_COLUMNS + 1, data: Vec::new() };
+    assert_eq!(refused(&wide, Activations::F32), PackError::Columns(MAX_COLUMNS + 1));
+    let groups = ConvMatrix::pack(&coded(130, 2), 3, Activations::Int8, target).unwrap_err();
+    assert_eq!(groups, PackError::Groups { rows: 4, groups: 3 });
+}

@@ -1,0 +1,58 @@
+//! Cast: elements in another type.
+
+use alloc::boxed::Box;
+
+use amq_format::graph::Cast;
+
+use super::{Context, Kernel, Operands, Results};
+use crate::error::Fault;
+use crate::infer::{Fact, Facts};
+use crate::view::{Data, DataMut};
+
+pub(super) fn rule(op: &Cast, inputs: &Facts<'_>) -> Result<Fact, Fault> {
+    inputs.count(1, 1)?;
+    Ok(Fact { data_type: op.to(), dims: inputs.get(0)?.dims.clone() })
+}
+
+pub(super) fn kernel() -> Box<dyn Kernel> {
+    Box::new(Convert)
+}
+
+/// Converts as Rust's `as` does: floats are rounded towards zero and saturate, NaN gives 0; integers
+/// that do not fit lose their upper bits.
+struct Convert;
+
+impl Kernel for Convert {
+    fn run(
+        &self,
+        inputs: &Operands<'_>,
+        outputs: &mut Results<'_>,
+        _: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        macro_rules! each {
+            ($x:expr, $y:expr, $f:expr) => {
+                $y.iter_mut().zip($x).for_each(|(y, &x)| *y = $f(x))
+            };
+        }
+        macro_rules! from {
+            ($x:expr, $zero:expr) => {
+                match outputs.data()? {
+                    DataMut::F32(y) => each!($x, y, |x| x as f32),
+                    DataMut::I64(y) => each!($x, y, |x| x as i64),
+                    DataMut::I32(y) => each!($x, y, |x| x as i32),
+                    DataMut::U8(y) => each!($x, y, |x| x as u8),
+                    DataMut::I8(y) => each!($x, y, |x| x as i8),
+                    DataMut::Bool(y) => each!($x, y, |x| u8::from(x != $zero)),
+                }
+            };
+        }
+        match inputs.data(0)? {
+            Data::F32(x) => from!(x, 0.0),
+            Data::I64(x) => from!(x, 0),
+            Data::I32(x) => from!(x, 0),
+            Data::U8(x) | Data::Bool(x) => from!(x, 0),
+            Data::I8(x) => from!(x, 0),
+        }
+        Ok(())
+    }
+}

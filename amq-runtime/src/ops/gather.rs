@@ -1,0 +1,173 @@
+//! Gather: entries of a tensor or of a multi-bit table, chosen by indices.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use amq_format::MultiBitView;
+use amq_format::graph::{DataType, Gather};
+
+use super::{Context, Kernel, Operands, Results, Shape, mismatch};
+use crate::error::{Fault, ensure};
+use crate::infer::{Fact, Facts};
+use crate::view::{Data, with_same_type};
+
+pub(super) fn rule(op: &Gather, inputs: &Facts<'_>) -> Result<Fact, Fault> {
+    inputs.count(2, 2)?;
+    let (x, indices) = (inputs.get(0)?, inputs.get(1)?);
+    let axis = op.axis as usize;
+    x.axis(axis)?;
+    let found = indices.data_type.name();
+    let integers = matches!(indices.data_type, DataType::I32 | DataType::I64);
+    ensure!(integers, "its indices are {found}, they must be i32 or i64");
+    let mut dims = x.dims[..axis].to_vec();
+    dims.extend_from_slice(&indices.dims);
+    dims.extend_from_slice(&x.dims[axis + 1..]);
+    Ok(Fact { data_type: x.data_type, dims })
+}
+
+/// A multi-bit matrix whose rows are decoded when they are looked up.
+pub(crate) struct Table {
+    rows: usize,
+    cols: usize,
+    bits: usize,
+    group: usize,
+    /// `[row][plane][word]`: what one lookup reads lies together.
+    planes: Vec<u64>,
+    /// `[row][group][plane]`
+    coefficients: Vec<f32>,
+    /// `[row][group]`
+    offsets: Option<Vec<f32>>,
+}
+
+impl Table {
+    pub(super) fn new(view: &MultiBitView<'_>) -> Table {
+        let MultiBitView { rows, cols, bits, group, has_offset, .. } = *view;
+        let (words, groups) = (view.words_per_row(), view.groups());
+        let mut planes = Vec::with_capacity(rows * bits * words);
+        let mut coefficients = Vec::with_capacity(rows * groups * bits);
+        let mut offsets = has_offset.then(|| Vec::with_capacity(rows * groups));
+        for row in 0..rows {
+            for plane in 0..bits {
+                planes.extend((0..words).map(|word| view.word(plane, row, word)));
+            }
+            for group in 0..groups {
+                coefficients.extend((0..bits).map(|plane| view.coefficient(row, group, plane)));
+                if let Some(offsets) = &mut offsets {
+                    offsets.push(view.offset(row, group));
+                }
+            }
+        }
+        Table { rows, cols, bits, group, planes, coefficients, offsets }
+    }
+
+    /// Writes a row's weights, `((a_0 b_0 + a_1 b_1) + ..) + c`.
+    #[inline(always)]
+    fn decode(&self, row: usize, out: &mut [f32]) {
+        let Table { cols, bits, group, .. } = *self;
+        let (words, groups) = (cols.div_ceil(64), cols.div_ceil(group));
+        let planes = &self.planes[row * bits * words..(row + 1) * bits * words];
+        for (part, out) in out.chunks_mut(group).enumerate() {
+            let at = row * groups + part;
+            for (plane, &a) in self.coefficients[at * bits..(at + 1) * bits].iter().enumerate() {
+                let first = plane * words + part * group / 64;
+                for (out, &word) in out.chunks_mut(64).zip(&planes[first..]) {
+                    for (bit, out) in out.iter_mut().enumerate() {
+                        // A clear bit is a code of -1, which turns the sign.
+                        let sign = (!(word >> bit) as u32 & 1) << 31;
+                        let term = f32::from_bits(a.to_bits() ^ sign);
+                        *out = if plane == 0 { term } else { *out + term };
+                    }
+                }
+            }
+            if let Some(offsets) = &self.offsets {
+                out.iter_mut().for_each(|out| *out += offsets[at]);
+            }
+        }
+    }
+}
+
+pub(super) fn kernel(
+    op: &Gather,
+    table: Option<&Arc<Table>>,
+    x: &Shape,
+) -> Result<Box<dyn Kernel>, Fault> {
+    let axis = op.axis as usize;
+    if let Some(table) = table {
+        ensure!(axis == 0, "a multi-bit tensor is looked up along axis 0 only");
+        return Ok(Box::new(Lookup(Arc::clone(table))));
+    }
+    Ok(Box::new(Entries {
+        outer: x.dims[..axis].iter().product(),
+        size: x.dims[axis],
+        inner: x.dims[axis + 1..].iter().product(),
+    }))
+}
+
+/// Entry number `at` of the indices, counted from the beginning of an axis of `size` entries.
+#[inline(always)]
+fn entry(indices: Data<'_>, at: usize, size: usize) -> Result<usize, Fault> {
+    let index = match indices {
+        Data::I64(indices) => indices[at],
+        Data::I32(indices) => i64::from(indices[at]),
+        _ => return Err(mismatch()),
+    };
+    let size = size as i64;
+    let from_start = if index < 0 { index.wrapping_add(size) } else { index };
+    ensure!(
+        (0..size).contains(&from_start),
+        "index {index} (number {at}) is out of range for {size} entries"
+    );
+    Ok(from_start as usize)
+}
+
+struct Entries {
+    outer: usize,
+    size: usize,
+    inner: usize,
+}
+
+impl Kernel for Entries {
+    fn run(
+        &self,
+        inputs: &Operands<'_>,
+        outputs: &mut Results<'_>,
+        _: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        let indices = inputs.data(1)?;
+        let count = indices.len();
+        let Entries { outer, size, inner } = *self;
+        with_same_type!(inputs.data(0)?, outputs.data()?, |x, y| {
+            for i in 0..outer {
+                for k in 0..count {
+                    let (from, to) = (i * size + entry(indices, k, size)?, i * count + k);
+                    y[to * inner..(to + 1) * inner]
+                        .copy_from_slice(&x[from * inner..(from + 1) * inner]);
+                }
+            }
+        }, else return Err(mismatch()));
+        Ok(())
+    }
+}
+
+struct Lookup(Arc<Table>);
+
+impl Kernel for Lookup {
+    fn run(
+        &self,
+        inputs: &Operands<'_>,
+        outputs: &mut Results<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        let table = &*self.0;
+        let indices = inputs.data(1)?;
+        for (k, row) in outputs.f32()?.chunks_exact_mut(table.cols).enumerate() {
+            let index = entry(indices, k, table.rows)?;
+            context.target.vectorize(
+                #[inline(always)]
+                || table.decode(index, row),
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,144 @@
+//! Pooling over windows.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use amq_format::graph::{Pool, PoolKind};
+
+use super::binary::larger;
+use super::window::{self, Attributes, Window};
+use super::{Context, Kernel, Operands, Results, Shape};
+use crate::error::{Fault, ensure, fault};
+use crate::infer::{Fact, Facts};
+
+pub(super) fn rule(op: &Pool, inputs: &Facts<'_>) -> Result<Fact, Fault> {
+    inputs.count(1, 1)?;
+    let windows = windows(op)?;
+    let x = window::input(inputs, windows.len())?;
+    let mut dims = x.dims[..2].to_vec();
+    for (window, size) in windows.iter().zip(&x.dims[2..]) {
+        let (extent, begin, end) = (window.extent(), window.begin as i64, window.end as i64);
+        ensure!(
+            begin < extent && end < extent,
+            "pads {begin}, {end} hold whole windows of {extent}"
+        );
+        dims.push(window.positions(size, op.ceil_mode)?);
+    }
+    Ok(Fact::f32(dims))
+}
+
+fn windows(op: &Pool) -> Result<Vec<Window>, Fault> {
+    let (strides, dilations, pads) = (&op.strides, &op.dilations, &op.pads);
+    Attributes { strides, dilations, pads, auto_pad: op.auto_pad() }.windows(&op.kernel)
+}
+
+pub(super) fn kernel(op: &Pool, x: &Shape, y: &Shape) -> Result<Box<dyn Kernel>, Fault> {
+    let mut axes = Vec::with_capacity(2);
+    for (i, window) in windows(op)?.into_iter().enumerate() {
+        let (input, output) = (x.dims[i + 2], y.dims[i + 2]);
+        let window = window.with_pads(input, output);
+        let (before, padded) = (window.begin, window.begin + input + window.end);
+        let span = |position| {
+            let (first, count) = window.inside(position, 0, input);
+            Span {
+                first: first.max(0) as usize * usize::from(count > 0),
+                count,
+                padded: window.inside(position, before, padded).1,
+            }
+        };
+        let mut spans = Vec::new();
+        let room = spans.try_reserve_exact(if y.len() == 0 { 0 } else { output });
+        room.map_err(|_| fault!("{output} positions are too many"))?;
+        if y.len() > 0 {
+            spans.extend((0..output).map(span));
+        }
+        axes.push(Axis { size: input, dilation: window.dilation, spans });
+    }
+    let width = axes.pop().ok_or_else(|| fault!("it has no spatial axes"))?;
+    let height = axes.pop().unwrap_or_else(|| Axis {
+        size: 1,
+        dilation: 1,
+        spans: alloc::vec![Span { first: 0, count: 1, padded: 1 }],
+    });
+    Ok(Box::new(Windows {
+        kind: op.kind(),
+        count_include_pad: op.count_include_pad,
+        height,
+        width,
+    }))
+}
+
+/// What a window covers of an axis at one position.
+struct Span {
+    /// The first entry.
+    first: usize,
+    /// Elements of the window on entries.
+    count: usize,
+    /// Elements of the window on entries or borders.
+    padded: usize,
+}
+
+struct Axis {
+    size: usize,
+    dilation: usize,
+    spans: Vec<Span>,
+}
+
+struct Windows {
+    kind: PoolKind,
+    count_include_pad: bool,
+    height: Axis,
+    width: Axis,
+}
+
+impl Kernel for Windows {
+    fn run(
+        &self,
+        inputs: &Operands<'_>,
+        outputs: &mut Results<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        let (x, y) = (inputs.f32(0)?, outputs.f32()?);
+        if y.is_empty() {
+            return Ok(());
+        }
+        let positions = self.height.spans.len() * self.width.spans.len();
+        let entries = self.height.size * self.width.size;
+        for (plane, y) in y.chunks_exact_mut(positions).enumerate() {
+            let x = &x[plane * entries..(plane + 1) * entries];
+            context.target.vectorize(
+                #[inline(always)]
+                || self.plane(x, y),
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Windows {
+    /// One channel. Windows are read row by row, in ascending order.
+    #[inline(always)]
+    fn plane(&self, x: &[f32], y: &mut [f32]) {
+        let (height, width) = (&self.height, &self.width);
+        for (y, rows) in y.chunks_exact_mut(width.spans.len()).zip(&height.spans) {
+            for (y, columns) in y.iter_mut().zip(&width.spans) {
+                let row =
+                    |i: usize| (rows.first + i * height.dilation) * width.size + columns.first;
+                let at = |i: usize, j: usize| x[row(i) + j * width.dilation];
+                let each = (0..rows.count).flat_map(|i| (0..columns.count).map(move |j| (i, j)));
+                *y = match self.kind {
+                    PoolKind::Max => {
+                        each.fold(f32::NEG_INFINITY, |most, (i, j)| larger(at(i, j), most))
+                    }
+                    PoolKind::Average => {
+                        let count = match self.count_include_pad {
+                            true => rows.padded * columns.padded,
+                            false => rows.count * columns.count,
+                        };
+                        each.fold(0.0, |sum, (i, j)| sum + at(i, j)) / count as f32
+                    }
+                };
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Reductions over axes.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use amq_format::graph::{Dim, Reduce, ReduceKind};
+
+use super::binary::{larger, smaller};
+use super::walk::{self, Walk};
+use super::{Context, Kernel, Operands, Results, Shape};
+use crate::error::{Fault, ensure};
+use crate::infer::{Fact, Facts, list};
+
+pub(super) fn rule(op: &Reduce, inputs: &Facts<'_>) -> Result<Fact, Fault> {
+    inputs.count(1, 1)?;
+    let x = inputs.f32(0)?;
+    let rank = x.dims.len();
+    let fit = op.axes.is_sorted_by(|a, b| a < b) && op.axes.iter().all(|&a| (a as usize) < rank);
+    ensure!(fit, "axes {} are not axes of {}", list(&op.axes), list(&x.dims));
+    let mut dims = Vec::with_capacity(rank);
+    for (axis, size) in x.dims.iter().enumerate() {
+        match (op.axes.contains(&(axis as u32)), op.keep_dims) {
+            (false, _) => dims.push(size.clone()),
+            (true, true) => dims.push(Dim::from(1)),
+            (true, false) => {}
+        }
+    }
+    Ok(Fact::f32(dims))
+}
+
+pub(super) fn kernel(op: &Reduce, x: &Shape) -> Box<dyn Kernel> {
+    let kept = x.dims.len() - op.axes.len();
+    // The order of sums must not follow from the sizes, which batches change: only the numbers of
+    // the axes decide.
+    let last = op.axes.first().is_none_or(|&axis| axis as usize == kept);
+    let count = op.axes.iter().map(|&axis| x.dims[axis as usize]).product();
+    if last {
+        return Box::new(Rows { kind: op.kind(), count });
+    }
+    let reduced = |axis: usize| op.axes.contains(&(axis as u32));
+    let sizes: Vec<usize> =
+        (0..x.dims.len()).map(|axis| if reduced(axis) { 1 } else { x.dims[axis] }).collect();
+    let to = walk::broadcast_strides(&sizes, &x.dims);
+    // An axis of size 1 that stays has a stride that no one uses.
+    let walk = Walk::new(&x.dims, [&walk::strides(&x.dims), &to], [0, 0]);
+    Box::new(Scattered { kind: op.kind(), count, walk })
+}
+
+/// What a reduction starts from.
+fn start(kind: ReduceKind) -> f32 {
+    match kind {
+        ReduceKind::Sum | ReduceKind::Mean => 0.0,
+        ReduceKind::Max => f32::NEG_INFINITY,
+        ReduceKind::Min => f32::INFINITY,
+    }
+}
+
+pub(super) const LANES: usize = 16;
+
+/// Combines elements in 16 lanes, element j in lane j mod 16, each in ascending order; then lane i
+/// with lane i + 8, and so on with 4, 2 and 1.
+#[inline(always)]
+pub(super) fn in_lanes(
+    x: &[f32],
+    start: f32,
+    map: impl Fn(f32) -> f32,
+    combine: impl Fn(f32, f32) -> f32,
+) -> f32 {
+    let mut lanes = [start; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, &x)| *lane = combine(*lane, map(x)));
+    }
+    lanes.iter_mut().zip(rest).for_each(|(lane, &x)| *lane = combine(*lane, map(x)));
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            lanes[i] = combine(lanes[i], lanes[i + half]);
+        }
+    }
+    lanes[0]
+}
+
+/// The reduced axes are the last: each result is of a row, combined in lanes.
+struct Rows {
+    kind: ReduceKind,
+    count: usize,
+}
+
+impl Kernel for Rows {
+    fn run(
+        &self,
+        inputs: &Operands<'_>,
+        outputs: &mut Results<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        let (x, y) = (inputs.f32(0)?, outputs.f32()?);
+        let Rows { kind, count } = *self;
+        macro_rules! each {
+            ($f:expr) => {
+                context.target.vectorize(
+                    #[inline(always)]
+                    || {
+                        for (i, y) in y.iter_mut().enumerate() {
+                            *y = in_lanes(&x[i * count..][..count], start(kind), |x| x, $f);
+                        }
+                    },
+                )
+            };
+        }
+        match kind {
+            ReduceKind::Sum | ReduceKind::Mean => each!(|a, b| a + b),
+            ReduceKind::Max => each!(larger),
+            ReduceKind::Min => each!(smaller),
+        }
+        finish(kind, count, y);
+        Ok(())
+    }
+}
+
+/// Other axes are reduced: each result is combined one by one, in ascending order.
+struct Scattered {
+    kind: ReduceKind,
+    count: usize,
+    walk: Walk<2>,
+}
+
+impl Kernel for Scattered {
+    fn run(
+        &self,
+        inputs: &Operands<'_>,
+        outputs: &mut Results<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        let (x, y) = (inputs.f32(0)?, outputs.f32()?);
+        y.fill(start(self.kind));
+        macro_rules! each {
+            ($f:expr) => {
+                context.target.vectorize(
+                    #[inline(always)]
+                    || scatter(&self.walk, x, y, $f),
+                )
+            };
+        }
+        match self.kind {
+            ReduceKind::Sum | ReduceKind::Mean => each!(|a, b| a + b),
+            ReduceKind::Max => each!(larger),
+            ReduceKind::Min => each!(smaller),
+        }
+        finish(self.kind, self.count, y);
+        Ok(())
+    }
+}
+
+#[inline(always)]
+fn scatter(walk: &Walk<2>, x: &[f32], y: &mut [f32], f: impl Fn(f32, f32) -> f32) {
+    let inner = walk.inner;
+    for [i, j] in walk.rows() {
+        let x = &x[i..i + inner];
+        if walk.strides[1] == 0 {
+            y[j] = x.iter().fold(y[j], |sum, &x| f(sum, x));
+        } else {
+            y[j..j + inner].iter_mut().zip(x).for_each(|(y, &x)| *y = f(*y, x));
+        }
+    }
+}
+
+fn finish(kind: ReduceKind, count: usize, y: &mut [f32]) {
+    if kind == ReduceKind::Mean {
+        y.iter_mut().for_each(|y| *y /= count as f32);
+    }
+}

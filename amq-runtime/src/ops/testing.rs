@@ -1,0 +1,110 @@
+//! Running one operator in tests.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use amq_format::graph::{Dim, Node, Op, ValueId};
+
+use super::{Context, MAX_OUTPUTS, Memory, Operands, Prepared, Results, Shape};
+use crate::infer::{Fact, infer};
+use crate::kernels::{Isa, Target};
+use crate::plan::{Place, Source, Values};
+use crate::view::{Buffer, View};
+
+pub(crate) type Tensor = (Vec<usize>, Buffer);
+
+/// A tensor of floats.
+pub(crate) fn floats(dims: &[usize], elements: impl IntoIterator<Item = f32>) -> Tensor {
+    (dims.to_vec(), Buffer::F32(elements.into_iter().collect()))
+}
+
+/// A tensor of 64-bit integers.
+pub(crate) fn integers(dims: &[usize], elements: impl IntoIterator<Item = i64>) -> Tensor {
+    (dims.to_vec(), Buffer::I64(elements.into_iter().collect()))
+}
+
+/// The elements of a tensor of floats.
+pub(crate) fn as_f32(tensor: &Tensor) -> &[f32] {
+    match &tensor.1 {
+        Buffer::F32(elements) => elements,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Plans and runs an operator that needs no weights; its only output.
+pub(crate) fn run(op: impl Into<Op>, inputs: &[Tensor]) -> Result<Tensor, String> {
+    run_with(op.into(), &Prepared::Nothing, inputs)
+}
+
+/// Plans and runs an operator on every instruction set; its only output, the same on all.
+pub(crate) fn run_with(op: Op, prepared: &Prepared, inputs: &[Tensor]) -> Result<Tensor, String> {
+    let results = Isa::ALL
+        .into_iter()
+        .filter_map(Target::new)
+        .map(|target| run_on(target, &op, prepared, inputs));
+    let mut results: Vec<_> = results.collect();
+    let first = results.swap_remove(0);
+    for other in results {
+        match (&first, &other) {
+            (Ok(a), Ok(b)) => assert_eq!(bits(a), bits(b)),
+            (a, b) => assert_eq!(a.is_err(), b.is_err()),
+        }
+    }
+    first
+}
+
+fn bits(tensor: &Tensor) -> Vec<u64> {
+    match &tensor.1 {
+        Buffer::F32(x) => x.iter().map(|x| if x.is_nan() { 1 << 40 } else { x.to_bits().into() }),
+        _ => return Vec::new(),
+    }
+    .collect()
+}
+
+fn run_on(
+    target: Target,
+    op: &Op,
+    prepared: &Prepared,
+    inputs: &[Tensor],
+) -> Result<Tensor, String> {
+    let ids: Vec<ValueId> = (0..inputs.len() as ValueId).collect();
+    let node = Node {
+        name: "n".into(),
+        inputs: ids.clone(),
+        outputs: Vec::from([inputs.len() as ValueId + 1]),
+        op: Some(op.clone()),
+        ..Node::default()
+    };
+    let fact = |(dims, data): &Tensor| {
+        let dims = dims.iter().map(|&size| Dim::from(size as i64)).collect();
+        Some(Fact { data_type: data.data_type(), dims })
+    };
+    let facts: Vec<Option<Fact>> = inputs.iter().map(fact).collect();
+    let outputs = infer(&node, &facts).map_err(|error| alloc::format!("{error}"))?;
+    let shape = |fact: &Fact| Shape::new(fact).map_err(|fault| fault.0);
+    let shapes: Vec<Option<Shape>> =
+        facts.iter().map(|fact| fact.as_ref().map(shape).transpose()).collect::<Result<_, _>>()?;
+    let result = shape(&outputs[0])?;
+    let kernel = super::kernel(op, prepared, &shapes, core::slice::from_ref(&result));
+    let Some(kernel) = kernel.map_err(|fault| fault.0)? else {
+        return Ok((result.dims, inputs[0].1.clone()));
+    };
+    let mut memory = Memory::default();
+    kernel.reserve(&mut memory).map_err(|fault| fault.0)?;
+    let slots: Vec<Buffer> = inputs.iter().map(|input| input.1.clone()).collect();
+    let place = |(i, slot): (usize, &Buffer)| Place { source: Source::Slot(i), len: slot.len() };
+    let places: Vec<Place> = slots.iter().enumerate().map(place).collect();
+    let values =
+        Values { places: &places, slots: &slots, constants: &[], given: &NONE, order: &[] };
+    let mut y = Buffer::new(result.data_type);
+    assert!(y.grow(result.len()));
+    let mut results: [Option<_>; MAX_OUTPUTS] = [None, None, None];
+    results[0] = Some(y.data_mut(result.len()));
+    let mut context = Context { target, memory: &mut memory };
+    kernel
+        .run(&Operands { ids: &ids, values }, &mut Results(results), &mut context)
+        .map_err(|fault| fault.0)?;
+    Ok((result.dims, y))
+}
+
+const NONE: [(&str, View<'static>); 0] = [];

@@ -1,0 +1,363 @@
+//! Operators against definitions written another way: one element at a time, by its indices.
+
+use alloc::vec::Vec;
+
+use amq_format::graph::*;
+use proptest::prelude::*;
+
+use super::testing::{Tensor, as_f32, floats, integers, run};
+use crate::view::Buffer;
+
+fn dims(sizes: &[i64]) -> Vec<Dim> {
+    sizes.iter().map(|&size| Dim::from(size)).collect()
+}
+
+/// All index vectors of a shape, in row-major order.
+fn indices(dims: &[usize]) -> Vec<Vec<usize>> {
+    let mut all = Vec::from([Vec::new()]);
+    for &size in dims {
+        all = all
+            .iter()
+            .flat_map(|prefix| {
+                (0..size).map(move |i| prefix.iter().copied().chain([i]).collect::<Vec<_>>())
+            })
+            .collect();
+    }
+    all
+}
+
+/// The element at an index vector, broadcast from the right.
+fn at(tensor: &Tensor, index: &[usize]) -> f32 {
+    let (dims, _) = tensor;
+    let own = &index[index.len() - dims.len()..];
+    let flat = own
+        .iter()
+        .zip(dims)
+        .fold(0, |flat, (&i, &size)| flat * size + if size == 1 { 0 } else { i });
+    as_f32(tensor)[flat]
+}
+
+fn ramp(dims: &[usize]) -> Tensor {
+    let count: usize = dims.iter().product();
+    floats(dims, (0..count).map(|i| ((i * 37 + 11) % 101) as f32 / 16.0 - 3.0))
+}
+
+/// The result of `run`, compared with `f` of each index vector.
+fn check(
+    result: Result<Tensor, alloc::string::String>,
+    sizes: &[usize],
+    f: impl Fn(&[usize]) -> f32,
+) {
+    let result = result.unwrap();
+    assert_eq!(result.0, sizes);
+    let expected: Vec<f32> = indices(sizes).iter().map(|index| f(index)).collect();
+    assert_eq!(as_f32(&result), expected);
+}
+
+/// A shape, and two that broadcast to it.
+fn broadcastable() -> impl Strategy<Value = (Vec<usize>, Vec<usize>, Vec<usize>)> {
+    prop::collection::vec((1usize..5, any::<[bool; 2]>()), 0..5).prop_flat_map(|axes| {
+        let len = axes.len();
+        (Just(axes), 0..=len).prop_map(|(axes, cut)| {
+            let part = |k: usize| axes.iter().map(move |a| if a.1[k] { a.0 } else { 1 });
+            let a: Vec<usize> = part(0).collect();
+            let b: Vec<usize> = part(1).skip(cut).collect();
+            let whole =
+                (0..axes.len()).map(|i| a[i].max(if i >= cut { b[i - cut] } else { 1 })).collect();
+            (whole, a, b)
+        })
+    })
+}
+
+proptest! {
+    #[test]
+    fn pairs_broadcast((whole, a, b) in broadcastable()) {
+        let (a, b) = (ramp(&a), ramp(&b));
+        let op = |f: BinaryFunction| Op::Binary(Binary { function: f as i32 });
+        let tensors = [a.clone(), b.clone()];
+        check(run(op(BinaryFunction::Sub), &tensors), &whole, |i| at(&a, i) - at(&b, i));
+        check(run(op(BinaryFunction::Max), &tensors), &whole, |i| at(&a, i).max(at(&b, i)));
+        let less = run(op(BinaryFunction::Less), &tensors).unwrap();
+        let bytes: Vec<u8> =
+            indices(&whole).iter().map(|i| u8::from(at(&a, i) < at(&b, i))).collect();
+        prop_assert_eq!(&less.1, &Buffer::Bool(bytes));
+        check(run(Op::Select(Select {}), &[less.clone(), b.clone(), a.clone()]), &whole, |i| {
+            at(&a, i).max(at(&b, i))
+        });
+        let shape: Vec<i64> = whole.iter().map(|&size| size as i64).collect();
+        check(run(Op::Expand(Expand { dims: dims(&shape) }), &[b.clone()]), &whole, |i| at(&b, i));
+    }
+
+    #[test]
+    fn axes_change_places(
+        sizes in prop::collection::vec(1usize..5, 1..5), seed in any::<u64>(),
+    ) {
+        let mut perm: Vec<u32> = (0..sizes.len() as u32).collect();
+        perm.sort_by_key(|&axis| (seed >> (axis * 8)) & 0xff);
+        let x = ramp(&sizes);
+        let whole: Vec<usize> = perm.iter().map(|&axis| sizes[axis as usize]).collect();
+        check(run(Op::Transpose(Transpose { perm: perm.clone() }), &[x.clone()]), &whole, |i| {
+            let mut source = alloc::vec![0; i.len()];
+            perm.iter().zip(i).for_each(|(&axis, &i)| source[axis as usize] = i);
+            at(&x, &source)
+        });
+    }
+
+    #[test]
+    fn slices_take_what_python_takes(
+        size in 1i64..8, start in -10i64..10, end in -10i64..10, step in -3i64..4,
+    ) {
+        prop_assume!(step != 0);
+        // As Python's slice.indices counts.
+        let clamp = |bound: i64| {
+            let bound = if bound < 0 { bound + size } else { bound };
+            if step > 0 { bound.clamp(0, size) } else { bound.clamp(-1, size - 1) }
+        };
+        let (mut taken, mut i) = (Vec::new(), clamp(start));
+        while (step > 0 && i < clamp(end)) || (step < 0 && i > clamp(end)) {
+            taken.push(i as usize);
+            i += step;
+        }
+        let x = ramp(&[2, size as usize, 3]);
+        let op = Slice {
+            axes: Vec::from([1]), starts: dims(&[start]), ends: dims(&[end]),
+            steps: Vec::from([step]),
+        };
+        check(run(Op::Slice(op), &[x.clone()]), &[2, taken.len(), 3], |i| {
+            at(&x, &[i[0], taken[i[1]], i[2]])
+        });
+    }
+
+    #[test]
+    fn borders_are_those_of_numpy(
+        size in 2i64..5, begin in -1i64..9, end in -1i64..9, mode in 0i32..4,
+    ) {
+        prop_assume!(size + begin.min(0) + end.min(0) > 0);
+        let x = ramp(&[3, size as usize]);
+        let op = Pad { mode, begins: dims(&[1, begin]), ends: dims(&[0, end]) };
+        let whole = [4, (size + begin + end) as usize];
+        // The kept part, extended one entry at a time.
+        let (low, high) = ((-begin).max(0), size - (-end).max(0));
+        let n = high - low;
+        let source = |mut i: i64, n: i64| -> Option<i64> {
+            loop {
+                if (0..n).contains(&i) {
+                    return Some(i);
+                }
+                i = match PadMode::try_from(mode).unwrap() {
+                    PadMode::Constant => return None,
+                    PadMode::Edge => i.clamp(0, n - 1),
+                    PadMode::Wrap => if i < 0 { i + n } else { i - n },
+                    PadMode::Reflect if n == 1 => 0,
+                    PadMode::Reflect => if i < 0 { -i } else { 2 * (n - 1) - i },
+                }
+            }
+        };
+        let value = floats(&[], [9.5]);
+        check(run(Op::Pad(op), &[x.clone(), value]), &whole, |i| {
+            let row = source(i[0] as i64 - 1, 3);
+            let column = source(i[1] as i64 - begin.max(0), n).map(|column| column + low);
+            match (row, column) {
+                (Some(row), Some(column)) => at(&x, &[row as usize, column as usize]),
+                _ => 9.5,
+            }
+        });
+    }
+
+    #[test]
+    fn reductions_are_close_to_their_definition(
+        sizes in prop::collection::vec(1usize..20, 1..4), mask in 0u32..8, keep_dims: bool,
+    ) {
+        let x = ramp(&sizes);
+        let rank = sizes.len() as u32;
+        let axes: Vec<u32> = (0..rank).filter(|axis| mask >> axis & 1 == 1).collect();
+        for kind in [ReduceKind::Sum, ReduceKind::Mean, ReduceKind::Max, ReduceKind::Min] {
+            let op = Reduce { kind: kind as i32, axes: axes.clone(), keep_dims };
+            let (found_dims, found) = match run(Op::Reduce(op), &[x.clone()]).unwrap() {
+                (dims, Buffer::F32(found)) => (dims, found),
+                other => panic!("{other:?}"),
+            };
+            let kept = |i: &[usize]| -> Vec<usize> {
+                let parts = i.iter().enumerate();
+                parts.filter(|(a, _)| !axes.contains(&(*a as u32))).map(|(_, &i)| i).collect()
+            };
+            let mut groups = alloc::collections::BTreeMap::<Vec<usize>, Vec<f64>>::new();
+            for i in indices(&sizes) {
+                groups.entry(kept(&i)).or_default().push(at(&x, &i).into());
+            }
+            prop_assert_eq!(found.len(), groups.len());
+            let rank = if keep_dims { sizes.len() } else { sizes.len() - axes.len() };
+            prop_assert_eq!(found_dims.len(), rank);
+            for (found, group) in found.iter().zip(groups.values()) {
+                let sum: f64 = group.iter().sum();
+                let expected = match kind {
+                    ReduceKind::Sum => sum,
+                    ReduceKind::Mean => sum / group.len() as f64,
+                    ReduceKind::Max => group.iter().copied().fold(f64::MIN, f64::max),
+                    ReduceKind::Min => group.iter().copied().fold(f64::MAX, f64::min),
+                };
+                prop_assert!((f64::from(*found) - expected).abs() <= 1e-3, "{found} {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn softmax_is_close_to_its_definition(
+        sizes in prop::collection::vec(1usize..40, 1..4), axis in 0usize..3, log: bool,
+    ) {
+        let axis = axis % sizes.len();
+        let x = ramp(&sizes);
+        let y = run(Op::Softmax(Softmax { axis: axis as u32, log }), &[x.clone()]).unwrap();
+        for i in indices(&sizes) {
+            let term = |k: usize| {
+                let mut i = i.clone();
+                i[axis] = k;
+                f64::from(at(&x, &i)).exp()
+            };
+            let sum: f64 = (0..sizes[axis]).map(term).sum();
+            let expected = term(i[axis]) / sum;
+            let expected = if log { expected.ln() } else { expected };
+            prop_assert!((f64::from(at(&y, &i)) - expected).abs() < 2e-6);
+        }
+    }
+
+    #[test]
+    fn softmax_does_not_depend_on_the_layout(rows in 1usize..40, columns in 2usize..40, log: bool) {
+        let x = ramp(&[rows, columns]);
+        let turn = || Op::Transpose(Transpose { perm: Vec::from([1, 0]) });
+        let down = run(Op::Softmax(Softmax { axis: 0, log }), &[x.clone()]).unwrap();
+        let turned = run(turn(), &[x]).unwrap();
+        let across = run(Op::Softmax(Softmax { axis: 1, log }), &[turned]).unwrap();
+        prop_assert_eq!(run(turn(), &[across]).unwrap(), down);
+    }
+
+    #[test]
+    fn products_sum_in_four_parts(m in 1usize..4, n in 0usize..23, p in 1usize..40) {
+        let (a, b) = (ramp(&[2, 1, m, n]), ramp(&[3, n, p]));
+        check(run(Op::MatMul(MatMul {}), &[a.clone(), b.clone()]), &[2, 3, m, p], |i| {
+            let mut parts = [0f32; 4];
+            for k in 0..n {
+                parts[k % 4] += at(&a, &[i[0], 0, i[2], k]) * at(&b, &[i[1], k, i[3]]);
+            }
+            (parts[0] + parts[1]) + (parts[2] + parts[3])
+        });
+    }
+
+    #[test]
+    fn pools_are_those_of_a_search(
+        input in 1usize..9, kernel in 1u64..4, stride in 1u64..4, dilation in 1u64..3,
+        pads in (0u64..3, 0u64..3), ceil_mode: bool, count_include_pad: bool, average: bool,
+    ) {
+        let extent = (kernel - 1) * dilation + 1;
+        let padded = input as u64 + pads.0 + pads.1;
+        prop_assume!(pads.0 < extent && pads.1 < extent && extent <= padded);
+        let kind = if average { PoolKind::Average } else { PoolKind::Max };
+        let op = Pool {
+            kind: kind as i32, kernel: Vec::from([1, kernel]), strides: Vec::from([1, stride]),
+            dilations: Vec::from([1, dilation]), pads: Vec::from([0, pads.0, 0, pads.1]),
+            auto_pad: AutoPad::Explicit as i32, ceil_mode, count_include_pad,
+        };
+        let x = ramp(&[1, 2, 2, input]);
+        let (dims, y) = match run(Op::Pool(op), &[x.clone()]).unwrap() {
+            (dims, Buffer::F32(y)) => (dims, y),
+            other => panic!("{other:?}"),
+        };
+        for (i, &found) in indices(&dims).iter().zip(&y) {
+            let start = i[3] as i64 * stride as i64 - pads.0 as i64;
+            let places = (0..kernel).map(|k| start + (k * dilation) as i64);
+            let places: Vec<i64> = places.collect();
+            let real: Vec<f32> = places
+                .iter()
+                .filter(|&&place| (0..input as i64).contains(&place))
+                .map(|&place| at(&x, &[i[0], i[1], i[2], place as usize]))
+                .collect();
+            let end = (input as u64 + pads.1) as i64;
+            let expected = if average {
+                let within = places.iter().filter(|&&place| place < end).count();
+                let count = if count_include_pad { within } else { real.len() };
+                real.iter().sum::<f32>() / count as f32
+            } else {
+                real.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+            };
+            prop_assert!(found == expected || (found.is_nan() && expected.is_nan()));
+        }
+    }
+}
+
+#[test]
+fn vectors_are_rows_and_columns_of_products() {
+    let (v, m) = (ramp(&[3]), ramp(&[3, 3]));
+    let dot = |f: &dyn Fn(usize) -> (f32, f32)| (0..3).map(|k| f(k).0 * f(k).1).sum::<f32>();
+    let near = |a: f32, b: f32| assert!((a - b).abs() < 1e-4, "{a} {b}");
+    let product = |a: &Tensor, b: &Tensor| run(Op::MatMul(MatMul {}), &[a.clone(), b.clone()]);
+    let (dims, _) = product(&v, &v).unwrap();
+    assert!(dims.is_empty());
+    let row = product(&v, &m).unwrap();
+    let column = product(&m, &v).unwrap();
+    assert_eq!((row.0.as_slice(), column.0.as_slice()), (&[3][..], &[3][..]));
+    for i in 0..3 {
+        near(as_f32(&row)[i], dot(&|k| (at(&v, &[k]), at(&m, &[k, i]))));
+        near(as_f32(&column)[i], dot(&|k| (at(&m, &[i, k]), at(&v, &[k]))));
+    }
+    assert!(product(&ramp(&[2]), &m).is_err());
+}
+
+#[test]
+fn entries_are_looked_up_from_either_end() {
+    let x = ramp(&[2, 3, 2]);
+    let index = integers(&[2, 2], [0, -1, 2, -3]);
+    let from = [0, 2, 2, 0];
+    check(run(Op::Gather(Gather { axis: 1 }), &[x.clone(), index]), &[2, 2, 2, 2], |i| {
+        at(&x, &[i[0], from[i[1] * 2 + i[2]], i[3]])
+    });
+    for wrong in [3, -4, i64::MIN, i64::MAX] {
+        let error = run(Op::Gather(Gather { axis: 1 }), &[x.clone(), integers(&[], [wrong])]);
+        assert!(error.unwrap_err().contains(&alloc::format!("index {wrong} ")));
+    }
+}
+
+#[test]
+fn tensors_stand_one_after_the_other() {
+    let (a, b, none) = (ramp(&[2, 3, 2]), ramp(&[2, 1, 2]), floats(&[2, 0, 2], []));
+    let op = Op::Concat(Concat { axis: 1 });
+    check(run(op.clone(), &[a.clone(), none, b.clone()]), &[2, 4, 2], |i| {
+        if i[1] < 3 { at(&a, i) } else { at(&b, &[i[0], 0, i[2]]) }
+    });
+    assert!(run(op.clone(), &[a, ramp(&[1, 1, 2])]).is_err());
+    assert!(run(op, &[b, integers(&[2, 1, 2], [0; 4])]).is_err());
+}
+
+#[test]
+fn integers_divide_towards_zero_and_not_by_zero() {
+    let op = |f: BinaryFunction| Op::Binary(Binary { function: f as i32 });
+    let pair =
+        |a: &[i64], b: &[i64]| [integers(&[a.len()], a.to_vec()), integers(&[b.len()], b.to_vec())];
+    let div = run(op(BinaryFunction::Div), &pair(&[7, -7, i64::MIN], &[2, 2, -1])).unwrap();
+    assert_eq!(div.1, Buffer::I64(Vec::from([3, -3, i64::MIN])));
+    assert!(run(op(BinaryFunction::Div), &pair(&[1], &[0])).unwrap_err().contains("by zero"));
+    let pow = run(op(BinaryFunction::Pow), &pair(&[3, -2, 2, -1, -1], &[4, 3, -1, -3, -2]));
+    assert_eq!(pow.unwrap().1, Buffer::I64(Vec::from([81, -8, 0, -1, 1])));
+    let mixed = [integers(&[1], [1]), floats(&[1], [1.0])];
+    assert!(run(op(BinaryFunction::Add), &mixed).unwrap_err().contains("one type"));
+}
+
+#[test]
+fn numbers_are_cast_and_saturate() {
+    let x = floats(&[5], [-1.9, 0.0, 3e20, f32::NAN, 200.0]);
+    let cast = |to: DataType| run(Op::Cast(Cast { to: to as i32 }), &[x.clone()]).unwrap().1;
+    assert_eq!(cast(DataType::I32), Buffer::I32(Vec::from([-1, 0, i32::MAX, 0, 200])));
+    assert_eq!(cast(DataType::I8), Buffer::I8(Vec::from([-1, 0, 127, 0, 127])));
+    assert_eq!(cast(DataType::Bool), Buffer::Bool(Vec::from([1, 0, 1, 1, 1])));
+}
+
+#[test]
+fn nan_wins_minima_and_maxima() {
+    let x = floats(&[2, 3], [1.0, f32::NAN, 2.0, 4.0, 5.0, 6.0]);
+    for kind in [ReduceKind::Max, ReduceKind::Min] {
+        for axis in [0, 1] {
+            let op = Reduce { kind: kind as i32, axes: Vec::from([axis]), keep_dims: false };
+            let y = run(Op::Reduce(op), &[x.clone()]).unwrap();
+            assert_eq!(as_f32(&y).iter().filter(|y| y.is_nan()).count(), 1);
+        }
+    }
+}
