@@ -1,12 +1,14 @@
 //! Reading one ONNX node: its attributes and inputs, of which none may go unread.
 
+use std::collections::HashSet;
+
 use amq_format::graph::{Activations, DataType, Dim, Op, Reshape, Transpose};
 use prost::bytes::Bytes;
 
 use super::builder::{Builder, Value};
 use super::proto::{AttributeProto, AttributeType, NodeProto, TensorProto};
 use super::shape::Elements;
-use super::tensor::Store;
+use super::tensor::{MAX_RANK, Store};
 use crate::error::{Error, Result};
 use crate::ir::Constant;
 
@@ -53,8 +55,9 @@ impl<'a, 'b> Reader<'a, 'b> {
             ))),
         };
         let inputs = node.input.iter().map(find).collect::<Result<Vec<_>>>()?;
-        for (i, attribute) in node.attribute.iter().enumerate() {
-            if node.attribute[..i].iter().any(|other| other.name == attribute.name) {
+        let mut names = HashSet::new();
+        for attribute in &node.attribute {
+            if !names.insert(&attribute.name) {
                 return Err(Error::bad_file(format!(
                     "attribute {:?} is there twice",
                     attribute.name
@@ -290,17 +293,17 @@ impl<'a, 'b> Reader<'a, 'b> {
     }
 
     /// Adds a constant.
-    pub(super) fn constant(&mut self, part: &str, constant: Constant) -> Value {
+    pub(super) fn constant(&mut self, part: &str, constant: Constant) -> Result<Value> {
         self.builder.constant(&self.part_name(part), constant)
     }
 
     /// Adds a scalar of f32.
-    pub(super) fn scalar(&mut self, part: &str, value: f32) -> Value {
+    pub(super) fn scalar(&mut self, part: &str, value: f32) -> Result<Value> {
         self.constant(part, Constant::scalar(value))
     }
 
     /// Adds a tensor of integers that are known.
-    pub(super) fn known(&mut self, data_type: DataType, elements: Elements) -> Value {
+    pub(super) fn known(&mut self, data_type: DataType, elements: Elements) -> Result<Value> {
         self.builder.elements(&self.name, data_type, elements)
     }
 
@@ -331,7 +334,7 @@ impl<'a, 'b> Reader<'a, 'b> {
     pub(super) fn reshape(&mut self, part: &str, x: Value, dims: Vec<Dim>) -> Result<Value> {
         if let Some(reshaped) = self.elements(x).and_then(|e| e.reshape(&dims)) {
             let data_type = self.data_type(x);
-            return Ok(self.known(data_type, reshaped));
+            return self.known(data_type, reshaped);
         }
         if self.dims(x) == dims {
             return Ok(x);
@@ -343,7 +346,7 @@ impl<'a, 'b> Reader<'a, 'b> {
     pub(super) fn transpose(&mut self, part: &str, x: Value, perm: &[u32]) -> Result<Value> {
         if let Some(transposed) = self.elements(x).and_then(|e| e.transpose(perm)) {
             let data_type = self.data_type(x);
-            return Ok(self.known(data_type, transposed));
+            return self.known(data_type, transposed);
         }
         self.emit(part, Op::Transpose(Transpose { perm: perm.to_vec() }), &[x])
     }
@@ -359,13 +362,18 @@ impl<'a, 'b> Reader<'a, 'b> {
 
     /// Axes from an attribute or input, in the order given; none twice.
     pub(super) fn axes(&self, axes: &[i64], rank: usize) -> Result<Vec<usize>> {
-        let axes: Vec<_> = axes.iter().map(|&a| self.axis(a, rank)).collect::<Result<_>>()?;
-        for (i, axis) in axes.iter().enumerate() {
-            if axes[..i].contains(axis) {
+        if rank > MAX_RANK {
+            return Err(Error::unsupported(format!("a tensor with {rank} axes")));
+        }
+        let mut seen = [false; MAX_RANK];
+        let place = |&axis: &i64| {
+            let place = self.axis(axis, rank)?;
+            if std::mem::replace(&mut seen[place], true) {
                 return Err(Error::bad_file(format!("axis {axis} is given twice")));
             }
-        }
-        Ok(axes)
+            Ok(place)
+        };
+        axes.iter().map(place).collect()
     }
 }
 

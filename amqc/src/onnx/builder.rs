@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use amq_format::graph::{ABSENT, Cast, DataType, Dim, Dims, Op, Reshape, ValueId};
 use amq_runtime::{Fact, infer};
+use prost::Message;
 
 use super::shape::{Elements, MAX_ELEMENTS, Sizes};
 use crate::error::{Error, Result};
@@ -26,9 +27,17 @@ struct Entry {
     bound: bool,
 }
 
+/// The most bytes that one dimension may take, as it is written to a file.
+const MAX_DIM: usize = 2048;
+
+/// The most bytes that all dimensions and known elements may take together.
+const MAX_DIMS: usize = 64 << 20;
+
 /// Builds a module.
 #[derive(Default)]
 pub(super) struct Builder {
+    /// Bytes that dimensions and known elements take.
+    dims_bytes: usize,
     pub(super) module: Module,
     /// Dimensions of tensors, which are known not to be negative.
     pub(super) sizes: Sizes,
@@ -75,34 +84,44 @@ impl Builder {
         Ok(())
     }
 
-    fn push(&mut self, name: String, fact: Fact) -> Value {
-        let entry = Entry { name, fact, id: None, constant: None, elements: None, bound: false };
-        self.entries.push(entry);
-        Value(self.entries.len() - 1)
+    fn push(&mut self, name: String, fact: Fact, elements: Option<Elements>) -> Result<Value> {
+        let dims = fact.dims.iter().chain(elements.iter().flat_map(|e| &e.values));
+        for dim in dims {
+            let bytes = dim.encoded_len();
+            if bytes > MAX_DIM {
+                return Err(Error::unsupported("an expression of dimensions is too complex"));
+            }
+            self.dims_bytes += bytes + size_of::<Dim>();
+        }
+        if self.dims_bytes > MAX_DIMS {
+            return Err(Error::unsupported("the model computes too many shapes"));
+        }
+        self.entries.push(Entry { name, fact, id: None, constant: None, elements, bound: false });
+        Ok(Value(self.entries.len() - 1))
     }
 
     /// An input of the graph, already named.
     pub(super) fn input(&mut self, name: &str, fact: Fact) -> Result<Value> {
         let id = self.module.add_value(name);
-        let value = self.push(name.to_owned(), fact);
+        let value = self.push(name.to_owned(), fact, None)?;
         self.entries[value.0].id = Some(id);
         self.bind(name, value)?;
         Ok(value)
     }
 
     /// A constant, named when it is bound or else `wanted`.
-    pub(super) fn constant(&mut self, wanted: &str, constant: Constant) -> Value {
+    pub(super) fn constant(&mut self, wanted: &str, constant: Constant) -> Result<Value> {
         let name = self.fresh_name(wanted);
-        let value = self.push(name, constant.fact());
-        if constant.data.len() <= MAX_ELEMENTS
-            && let Some(integers) = constant.data.integers()
-        {
-            let values = integers.into_iter().map(Dim::from).collect();
-            let elements = Elements { dims: constant.dims.clone(), values };
-            self.entries[value.0].elements = Some(elements);
-        }
+        let elements = match constant.data.integers() {
+            Some(integers) if integers.len() <= MAX_ELEMENTS => {
+                let values = integers.into_iter().map(Dim::from).collect();
+                Some(Elements { dims: constant.dims.clone(), values })
+            }
+            _ => None,
+        };
+        let value = self.push(name, constant.fact(), elements)?;
         self.entries[value.0].constant = Some(constant);
-        value
+        Ok(value)
     }
 
     /// A tensor of integers that are known.
@@ -111,12 +130,10 @@ impl Builder {
         wanted: &str,
         data_type: DataType,
         elements: Elements,
-    ) -> Value {
+    ) -> Result<Value> {
         let dims = elements.dims.iter().map(|&d| Dim::from(d as i64)).collect();
         let name = self.fresh_name(wanted);
-        let value = self.push(name, Fact { data_type, dims });
-        self.entries[value.0].elements = Some(elements);
-        value
+        self.push(name, Fact { data_type, dims }, Some(elements))
     }
 
     pub(super) fn fact(&self, value: Value) -> &Fact {
@@ -215,7 +232,7 @@ impl Builder {
         for (i, fact) in inferred.into_iter().enumerate().filter(|(i, _)| wanted[*i]) {
             let name = self.fresh_name(name);
             let id = self.module.add_value(name.clone());
-            let value = self.push(name, fact);
+            let value = self.push(name, fact, None)?;
             self.entries[value.0].id = Some(id);
             node.outputs[i] = id;
             outputs[i] = Some(value);

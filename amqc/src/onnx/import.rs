@@ -1,6 +1,6 @@
 //! From a decoded model to a module: settles names, inputs and constants, then reads node by node.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use amq_format::graph::{Dim, Op, Port, Reshape};
 use amq_runtime::Fact;
@@ -13,7 +13,7 @@ use super::proto::{
     ValueInfoProto,
 };
 use super::registry;
-use super::tensor::{Store, data_type};
+use super::tensor::{MAX_RANK, Store, data_type};
 use crate::error::{Error, Result};
 use crate::ir::Module;
 
@@ -75,25 +75,28 @@ pub fn import(source: &Source) -> Result<Module> {
 /// What the user should know at the end.
 #[derive(Default)]
 struct Notes {
-    narrowed_constants: usize,
-    narrowed_values: BTreeSet<String>,
     default_inputs: Vec<String>,
+    narrowed_inputs: Vec<String>,
+    narrowed_constants: usize,
+    narrowed_nodes: usize,
 }
 
 impl Notes {
     fn finish(self) -> Vec<String> {
-        let mut notes = Vec::new();
-        let input = |name| {
+        let default = |name| {
             format!("input {name:?} has a default value in the model and is a constant from now on")
         };
-        notes.extend(self.default_inputs.into_iter().map(input));
-        let value = |place| format!("{place} is of another float type and is computed in f32");
-        notes.extend(self.narrowed_values.into_iter().map(value));
+        let narrowed =
+            |name| format!("input {name:?} is of another float type and is taken as f32");
+        let mut notes: Vec<String> = self.default_inputs.into_iter().map(default).collect();
+        notes.extend(self.narrowed_inputs.into_iter().map(narrowed));
         if self.narrowed_constants > 0 {
-            notes.push(format!(
-                "{} constants are of another float type and were changed to f32",
-                self.narrowed_constants
-            ));
+            let count = self.narrowed_constants;
+            notes.push(format!("constants of another float type, changed to f32: {count}"));
+        }
+        if self.narrowed_nodes > 0 {
+            let count = self.narrowed_nodes;
+            notes.push(format!("nodes that ask for another float type, computed in f32: {count}"));
         }
         notes
     }
@@ -147,7 +150,7 @@ fn initializers(
             .constant(tensor)
             .map_err(|error| error.within(format!("initializer {:?}", tensor.name)))?;
         notes.narrowed_constants += usize::from(changed);
-        let value = builder.constant(&tensor.name, constant);
+        let value = builder.constant(&tensor.name, constant)?;
         builder.bind(&tensor.name, value)?;
     }
     Ok(())
@@ -168,7 +171,7 @@ fn inputs(graph: &GraphProto, ir: i64, builder: &mut Builder, notes: &mut Notes)
         let (fact, changed) =
             input_fact(input, &mut dim_names).map_err(|error| error.within(&place))?;
         if changed {
-            notes.narrowed_values.insert(place);
+            notes.narrowed_inputs.push(input.name.clone());
         }
         let (data_type, dims) = (fact.data_type.into(), fact.dims.clone());
         let value = builder.input(&input.name, fact)?;
@@ -204,7 +207,13 @@ fn input_fact(info: &ValueInfoProto, dim_names: &mut HashSet<String>) -> Result<
         Error::unsupported("its number of axes is not known")
             .remedy("give the input a shape; dimensions may be names")
     })?;
-    let mut dims = Vec::with_capacity(shape.dim.len());
+    let rank = shape.dim.len();
+    if rank > MAX_RANK {
+        return Err(Error::unsupported(format!(
+            "it has {rank} axes; at most {MAX_RANK} are possible"
+        )));
+    }
+    let mut dims = Vec::with_capacity(rank);
     for (axis, dim) in shape.dim.iter().enumerate() {
         dims.push(match (dim.dim_value, dim_name(dim)) {
             (Some(size), _) if size > 0 => Dim::from(size),
@@ -256,9 +265,7 @@ fn read_node(
         let is_used = |name: &str| used.contains(name);
         let mut reader = Reader::new(node, name, opset, builder, store, is_used)?;
         (operator.read)(&mut reader)?;
-        if reader.changed_precision {
-            notes.narrowed_values.insert(place.clone());
-        }
+        notes.narrowed_nodes += usize::from(reader.changed_precision);
         reader.finish()
     };
     read().map_err(|error| error.within(&place))

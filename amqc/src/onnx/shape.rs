@@ -267,3 +267,88 @@ pub(super) fn binary(function: BinaryFunction, a: &Dim, b: &Dim, sizes: &Sizes) 
         F::Pow | F::Prelu => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(dims: &[usize], values: &[i64]) -> Elements {
+        Elements { dims: dims.to_vec(), values: values.iter().copied().map(Dim::from).collect() }
+    }
+
+    /// ONNX's rule: bounds from the end, the start clamped to the axis, then step by step.
+    fn naive_slice(size: i64, start: i64, end: i64, step: i64) -> Vec<i64> {
+        let from_end = |bound: i64| if bound < 0 { bound + size } else { bound };
+        let (mut i, end) = (from_end(start), from_end(end));
+        i = i.clamp(0, if step > 0 { size } else { (size - 1).max(0) });
+        let mut taken = Vec::new();
+        while if step > 0 { i < end.min(size) } else { i > end.max(-1) } {
+            taken.extend((0..size).contains(&i).then_some(i));
+            i += step;
+        }
+        taken
+    }
+
+    #[test]
+    fn slices_are_onnxs() {
+        for size in 0..4 {
+            let x = numbers(&[size as usize], &(0..size).collect::<Vec<_>>());
+            for (start, end) in (-6..7).flat_map(|start| (-6..7).map(move |end| (start, end))) {
+                for step in [-3, -2, -1, 1, 2, 3] {
+                    let found = x.slice(0, start, end, step).unwrap().numbers().unwrap();
+                    let wanted = naive_slice(size, start, end, step);
+                    assert_eq!(found, wanted, "[{start}:{end}:{step}] of {size}");
+                }
+            }
+        }
+        let x = numbers(&[3], &[0, 1, 2]);
+        let all = x.slice(0, i64::MAX, i64::MIN, -1).unwrap();
+        assert_eq!(all.numbers().unwrap(), [2, 1, 0]);
+    }
+
+    #[test]
+    fn tensors_of_several_axes_are_row_major() {
+        let x = numbers(&[2, 3], &[0, 1, 2, 3, 4, 5]);
+        assert_eq!(x.transpose(&[1, 0]), Some(numbers(&[3, 2], &[0, 3, 1, 4, 2, 5])));
+        assert_eq!(x.gather(1, &numbers(&[2], &[-1, 0])), Some(numbers(&[2, 2], &[2, 0, 5, 3])));
+        assert_eq!(x.gather(0, &numbers(&[], &[1])), Some(numbers(&[3], &[3, 4, 5])));
+        assert_eq!(x.gather(0, &numbers(&[1], &[2])), None);
+        let both = Elements::concat(&[x.clone(), numbers(&[2, 1], &[8, 9])], 1);
+        assert_eq!(both, Some(numbers(&[2, 4], &[0, 1, 2, 8, 3, 4, 5, 9])));
+        assert_eq!(Elements::concat(&[x.clone(), numbers(&[1, 1], &[8])], 1), None);
+        let sum = x.zip(&numbers(&[2, 1], &[10, 20]), |a, b| a.add(b).ok());
+        assert_eq!(sum, Some(numbers(&[2, 3], &[10, 11, 12, 23, 24, 25])));
+        assert_eq!(x.expand(&[Dim::from(2), Dim::from(1), Dim::from(1)]).unwrap().dims, [2, 2, 3]);
+        assert_eq!(x.expand(&[Dim::from(2000), Dim::from(1)]), None);
+    }
+
+    #[test]
+    fn comparisons_hold_for_every_size_or_are_not_made() {
+        let (n, sizes) = (Dim::named("n"), Sizes::new());
+        let holds = |function, a: &Dim, b: i64| {
+            binary(function, a, &Dim::from(b), &sizes).and_then(|dim| dim.as_size())
+        };
+        assert_eq!(holds(BinaryFunction::Equal, &n, -1), Some(0));
+        assert_eq!(holds(BinaryFunction::Greater, &n, 0), Some(1));
+        assert_eq!(holds(BinaryFunction::Equal, &n, 1), None);
+        assert_eq!(holds(BinaryFunction::Less, &n, 2), None);
+        let less = n.add(&Dim::from(-2)).unwrap();
+        assert_eq!(holds(BinaryFunction::Equal, &less, -1), None);
+        // A tensor's dimension is not negative, whatever its expression looks like.
+        let sizes = Sizes::from([less.clone()]);
+        let equal = binary(BinaryFunction::Equal, &less, &Dim::from(-1), &sizes);
+        assert_eq!(equal, Some(Dim::from(0)));
+    }
+
+    #[test]
+    fn division_truncates_for_every_size() {
+        let less = Dim::named("n").add(&Dim::from(-5)).unwrap();
+        for divisor in 1..4 {
+            let quotient = divide(&less, &Dim::from(divisor), &Sizes::new()).unwrap();
+            for n in 1..20 {
+                assert_eq!(quotient.eval(&|_| Some(n)), Ok((n - 5) / divisor), "{n}, {divisor}");
+            }
+        }
+        assert_eq!(divide(&less, &less, &Sizes::new()), None);
+    }
+}

@@ -13,6 +13,9 @@ use super::proto::{ElementType, TensorProto};
 use crate::error::{Error, Result};
 use crate::ir::{Constant, ConstantData};
 
+/// The most axes a tensor may have.
+pub(super) const MAX_RANK: usize = 16;
+
 /// Where constants come from, and how much of them there may be.
 pub(super) struct Store<'a> {
     folder: &'a Path,
@@ -60,7 +63,11 @@ impl<'a> Store<'a> {
                 return Err(Error::unsupported(format!("a tensor of {name} is not supported")));
             }
         };
-        let mut dims = Vec::with_capacity(tensor.dims.len());
+        let rank = tensor.dims.len();
+        if rank > MAX_RANK {
+            return Err(Error::unsupported(format!("the tensor has {rank} axes")));
+        }
+        let mut dims = Vec::with_capacity(rank);
         let mut count = 1usize;
         for &dim in &tensor.dims {
             let size = usize::try_from(dim)
@@ -134,7 +141,7 @@ impl<'a> Store<'a> {
             return Err(Error::bad_file(format!("external data {location:?} is not a file")));
         }
         let offset = number("offset")?.unwrap_or(0);
-        let available = metadata.len().checked_sub(offset).unwrap_or_default();
+        let available = metadata.len().saturating_sub(offset);
         let length = number("length")?.unwrap_or(available);
         if length > available {
             return Err(Error::bad_file(format!(

@@ -131,7 +131,7 @@ pub(in crate::onnx) fn batch_normalization(r: &mut Reader<'_, '_>) -> Result<()>
     }
     let op = |function: BinaryFunction| Op::Binary(Binary { function: function.into() });
     let root = Unary { function: UnaryFunction::Sqrt.into(), alpha: 0.0, beta: 0.0 };
-    let epsilon = r.scalar("epsilon", epsilon);
+    let epsilon = r.scalar("epsilon", epsilon)?;
     let variance = r.emit("variance", op(BinaryFunction::Add), &[variance, epsilon])?;
     let deviation = r.emit("deviation", Op::Unary(root), &[variance])?;
     let factor = r.emit("factor", op(BinaryFunction::Div), &[scale, deviation])?;

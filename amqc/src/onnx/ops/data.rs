@@ -27,7 +27,7 @@ pub(in crate::onnx) fn constant(r: &mut Reader<'_, '_>) -> Result<()> {
     } else {
         return Err(Error::unsupported("it has no value that is a tensor, float or integer"));
     };
-    let value = r.constant("", constant);
+    let value = r.constant("", constant)?;
     r.give(0, value)
 }
 
@@ -41,9 +41,9 @@ pub(in crate::onnx) fn constant_of_shape(r: &mut Reader<'_, '_>) -> Result<()> {
         None => Constant::scalar(0.0),
     };
     value.dims.clear();
-    let value = r.constant("value", value);
+    let value = r.constant("value", value)?;
     let y = match r.elements(value).and_then(|e| e.expand(&dims)) {
-        Some(known) => r.known(r.data_type(value), known),
+        Some(known) => r.known(r.data_type(value), known)?,
         None => r.emit("", Op::Expand(Expand { dims }), &[value])?,
     };
     r.give(0, y)
@@ -70,14 +70,14 @@ pub(in crate::onnx) fn shape(r: &mut Reader<'_, '_>) -> Result<()> {
         axis.clamp(0, rank) as usize
     };
     let dims = dims.get(place(start)..place(end)).unwrap_or_default().to_vec();
-    let y = r.known(DataType::I64, Elements::vector(dims));
+    let y = r.known(DataType::I64, Elements::vector(dims))?;
     r.give(0, y)
 }
 
 pub(in crate::onnx) fn size(r: &mut Reader<'_, '_>) -> Result<()> {
     let count = product(&sizes(r)?)?;
     r.builder.sizes.insert(count.clone());
-    let y = r.known(DataType::I64, Elements { dims: Vec::new(), values: vec![count] });
+    let y = r.known(DataType::I64, Elements { dims: Vec::new(), values: vec![count] })?;
     r.give(0, y)
 }
 
@@ -116,7 +116,7 @@ pub(in crate::onnx) fn cast(r: &mut Reader<'_, '_>) -> Result<()> {
     let y = if r.data_type(x) == to {
         x
     } else if let Some(known) = cast_now(r, x, to) {
-        r.known(to, known)
+        r.known(to, known)?
     } else {
         r.emit("", Op::Cast(Cast { to: to.into() }), &[x])?
     };

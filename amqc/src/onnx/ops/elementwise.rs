@@ -28,7 +28,7 @@ pub(in crate::onnx) fn unary(r: &mut Reader<'_, '_>, function: UnaryFunction) ->
     });
     let data_type = r.data_type(x);
     let y = match known.filter(|known| known.values.iter().all(|dim| fits(data_type, dim))) {
-        Some(known) => r.known(data_type, known),
+        Some(known) => r.known(data_type, known)?,
         None => r.emit("", unary_op(function, 0.0, 0.0), &[x])?,
     };
     r.give(0, y)
@@ -74,7 +74,7 @@ fn apply(
         .and_then(|(x, y)| x.zip(y, |x, y| shape::binary(function, x, y, &r.builder.sizes)));
     let same_type = r.data_type(a) == r.data_type(b);
     match known.filter(|known| same_type && known.values.iter().all(|d| fits(data_type, d))) {
-        Some(known) => Ok(r.known(data_type, known)),
+        Some(known) => r.known(data_type, known),
         None => r.emit(part, binary_op(function), &[a, b]),
     }
 }
@@ -117,7 +117,7 @@ pub(in crate::onnx) fn mean(r: &mut Reader<'_, '_>) -> Result<()> {
     let count = r.inputs()?.len();
     let mut y = folded(r, BinaryFunction::Add, "sum")?;
     if count > 1 {
-        let divisor = r.scalar("count", count as f32);
+        let divisor = r.scalar("count", count as f32)?;
         y = r.emit("", binary_op(BinaryFunction::Div), &[y, divisor])?;
     }
     r.give(0, y)
@@ -141,7 +141,7 @@ pub(in crate::onnx) fn select(r: &mut Reader<'_, '_>) -> Result<()> {
         _ => None,
     };
     let y = match known {
-        Some(known) if r.data_type(a) == r.data_type(b) => r.known(r.data_type(a), known),
+        Some(known) if r.data_type(a) == r.data_type(b) => r.known(r.data_type(a), known)?,
         _ => r.emit("", Op::Select(Select {}), &[condition, a, b])?,
     };
     r.give(0, y)
@@ -187,12 +187,12 @@ pub(in crate::onnx) fn gelu(r: &mut Reader<'_, '_>) -> Result<()> {
     let (add, mul) = (binary_op(BinaryFunction::Add), binary_op(BinaryFunction::Mul));
     let inner = match kind {
         "none" => {
-            let root = r.scalar("root_half", std::f32::consts::FRAC_1_SQRT_2);
+            let root = r.scalar("root_half", std::f32::consts::FRAC_1_SQRT_2)?;
             let scaled = r.emit("scaled", mul.clone(), &[x, root])?;
             r.emit("erf", unary_op(UnaryFunction::Erf, 0.0, 0.0), &[scaled])?
         }
         "tanh" => {
-            let cubic = r.scalar("cubic", 0.044715);
+            let cubic = r.scalar("cubic", 0.044715)?;
             let square = r.emit("square", mul.clone(), &[x, x])?;
             let cube = r.emit("cube", mul.clone(), &[square, x])?;
             let cube = r.emit("cube_scaled", mul.clone(), &[cube, cubic])?;
@@ -203,7 +203,7 @@ pub(in crate::onnx) fn gelu(r: &mut Reader<'_, '_>) -> Result<()> {
         }
         other => return Err(Error::bad_file(format!("approximate is {other:?}"))),
     };
-    let (one, half) = (r.scalar("one", 1.0), r.scalar("half", 0.5));
+    let (one, half) = (r.scalar("one", 1.0)?, r.scalar("half", 0.5)?);
     let factor = r.emit("factor", add, &[inner, one])?;
     let half = r.emit("half_x", mul.clone(), &[x, half])?;
     let y = r.emit("", mul, &[half, factor])?;
@@ -226,7 +226,7 @@ pub(in crate::onnx) fn swish(r: &mut Reader<'_, '_>) -> Result<()> {
     let mul = binary_op(BinaryFunction::Mul);
     let mut inner = x;
     if alpha != 1.0 {
-        let factor = r.scalar("alpha", alpha);
+        let factor = r.scalar("alpha", alpha)?;
         inner = r.emit("scaled", mul.clone(), &[x, factor])?;
     }
     let sigmoid = r.emit("sigmoid", unary_op(UnaryFunction::Sigmoid, 0.0, 0.0), &[inner])?;

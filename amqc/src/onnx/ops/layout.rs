@@ -73,7 +73,10 @@ pub(in crate::onnx) fn squeeze(r: &mut Reader<'_, '_>) -> Result<()> {
                 return Err(Error::unsupported(format!(
                     "whether the axis of size {dim} goes depends on the input"
                 ))
-                .remedy("export the model with the axes to remove given"));
+                .remedy(
+                    "export the model with the axes to remove given, or give that dimension of the \
+                     input a fixed size (onnx.tools.update_model_dims)",
+                ));
             }
             (0..dims.len()).filter(|&axis| dims[axis].as_size() == Some(1)).collect()
         }
@@ -119,7 +122,7 @@ pub(in crate::onnx) fn expand(r: &mut Reader<'_, '_>) -> Result<()> {
     let x = r.input(0)?;
     let dims = r.known_input(1)?.values;
     let y = match r.elements(x).and_then(|e| e.expand(&dims)) {
-        Some(expanded) => r.known(r.data_type(x), expanded),
+        Some(expanded) => r.known(r.data_type(x), expanded)?,
         None => r.emit("", Op::Expand(Expand { dims }), &[x])?,
     };
     r.give(0, y)

@@ -47,7 +47,7 @@ fn scaled(r: &mut Reader<'_, '_>, part: &str, x: Value, by: f32) -> Result<Value
     if by == 1.0 {
         return Ok(x);
     }
-    let factor = r.scalar(part, by);
+    let factor = r.scalar(part, by)?;
     let op = Op::Binary(Binary { function: BinaryFunction::Mul.into() });
     r.emit(&format!("{part}_mul"), op, &[x, factor])
 }

@@ -3,7 +3,6 @@
 use amq_format::graph::{Concat, Dim, Gather, Op, Pad, PadMode, Slice};
 
 use crate::error::{Error, Result};
-use crate::ir::Constant;
 use crate::onnx::attrs::Reader;
 use crate::onnx::builder::Value;
 use crate::onnx::shape::Elements;
@@ -14,7 +13,7 @@ pub(in crate::onnx) fn gather(r: &mut Reader<'_, '_>) -> Result<()> {
     let axis = r.axis(axis, r.rank(x))?;
     let known = r.elements(x).zip(r.elements(indices)).and_then(|(x, i)| x.gather(axis, i));
     let y = match known {
-        Some(known) => r.known(r.data_type(x), known),
+        Some(known) => r.known(r.data_type(x), known)?,
         None => r.emit("", Op::Gather(Gather { axis: axis as u32 }), &[x, indices])?,
     };
     r.give(0, y)
@@ -28,7 +27,7 @@ pub(in crate::onnx) fn concat(r: &mut Reader<'_, '_>) -> Result<()> {
     let data_type = r.data_type(inputs[0]);
     let same_type = inputs.iter().all(|&x| r.data_type(x) == data_type);
     let y = match parts.and_then(|parts| Elements::concat(&parts, axis)) {
-        Some(known) if same_type => r.known(data_type, known),
+        Some(known) if same_type => r.known(data_type, known)?,
         _ => r.emit("", Op::Concat(Concat { axis: axis as u32 }), &inputs)?,
     };
     r.give(0, y)
@@ -51,7 +50,7 @@ fn slice_of(
         Some(known)
     });
     if let Some(known) = known {
-        return Ok(r.known(r.data_type(x), known));
+        return r.known(r.data_type(x), known);
     }
     let axes = axes.iter().map(|&axis| axis as u32).collect();
     r.emit(part, Op::Slice(Slice { axes, starts, ends, steps }), &[x])
@@ -163,7 +162,7 @@ pub(in crate::onnx) fn pad(r: &mut Reader<'_, '_>) -> Result<()> {
     let (pads, value, axes) = if r.opset < 11 {
         let pads = r.ints("pads")?.ok_or_else(|| Error::bad_file("pads are missing"))?;
         let value = r.float("value")?.filter(|&value| value != 0.0);
-        let value = value.map(|value| r.constant("value", Constant::scalar(value)));
+        let value = value.map(|value| r.scalar("value", value)).transpose()?;
         (pads.iter().copied().map(Dim::from).collect(), value, None)
     } else {
         let pads = r.known_input(1)?.values;

@@ -48,7 +48,7 @@ pub(in crate::onnx) fn reduce_prod(r: &mut Reader<'_, '_>) -> Result<()> {
     }
     let dims = if keep_dims { vec![1] } else { Vec::new() };
     let values = vec![product(&shape.values)?];
-    let y = r.known(r.data_type(x), Elements { dims, values });
+    let y = r.known(r.data_type(x), Elements { dims, values })?;
     r.give(0, y)
 }
 

@@ -280,8 +280,8 @@ fn other_precisions_become_f32_with_a_note() {
         .text();
     assert_eq!(
         text,
-        "note input \"x\" is of another float type and is computed in f32\n\
-         note 1 constants are of another float type and were changed to f32\n\
+        "note input \"x\" is of another float type and is taken as f32\n\
+         note constants of another float type, changed to f32: 1\n\
          input %x: f32[n, 2]\n\
          constant %w: f32[2] = 1, -2\n\
          %y = Mul %x, %w : f32[n, 2]  # Mul_0\n\
