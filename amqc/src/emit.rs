@@ -42,7 +42,7 @@ pub(crate) fn emit(
     resolver: &mut Resolver<'_>,
     progress: &(dyn Fn(&str, usize, usize) + Sync),
 ) -> Result<(Draft, Vec<Layer>)> {
-    check_constants(&module)?;
+    module.check_weights()?;
     let mut chosen = Vec::new();
     for weight in find_weights(&module) {
         let settings = resolver.settings(&module.graph.nodes[weight.node].name, weight.suffix)?;
@@ -140,34 +140,6 @@ fn op_name(node: &Node) -> &'static str {
     }
 }
 
-/// Names of the inputs of a node that must be constants, by their place.
-fn constant_inputs(op: &Op) -> &'static [(usize, &'static str)] {
-    match op {
-        Op::Linear(_) | Op::Conv(_) => &[(1, "W"), (2, "B")],
-        Op::Recurrent(_) => &[(1, "W"), (2, "R"), (3, "B"), (7, "P")],
-        _ => &[],
-    }
-}
-
-fn check_constants(module: &Module) -> Result<()> {
-    for node in &module.graph.nodes {
-        let Some(op) = &node.op else { continue };
-        for &(slot, name) in constant_inputs(op) {
-            let value = node.inputs.get(slot).copied().unwrap_or(ABSENT);
-            if value != ABSENT && !module.constants.contains_key(&value) {
-                return Err(Error::unsupported(format!(
-                    "{} {:?}: input {name} ({:?}) is computed when the model runs",
-                    op_name(node),
-                    node.name,
-                    module.graph.values[value as usize]
-                ))
-                .remedy("export the model with its weights as initializers"));
-            }
-        }
-    }
-    Ok(())
-}
-
 fn find_weights(module: &Module) -> Vec<Weight> {
     let mut weights = Vec::new();
     for (index, node) in module.graph.nodes.iter().enumerate() {
@@ -253,7 +225,7 @@ fn other_floats<'a>(
     reads.filter_map(move |(node, slot, value)| {
         let constant = module.constants.get(&value)?;
         let wide = constant.dims.iter().filter(|&&dim| dim > 1).count() > 1;
-        let bias = matches!(&node.op, Some(op) if constant_inputs(op).iter().any(|c| c.0 == slot));
+        let bias = matches!((&node.op, slot), (Some(Op::Recurrent(_)), 3 | 7));
         if !wide || bias || covered.contains(&value) || !seen.insert(value) {
             return None;
         }
