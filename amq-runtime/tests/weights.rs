@@ -1,4 +1,5 @@
 //! Nodes with constant weights, against definitions on the decoded weights.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 
@@ -174,7 +175,8 @@ fn two_directions_are_each_as_alone() {
             b.finish()
         };
         let x = signal(steps * 3 * width);
-        let inputs = [("x", View::f32(&[steps, 3, width], &x))];
+        let dims = [steps, 3, width];
+        let inputs = [("x", View::f32(&dims, &x))];
         let both = build(Direction::Bidirectional, 0);
         let alone = [build(Direction::Forward, 0), build(Direction::Reverse, 1)];
         let state = 3 * hidden;

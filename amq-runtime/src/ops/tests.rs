@@ -1,6 +1,8 @@
 //! Operators against definitions written another way: one element at a time, by its indices.
 
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::slice::from_ref;
 
 use amq_format::graph::*;
 use proptest::prelude::*;
@@ -43,11 +45,7 @@ fn ramp(dims: &[usize]) -> Tensor {
 }
 
 /// The result of `run`, compared with `f` of each index vector.
-fn check(
-    result: Result<Tensor, alloc::string::String>,
-    sizes: &[usize],
-    f: impl Fn(&[usize]) -> f32,
-) {
+fn check(result: Result<Tensor, String>, sizes: &[usize], f: impl Fn(&[usize]) -> f32) {
     let result = result.unwrap();
     assert_eq!(result.0, sizes);
     let expected: Vec<f32> = indices(sizes).iter().map(|index| f(index)).collect();
@@ -85,7 +83,7 @@ proptest! {
             at(&a, i).max(at(&b, i))
         });
         let shape: Vec<i64> = whole.iter().map(|&size| size as i64).collect();
-        check(run(Op::Expand(Expand { dims: dims(&shape) }), &[b.clone()]), &whole, |i| at(&b, i));
+        check(run(Op::Expand(Expand { dims: dims(&shape) }), from_ref(&b)), &whole, |i| at(&b, i));
     }
 
     #[test]
@@ -96,7 +94,7 @@ proptest! {
         perm.sort_by_key(|&axis| (seed >> (axis * 8)) & 0xff);
         let x = ramp(&sizes);
         let whole: Vec<usize> = perm.iter().map(|&axis| sizes[axis as usize]).collect();
-        check(run(Op::Transpose(Transpose { perm: perm.clone() }), &[x.clone()]), &whole, |i| {
+        check(run(Op::Transpose(Transpose { perm: perm.clone() }), from_ref(&x)), &whole, |i| {
             let mut source = alloc::vec![0; i.len()];
             perm.iter().zip(i).for_each(|(&axis, &i)| source[axis as usize] = i);
             at(&x, &source)
@@ -123,7 +121,7 @@ proptest! {
             axes: Vec::from([1]), starts: dims(&[start]), ends: dims(&[end]),
             steps: Vec::from([step]),
         };
-        check(run(Op::Slice(op), &[x.clone()]), &[2, taken.len(), 3], |i| {
+        check(run(Op::Slice(op), from_ref(&x)), &[2, taken.len(), 3], |i| {
             at(&x, &[i[0], taken[i[1]], i[2]])
         });
     }
@@ -173,7 +171,7 @@ proptest! {
         let axes: Vec<u32> = (0..rank).filter(|axis| mask >> axis & 1 == 1).collect();
         for kind in [ReduceKind::Sum, ReduceKind::Mean, ReduceKind::Max, ReduceKind::Min] {
             let op = Reduce { kind: kind as i32, axes: axes.clone(), keep_dims };
-            let (found_dims, found) = match run(Op::Reduce(op), &[x.clone()]).unwrap() {
+            let (found_dims, found) = match run(Op::Reduce(op), from_ref(&x)).unwrap() {
                 (dims, Buffer::F32(found)) => (dims, found),
                 other => panic!("{other:?}"),
             };
@@ -207,7 +205,7 @@ proptest! {
     ) {
         let axis = axis % sizes.len();
         let x = ramp(&sizes);
-        let y = run(Op::Softmax(Softmax { axis: axis as u32, log }), &[x.clone()]).unwrap();
+        let y = run(Op::Softmax(Softmax { axis: axis as u32, log }), from_ref(&x)).unwrap();
         for i in indices(&sizes) {
             let term = |k: usize| {
                 let mut i = i.clone();
@@ -225,7 +223,7 @@ proptest! {
     fn softmax_does_not_depend_on_the_layout(rows in 1usize..40, columns in 2usize..40, log: bool) {
         let x = ramp(&[rows, columns]);
         let turn = || Op::Transpose(Transpose { perm: Vec::from([1, 0]) });
-        let down = run(Op::Softmax(Softmax { axis: 0, log }), &[x.clone()]).unwrap();
+        let down = run(Op::Softmax(Softmax { axis: 0, log }), from_ref(&x)).unwrap();
         let turned = run(turn(), &[x]).unwrap();
         let across = run(Op::Softmax(Softmax { axis: 1, log }), &[turned]).unwrap();
         prop_assert_eq!(run(turn(), &[across]).unwrap(), down);
@@ -258,7 +256,7 @@ proptest! {
             auto_pad: AutoPad::Explicit as i32, ceil_mode, count_include_pad,
         };
         let x = ramp(&[1, 2, 2, input]);
-        let (dims, y) = match run(Op::Pool(op), &[x.clone()]).unwrap() {
+        let (dims, y) = match run(Op::Pool(op), from_ref(&x)).unwrap() {
             (dims, Buffer::F32(y)) => (dims, y),
             other => panic!("{other:?}"),
         };
@@ -344,7 +342,7 @@ fn integers_divide_towards_zero_and_not_by_zero() {
 #[test]
 fn numbers_are_cast_and_saturate() {
     let x = floats(&[5], [-1.9, 0.0, 3e20, f32::NAN, 200.0]);
-    let cast = |to: DataType| run(Op::Cast(Cast { to: to as i32 }), &[x.clone()]).unwrap().1;
+    let cast = |to: DataType| run(Op::Cast(Cast { to: to as i32 }), from_ref(&x)).unwrap().1;
     assert_eq!(cast(DataType::I32), Buffer::I32(Vec::from([-1, 0, i32::MAX, 0, 200])));
     assert_eq!(cast(DataType::I8), Buffer::I8(Vec::from([-1, 0, 127, 0, 127])));
     assert_eq!(cast(DataType::Bool), Buffer::Bool(Vec::from([1, 0, 1, 1, 1])));
@@ -356,7 +354,7 @@ fn nan_wins_minima_and_maxima() {
     for kind in [ReduceKind::Max, ReduceKind::Min] {
         for axis in [0, 1] {
             let op = Reduce { kind: kind as i32, axes: Vec::from([axis]), keep_dims: false };
-            let y = run(Op::Reduce(op), &[x.clone()]).unwrap();
+            let y = run(Op::Reduce(op), from_ref(&x)).unwrap();
             assert_eq!(as_f32(&y).iter().filter(|y| y.is_nan()).count(), 1);
         }
     }

@@ -115,7 +115,7 @@ impl Builder {
         let whole: Vec<u64> = [parts.len() as u64].iter().chain(dims).copied().collect();
         let mut pieces = Vec::new();
         for part in parts {
-            self.random = (seed + part) * 0x9e37_79b9_7f4a_7c15;
+            self.random = (seed + part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let one: Vec<u64> = [1].iter().chain(dims).copied().collect();
             let _ = match coded {
                 true => self.codes("", &one, 2, 2),
