@@ -216,7 +216,9 @@ fn count<L: Lanes, const BITS: usize, const CODES: usize, const N: usize>(
                 }
                 let (b, both) = (lanes.load_bits(b), lanes.load_bits(both));
                 for j in 0..CODES {
-                    let [d, d_both] = words[j].map(|word| lanes.splat_bits(word));
+                    // Loaded one by one, words are broadcast by the load itself.
+                    let [d, d_both] = &words[j];
+                    let (d, d_both) = (lanes.splat_bits(*d), lanes.splat_bits(*d_both));
                     let sum = lanes.xor3(ones[i][j], both, d_both);
                     let carry = lanes.carry(sum, ones[i][j], lanes.xor(b, d));
                     counts[i][j] = lanes.add_counts(counts[i][j], carry);
