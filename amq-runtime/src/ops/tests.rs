@@ -1,6 +1,6 @@
 //! Operators against definitions written another way: one element at a time, by its indices.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::slice::from_ref;
 
@@ -8,6 +8,7 @@ use amq_format::graph::*;
 use proptest::prelude::*;
 
 use super::testing::{Tensor, as_f32, floats, integers, run};
+use crate::infer::Fact;
 use crate::view::Buffer;
 
 fn dims(sizes: &[i64]) -> Vec<Dim> {
@@ -357,5 +358,117 @@ fn nan_wins_minima_and_maxima() {
             let y = run(Op::Reduce(op), from_ref(&x)).unwrap();
             assert_eq!(as_f32(&y).iter().filter(|y| y.is_nan()).count(), 1);
         }
+    }
+}
+
+#[test]
+fn slices_reach_the_ends() {
+    let x = ramp(&[5]);
+    for (start, end, step, taken) in [
+        (0, i64::MAX, 1, &[0, 1, 2, 3, 4][..]),
+        (i64::MIN, i64::MAX, 2, &[0, 2, 4]),
+        (i64::MAX, i64::MIN, -2, &[4, 2, 0]),
+        (-1, i64::MIN, -1, &[4, 3, 2, 1, 0]),
+        (3, i64::MAX, i64::MAX, &[3]),
+        (i64::MIN, i64::MIN, 1, &[]),
+    ] {
+        let op = Slice {
+            axes: Vec::from([0]),
+            starts: dims(&[start]),
+            ends: dims(&[end]),
+            steps: Vec::from([step]),
+        };
+        check(run(Op::Slice(op), from_ref(&x)), &[taken.len()], |i| at(&x, &[taken[i[0]]]));
+    }
+}
+
+#[test]
+fn slices_of_named_axes_keep_the_names() {
+    let infer = |start: Dim, end: Dim, step: i64| {
+        let op = Slice {
+            axes: Vec::from([0]),
+            starts: Vec::from([start]),
+            ends: Vec::from([end]),
+            steps: Vec::from([step]),
+        };
+        let node = Node {
+            inputs: Vec::from([1]),
+            outputs: Vec::from([2]),
+            op: Some(Op::Slice(op)),
+            ..Node::default()
+        };
+        let fact = Fact::f32(Vec::from([Dim::named("t")]));
+        let outputs = crate::infer(&node, &[Some(fact)]);
+        outputs.map(|outputs| outputs[0].dims[0].to_string())
+    };
+    let n = |size: i64| Dim::from(size);
+    let name = Dim::named("t");
+    assert_eq!(infer(n(0), n(i64::MAX), 1).unwrap(), "t");
+    assert_eq!(infer(n(-1), n(i64::MAX), 1).unwrap(), "1");
+    assert_eq!(infer(n(1), name.clone(), 1).unwrap(), "t + -1");
+    assert_eq!(infer(n(-1), n(i64::MIN), -1).unwrap(), "t");
+    assert_eq!(infer(name.add(&n(-1)).unwrap(), name.clone(), 1).unwrap(), "1");
+    let unknown = name.add(&n(-2)).unwrap();
+    assert!(infer(unknown, name, 1).unwrap_err().to_string().contains("may be negative"));
+}
+
+/// Any attributes, many of them wrong.
+fn any_op() -> impl Strategy<Value = Op> {
+    let number = prop_oneof![Just(0), Just(1), Just(2), Just(3), Just(u64::MAX), any::<u64>()];
+    let numbers = prop::collection::vec(number, 0..5);
+    let kind = 0i32..4;
+    (0usize..14, numbers.clone(), numbers.clone(), numbers, kind, any::<bool>()).prop_map(
+        |(op, a, b, c, kind, flag)| {
+            let axes = |v: &[u64]| v.iter().map(|&n| n as u32).collect::<Vec<_>>();
+            let sizes = |v: &[u64]| v.iter().map(|&n| Dim::from(n as i64)).collect::<Vec<_>>();
+            let axis = a.first().map_or(0, |&axis| axis as u32);
+            let groups = a.first().copied().unwrap_or(1);
+            let auto_pad = kind % 3;
+            match op {
+                0 => Op::Linear(Linear { activations: 0 }),
+                1 => Op::MatMul(MatMul {}),
+                2 => {
+                    let (strides, dilations, pads) = (a, b, c);
+                    Op::Conv(Conv { strides, dilations, pads, auto_pad, groups, activations: 0 })
+                }
+                3 => Op::Pool(Pool {
+                    kind: kind % 2,
+                    kernel: a.clone(),
+                    strides: b.clone(),
+                    dilations: a.iter().map(|_| 1).collect(),
+                    pads: [&b[..], &c[..]].concat(),
+                    auto_pad,
+                    ceil_mode: flag,
+                    count_include_pad: flag,
+                }),
+                4 => Op::Gather(Gather { axis }),
+                5 => Op::Binary(Binary { function: kind }),
+                6 => Op::Select(Select {}),
+                7 => Op::Reduce(Reduce { kind, axes: axes(&a), keep_dims: flag }),
+                8 => Op::Softmax(Softmax { axis, log: flag }),
+                9 => Op::Concat(Concat { axis }),
+                10 => Op::Slice(Slice {
+                    axes: axes(&a),
+                    starts: sizes(&b),
+                    ends: sizes(&c),
+                    steps: a.iter().map(|&n| (n as i64).wrapping_sub(2)).collect(),
+                }),
+                11 => Op::Reshape(Reshape { dims: sizes(&a) }),
+                12 => Op::Transpose(Transpose { perm: axes(&a) }),
+                _ => Op::Pad(Pad { mode: kind, begins: sizes(&a), ends: sizes(&b) }),
+            }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #[test]
+    fn nothing_makes_a_rule_or_a_plan_panic(
+        op in any_op(), shapes in prop::collection::vec(prop::collection::vec(0usize..4, 0..5), 0..4),
+    ) {
+        let inputs: Vec<Tensor> = shapes.iter().map(|dims| ramp(dims)).collect();
+        // Results of up to a million elements are also computed.
+        let _ = run(op, &inputs);
     }
 }
