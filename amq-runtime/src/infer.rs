@@ -8,12 +8,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use amq_format::graph::{DataType, Dim, Node};
+pub(crate) use amq_format::spec::MAX_RANK;
 
 use crate::error::{Error, Fault, ensure, fault};
 use crate::ops;
-
-/// Most axes a tensor may have.
-pub(crate) const MAX_RANK: usize = 16;
 
 /// What is known of a value before it is computed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -207,7 +207,8 @@ impl Session {
         let plan = match Plan::new(&self.model, signature.clone(), &mut slots) {
             // The memory of other plans may be what is too much.
             Err(Error::Memory { .. }) if !slots.is_empty() => {
-                (self.plans.clear(), self.slots.clear());
+                self.plans.clear();
+                self.slots.clear();
                 slots.clear();
                 Plan::new(&self.model, signature, &mut slots)?
             }

@@ -1,4 +1,5 @@
 //! After the first call with a given shape, nothing is allocated.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

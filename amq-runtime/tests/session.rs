@@ -1,4 +1,5 @@
 //! Models from file to outputs: streams, batches, errors, saved state.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

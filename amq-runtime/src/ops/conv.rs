@@ -15,8 +15,9 @@ use crate::matrix::{ConvMatrix, Geometry};
 pub(super) fn rule(op: &Conv, inputs: &Facts<'_>) -> Result<Fact, Fault> {
     inputs.count(2, 3)?;
     let w = inputs.f32(1)?;
-    let spatial = w.dims.len().saturating_sub(2);
-    let x = window::input(inputs, spatial)?;
+    let rank = w.dims.len();
+    ensure!(matches!(rank, 3 | 4), "W has {rank} axes, it must have 3 or 4");
+    let x = window::input(inputs, rank - 2)?;
     let windows = windows(op, &w.dims)?;
     let groups = i64::try_from(op.groups).map_err(|_| fault!("{} groups", op.groups))?;
     let channels = w.dims[1].mul(&Dim::from(groups))?;

@@ -14,8 +14,8 @@ use alloc::vec::Vec;
 use amq_format::TensorView;
 use amq_format::graph::{ABSENT, DataType, Dim, DimError, Node, Op, ValueId};
 
-use crate::error::{Fault, fault};
-use crate::infer::{Fact, Facts};
+use crate::error::{Fault, ensure, fault};
+use crate::infer::{Fact, Facts, MAX_RANK};
 use crate::kernels::Target;
 use crate::matrix::Scratch;
 use crate::model::Constants;
@@ -58,7 +58,9 @@ pub(crate) struct Shape {
 impl Shape {
     /// The shape of a fact without names, if it can be addressed.
     pub(crate) fn new(fact: &Fact) -> Result<Shape, Fault> {
-        let mut dims = Vec::with_capacity(fact.dims.len());
+        let rank = fact.dims.len();
+        ensure!(rank <= MAX_RANK, "it has {rank} axes, {MAX_RANK} are possible");
+        let mut dims = Vec::with_capacity(rank);
         let mut bytes = fact.data_type.size();
         for dim in &fact.dims {
             let size = dim.as_size().and_then(|size| usize::try_from(size).ok());

@@ -83,7 +83,7 @@ struct Range {
     count: Dim,
 }
 
-/// End bounds from here on mean "to the end" whatever the size: exporters write the largest
+/// Bounds from here on mean "to the end" whatever the size: exporters write the largest or smallest
 /// integer of 32 or 64 bits.
 const TO_THE_END: i64 = i32::MAX as i64;
 
@@ -115,21 +115,19 @@ fn range(size: &Dim, start: &Dim, end: &Dim, step: i64) -> Result<Range, Fault> 
     // Bounds are within [least, most]; for a negative step the first entry is so as well, and an
     // empty axis, where most is -1, leaves nothing.
     let clamp = |bound: &Dim| -> Result<Dim, Fault> {
-        if let Some(number) = bound.as_size() {
-            if number >= TO_THE_END && size.as_size().is_none() {
-                return Ok(most.clone());
-            }
-            if number <= -TO_THE_END && size.as_size().is_none() {
-                return Ok(Dim::from(least));
-            }
+        let number = bound.as_size();
+        match (number, size.as_size()) {
+            (Some(number), None) if number >= TO_THE_END => return Ok(most.clone()),
+            (Some(number), None) if number <= -TO_THE_END => return Ok(Dim::from(least)),
+            _ => {}
         }
-        let at_least = |low: i64| Ok::<bool, Fault>(bound.larger(&Dim::from(low))? == *bound);
-        let from_start = if at_least(0)? {
+        // No size is as large as a quarter of all numbers, and sums of such do not overflow.
+        let bound = &number
+            .map_or(bound.clone(), |number| Dim::from(number.clamp(-i64::MAX / 4, i64::MAX / 4)));
+        let from_start = if bound.larger(&Dim::from(0))? == *bound {
             bound.clone()
         } else if bound.smaller(&Dim::from(-1))? == *bound {
-            // Far below -size any number is the same, and the sum cannot overflow.
-            let bound = bound.as_size().map_or(bound.clone(), |b| Dim::from(b.max(-i64::MAX / 2)));
-            size.add(&bound)?
+            size.add(bound)?
         } else {
             return Err(fault!("the bound {bound} may be negative or not, which is not supported"));
         };

@@ -112,10 +112,9 @@ fn columns(x: &[f32], y: &mut [f32], inner: usize, log: bool) {
 #[inline(always)]
 fn combine(mut lanes: [[f32; BLOCK]; LANES], f: impl Fn(f32, f32) -> f32) -> [f32; BLOCK] {
     for half in [8, 4, 2, 1] {
-        for i in 0..half {
-            for c in 0..BLOCK {
-                lanes[i][c] = f(lanes[i][c], lanes[i + half][c]);
-            }
+        let (low, high) = lanes.split_at_mut(half);
+        for (low, high) in low.iter_mut().zip(high) {
+            low.iter_mut().zip(high).for_each(|(a, b)| *a = f(*a, *b));
         }
     }
     lanes[0]

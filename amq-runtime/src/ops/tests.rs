@@ -1,11 +1,14 @@
 //! Operators against definitions written another way: one element at a time, by its indices.
 
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::slice::from_ref;
 
 use amq_format::graph::*;
 use proptest::prelude::*;
 
 use super::testing::{Tensor, as_f32, floats, integers, run};
+use crate::infer::Fact;
 use crate::view::Buffer;
 
 fn dims(sizes: &[i64]) -> Vec<Dim> {
@@ -43,11 +46,7 @@ fn ramp(dims: &[usize]) -> Tensor {
 }
 
 /// The result of `run`, compared with `f` of each index vector.
-fn check(
-    result: Result<Tensor, alloc::string::String>,
-    sizes: &[usize],
-    f: impl Fn(&[usize]) -> f32,
-) {
+fn check(result: Result<Tensor, String>, sizes: &[usize], f: impl Fn(&[usize]) -> f32) {
     let result = result.unwrap();
     assert_eq!(result.0, sizes);
     let expected: Vec<f32> = indices(sizes).iter().map(|index| f(index)).collect();
@@ -85,7 +84,7 @@ proptest! {
             at(&a, i).max(at(&b, i))
         });
         let shape: Vec<i64> = whole.iter().map(|&size| size as i64).collect();
-        check(run(Op::Expand(Expand { dims: dims(&shape) }), &[b.clone()]), &whole, |i| at(&b, i));
+        check(run(Op::Expand(Expand { dims: dims(&shape) }), from_ref(&b)), &whole, |i| at(&b, i));
     }
 
     #[test]
@@ -96,7 +95,7 @@ proptest! {
         perm.sort_by_key(|&axis| (seed >> (axis * 8)) & 0xff);
         let x = ramp(&sizes);
         let whole: Vec<usize> = perm.iter().map(|&axis| sizes[axis as usize]).collect();
-        check(run(Op::Transpose(Transpose { perm: perm.clone() }), &[x.clone()]), &whole, |i| {
+        check(run(Op::Transpose(Transpose { perm: perm.clone() }), from_ref(&x)), &whole, |i| {
             let mut source = alloc::vec![0; i.len()];
             perm.iter().zip(i).for_each(|(&axis, &i)| source[axis as usize] = i);
             at(&x, &source)
@@ -123,7 +122,7 @@ proptest! {
             axes: Vec::from([1]), starts: dims(&[start]), ends: dims(&[end]),
             steps: Vec::from([step]),
         };
-        check(run(Op::Slice(op), &[x.clone()]), &[2, taken.len(), 3], |i| {
+        check(run(Op::Slice(op), from_ref(&x)), &[2, taken.len(), 3], |i| {
             at(&x, &[i[0], taken[i[1]], i[2]])
         });
     }
@@ -173,7 +172,7 @@ proptest! {
         let axes: Vec<u32> = (0..rank).filter(|axis| mask >> axis & 1 == 1).collect();
         for kind in [ReduceKind::Sum, ReduceKind::Mean, ReduceKind::Max, ReduceKind::Min] {
             let op = Reduce { kind: kind as i32, axes: axes.clone(), keep_dims };
-            let (found_dims, found) = match run(Op::Reduce(op), &[x.clone()]).unwrap() {
+            let (found_dims, found) = match run(Op::Reduce(op), from_ref(&x)).unwrap() {
                 (dims, Buffer::F32(found)) => (dims, found),
                 other => panic!("{other:?}"),
             };
@@ -207,7 +206,7 @@ proptest! {
     ) {
         let axis = axis % sizes.len();
         let x = ramp(&sizes);
-        let y = run(Op::Softmax(Softmax { axis: axis as u32, log }), &[x.clone()]).unwrap();
+        let y = run(Op::Softmax(Softmax { axis: axis as u32, log }), from_ref(&x)).unwrap();
         for i in indices(&sizes) {
             let term = |k: usize| {
                 let mut i = i.clone();
@@ -225,7 +224,7 @@ proptest! {
     fn softmax_does_not_depend_on_the_layout(rows in 1usize..40, columns in 2usize..40, log: bool) {
         let x = ramp(&[rows, columns]);
         let turn = || Op::Transpose(Transpose { perm: Vec::from([1, 0]) });
-        let down = run(Op::Softmax(Softmax { axis: 0, log }), &[x.clone()]).unwrap();
+        let down = run(Op::Softmax(Softmax { axis: 0, log }), from_ref(&x)).unwrap();
         let turned = run(turn(), &[x]).unwrap();
         let across = run(Op::Softmax(Softmax { axis: 1, log }), &[turned]).unwrap();
         prop_assert_eq!(run(turn(), &[across]).unwrap(), down);
@@ -258,7 +257,7 @@ proptest! {
             auto_pad: AutoPad::Explicit as i32, ceil_mode, count_include_pad,
         };
         let x = ramp(&[1, 2, 2, input]);
-        let (dims, y) = match run(Op::Pool(op), &[x.clone()]).unwrap() {
+        let (dims, y) = match run(Op::Pool(op), from_ref(&x)).unwrap() {
             (dims, Buffer::F32(y)) => (dims, y),
             other => panic!("{other:?}"),
         };
@@ -344,7 +343,7 @@ fn integers_divide_towards_zero_and_not_by_zero() {
 #[test]
 fn numbers_are_cast_and_saturate() {
     let x = floats(&[5], [-1.9, 0.0, 3e20, f32::NAN, 200.0]);
-    let cast = |to: DataType| run(Op::Cast(Cast { to: to as i32 }), &[x.clone()]).unwrap().1;
+    let cast = |to: DataType| run(Op::Cast(Cast { to: to as i32 }), from_ref(&x)).unwrap().1;
     assert_eq!(cast(DataType::I32), Buffer::I32(Vec::from([-1, 0, i32::MAX, 0, 200])));
     assert_eq!(cast(DataType::I8), Buffer::I8(Vec::from([-1, 0, 127, 0, 127])));
     assert_eq!(cast(DataType::Bool), Buffer::Bool(Vec::from([1, 0, 1, 1, 1])));
@@ -356,8 +355,120 @@ fn nan_wins_minima_and_maxima() {
     for kind in [ReduceKind::Max, ReduceKind::Min] {
         for axis in [0, 1] {
             let op = Reduce { kind: kind as i32, axes: Vec::from([axis]), keep_dims: false };
-            let y = run(Op::Reduce(op), &[x.clone()]).unwrap();
+            let y = run(Op::Reduce(op), from_ref(&x)).unwrap();
             assert_eq!(as_f32(&y).iter().filter(|y| y.is_nan()).count(), 1);
         }
+    }
+}
+
+#[test]
+fn slices_reach_the_ends() {
+    let x = ramp(&[5]);
+    for (start, end, step, taken) in [
+        (0, i64::MAX, 1, &[0, 1, 2, 3, 4][..]),
+        (i64::MIN, i64::MAX, 2, &[0, 2, 4]),
+        (i64::MAX, i64::MIN, -2, &[4, 2, 0]),
+        (-1, i64::MIN, -1, &[4, 3, 2, 1, 0]),
+        (3, i64::MAX, i64::MAX, &[3]),
+        (i64::MIN, i64::MIN, 1, &[]),
+    ] {
+        let op = Slice {
+            axes: Vec::from([0]),
+            starts: dims(&[start]),
+            ends: dims(&[end]),
+            steps: Vec::from([step]),
+        };
+        check(run(Op::Slice(op), from_ref(&x)), &[taken.len()], |i| at(&x, &[taken[i[0]]]));
+    }
+}
+
+#[test]
+fn slices_of_named_axes_keep_the_names() {
+    let infer = |start: Dim, end: Dim, step: i64| {
+        let op = Slice {
+            axes: Vec::from([0]),
+            starts: Vec::from([start]),
+            ends: Vec::from([end]),
+            steps: Vec::from([step]),
+        };
+        let node = Node {
+            inputs: Vec::from([1]),
+            outputs: Vec::from([2]),
+            op: Some(Op::Slice(op)),
+            ..Node::default()
+        };
+        let fact = Fact::f32(Vec::from([Dim::named("t")]));
+        let outputs = crate::infer(&node, &[Some(fact)]);
+        outputs.map(|outputs| outputs[0].dims[0].to_string())
+    };
+    let n = |size: i64| Dim::from(size);
+    let name = Dim::named("t");
+    assert_eq!(infer(n(0), n(i64::MAX), 1).unwrap(), "t");
+    assert_eq!(infer(n(-1), n(i64::MAX), 1).unwrap(), "1");
+    assert_eq!(infer(n(1), name.clone(), 1).unwrap(), "t + -1");
+    assert_eq!(infer(n(-1), n(i64::MIN), -1).unwrap(), "t");
+    assert_eq!(infer(name.add(&n(-1)).unwrap(), name.clone(), 1).unwrap(), "1");
+    let unknown = name.add(&n(-2)).unwrap();
+    assert!(infer(unknown, name, 1).unwrap_err().to_string().contains("may be negative"));
+}
+
+/// Any attributes, many of them wrong.
+fn any_op() -> impl Strategy<Value = Op> {
+    let number = prop_oneof![Just(0), Just(1), Just(2), Just(3), Just(u64::MAX), any::<u64>()];
+    let numbers = prop::collection::vec(number, 0..5);
+    let kind = 0i32..4;
+    (0usize..14, numbers.clone(), numbers.clone(), numbers, kind, any::<bool>()).prop_map(
+        |(op, a, b, c, kind, flag)| {
+            let axes = |v: &[u64]| v.iter().map(|&n| n as u32).collect::<Vec<_>>();
+            let sizes = |v: &[u64]| v.iter().map(|&n| Dim::from(n as i64)).collect::<Vec<_>>();
+            let axis = a.first().map_or(0, |&axis| axis as u32);
+            let groups = a.first().copied().unwrap_or(1);
+            let auto_pad = kind % 3;
+            match op {
+                0 => Op::Linear(Linear { activations: 0 }),
+                1 => Op::MatMul(MatMul {}),
+                2 => {
+                    let (strides, dilations, pads) = (a, b, c);
+                    Op::Conv(Conv { strides, dilations, pads, auto_pad, groups, activations: 0 })
+                }
+                3 => Op::Pool(Pool {
+                    kind: kind % 2,
+                    kernel: a.clone(),
+                    strides: b.clone(),
+                    dilations: a.iter().map(|_| 1).collect(),
+                    pads: [&b[..], &c[..]].concat(),
+                    auto_pad,
+                    ceil_mode: flag,
+                    count_include_pad: flag,
+                }),
+                4 => Op::Gather(Gather { axis }),
+                5 => Op::Binary(Binary { function: kind }),
+                6 => Op::Select(Select {}),
+                7 => Op::Reduce(Reduce { kind, axes: axes(&a), keep_dims: flag }),
+                8 => Op::Softmax(Softmax { axis, log: flag }),
+                9 => Op::Concat(Concat { axis }),
+                10 => Op::Slice(Slice {
+                    axes: axes(&a),
+                    starts: sizes(&b),
+                    ends: sizes(&c),
+                    steps: a.iter().map(|&n| (n as i64).wrapping_sub(2)).collect(),
+                }),
+                11 => Op::Reshape(Reshape { dims: sizes(&a) }),
+                12 => Op::Transpose(Transpose { perm: axes(&a) }),
+                _ => Op::Pad(Pad { mode: kind, begins: sizes(&a), ends: sizes(&b) }),
+            }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #[test]
+    fn nothing_makes_a_rule_or_a_plan_panic(
+        op in any_op(), shapes in prop::collection::vec(prop::collection::vec(0usize..4, 0..5), 0..4),
+    ) {
+        let inputs: Vec<Tensor> = shapes.iter().map(|dims| ramp(dims)).collect();
+        // Results of up to a million elements are also computed.
+        let _ = run(op, &inputs);
     }
 }

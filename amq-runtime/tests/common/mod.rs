@@ -5,41 +5,41 @@ use amq_format::graph::*;
 use amq_format::{Draft, write};
 
 /// A graph under construction.
-pub struct Builder {
+pub(crate) struct Builder {
     graph: Graph,
     data: Vec<Vec<u8>>,
     random: u64,
 }
 
 impl Builder {
-    pub fn new() -> Builder {
+    pub(crate) fn new() -> Builder {
         let graph = Graph { values: vec![String::new()], ..Graph::default() };
         Builder { graph, data: Vec::new(), random: 0x2545_f491_4f6c_dd1d }
     }
 
-    pub fn value(&mut self, name: &str) -> ValueId {
+    pub(crate) fn value(&mut self, name: &str) -> ValueId {
         self.graph.values.push(name.into());
         self.graph.values.len() as ValueId - 1
     }
 
-    pub fn input(&mut self, name: &str, data_type: DataType, dims: &[Dim]) -> ValueId {
+    pub(crate) fn input(&mut self, name: &str, data_type: DataType, dims: &[Dim]) -> ValueId {
         let value = self.value(name);
         let port = Port { value, data_type: data_type as i32, dims: dims.to_vec() };
         self.graph.inputs.push(port);
         value
     }
 
-    pub fn output(&mut self, value: ValueId, data_type: DataType, dims: &[Dim]) {
+    pub(crate) fn output(&mut self, value: ValueId, data_type: DataType, dims: &[Dim]) {
         let port = Port { value, data_type: data_type as i32, dims: dims.to_vec() };
         self.graph.outputs.push(port);
     }
 
-    pub fn state(&mut self, input: ValueId, output: ValueId, initial: ValueId) {
+    pub(crate) fn state(&mut self, input: ValueId, output: ValueId, initial: ValueId) {
         let name = self.graph.values[input as usize].clone();
         self.graph.states.push(State { name, input, output, initial });
     }
 
-    pub fn floats(&mut self, name: &str, dims: &[u64], elements: &[f32]) -> ValueId {
+    pub(crate) fn floats(&mut self, name: &str, dims: &[u64], elements: &[f32]) -> ValueId {
         let value = self.value(name);
         self.graph.tensors.push(Tensor {
             value,
@@ -53,13 +53,13 @@ impl Builder {
     }
 
     /// Floats between -1 and 1.
-    pub fn random_floats(&mut self, name: &str, dims: &[u64]) -> ValueId {
+    pub(crate) fn random_floats(&mut self, name: &str, dims: &[u64]) -> ValueId {
         let count: u64 = dims.iter().product();
         let elements: Vec<f32> = (0..count).map(|_| self.random_float()).collect();
         self.floats(name, dims, &elements)
     }
 
-    pub fn random_float(&mut self) -> f32 {
+    pub(crate) fn random_float(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     }
 
@@ -71,7 +71,7 @@ impl Builder {
     }
 
     /// A tensor of random codes, whose first `lead` axes are rows.
-    pub fn codes(&mut self, name: &str, dims: &[u64], lead: usize, bits: u32) -> ValueId {
+    pub(crate) fn codes(&mut self, name: &str, dims: &[u64], lead: usize, bits: u32) -> ValueId {
         let value = self.value(name);
         let (rows, cols): (u64, u64) =
             (dims[..lead].iter().product(), dims[lead..].iter().product());
@@ -103,7 +103,48 @@ impl Builder {
         value
     }
 
-    pub fn node(&mut self, op: Op, inputs: &[ValueId], outputs: &[ValueId]) {
+    /// A tensor `[parts, dims..]`, each part random from its own number; coded ones have 2 bits.
+    pub(crate) fn parts(
+        &mut self,
+        name: &str,
+        dims: &[u64],
+        coded: bool,
+        parts: &[u64],
+        seed: u64,
+    ) -> ValueId {
+        let whole: Vec<u64> = [parts.len() as u64].iter().chain(dims).copied().collect();
+        let mut pieces = Vec::new();
+        for part in parts {
+            self.random = (seed + part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let one: Vec<u64> = [1].iter().chain(dims).copied().collect();
+            let _ = match coded {
+                true => self.codes("", &one, 2, 2),
+                false => self.random_floats("", &one),
+            };
+            self.graph.values.pop();
+            self.graph.tensors.pop();
+            pieces.extend(self.data.pop());
+        }
+        // Planes lie outside rows, coefficients behind all planes.
+        let value =
+            if coded { self.codes(name, &whole, 2, 2) } else { self.random_floats(name, &whole) };
+        let planes =
+            dims[0] as usize * dims.get(1).map_or(0, |cols| cols.div_ceil(64) as usize * 8);
+        let cuts: &[usize] =
+            if coded { &[0, planes, 2 * planes, usize::MAX] } else { &[0, usize::MAX] };
+        let mut data = Vec::new();
+        for cut in cuts.windows(2) {
+            for piece in &pieces {
+                data.extend(&piece[cut[0]..cut[1].min(piece.len())]);
+            }
+        }
+        if let Some(last) = self.data.last_mut() {
+            *last = data;
+        }
+        value
+    }
+
+    pub(crate) fn node(&mut self, op: Op, inputs: &[ValueId], outputs: &[ValueId]) {
         self.graph.nodes.push(Node {
             name: format!("node_{}", self.graph.nodes.len()),
             inputs: inputs.to_vec(),
@@ -114,32 +155,32 @@ impl Builder {
         });
     }
 
-    pub fn unary(&mut self, function: UnaryFunction, x: ValueId, name: &str) -> ValueId {
+    pub(crate) fn unary(&mut self, function: UnaryFunction, x: ValueId, name: &str) -> ValueId {
         let y = self.value(name);
         let op = Unary { function: function as i32, alpha: 0.0, beta: 0.0 };
         self.node(Op::Unary(op), &[x], &[y]);
         y
     }
 
-    pub fn finish(self) -> Vec<u8> {
+    pub(crate) fn finish(self) -> Vec<u8> {
         write(Draft { graph: self.graph, data: self.data, provenance: None }).unwrap()
     }
 }
 
-pub fn named(name: &str) -> Dim {
+pub(crate) fn named(name: &str) -> Dim {
     Dim::named(name)
 }
 
-pub fn sized(size: i64) -> Dim {
+pub(crate) fn sized(size: i64) -> Dim {
     Dim::from(size)
 }
 
-pub const VOCABULARY: usize = 50;
-pub const HIDDEN: usize = 40;
+pub(crate) const VOCABULARY: usize = 50;
+pub(crate) const HIDDEN: usize = 40;
 
 /// Embedding, one recurrent layer with declared states, and a decoder: tokens `[seq, batch]` to
 /// logits `[seq, batch, 50]`.
-pub fn language_model(cell: Cell, activations: Activations) -> Vec<u8> {
+pub(crate) fn language_model(cell: Cell, activations: Activations) -> Vec<u8> {
     let mut b = Builder::new();
     let (seq, batch, hidden) = (named("seq"), named("batch"), HIDDEN as u64);
     let state = [sized(1), batch.clone(), sized(HIDDEN as i64)];
@@ -198,7 +239,7 @@ pub fn language_model(cell: Cell, activations: Activations) -> Vec<u8> {
 }
 
 /// Convolution, pooling, mean over the plane, a product and softmax: x `[batch, 3, height, width]`.
-pub fn classifier() -> Vec<u8> {
+pub(crate) fn classifier() -> Vec<u8> {
     let mut b = Builder::new();
     let batch = named("batch");
     let x =
