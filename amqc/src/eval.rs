@@ -109,7 +109,7 @@ pub fn negative_log_likelihood(scores: Scores, row: &[f32], target: usize) -> f6
             let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let terms = row.iter().map(|&score| (f64::from(score) - f64::from(largest)).exp());
             let sum: f64 = terms.sum();
-            sum.ln() + f64::from(largest) - f64::from(row[target])
+            sum.ln() + (f64::from(largest) - f64::from(row[target]))
         }
     }
 }

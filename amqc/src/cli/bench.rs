@@ -90,8 +90,11 @@ impl Bench {
         let Some(timing) = timings.next() else { return Ok(Outcome::default()) };
         let against = timings.next();
         let ratio = against.as_ref().map(|other| other.median_us / timing.median_us);
-        let unsteady: Vec<String> =
-            [Some(&timing), against.as_ref()].into_iter().flatten().filter_map(Timing::warning).collect();
+        let unsteady: Vec<String> = [Some(&timing), against.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter_map(Timing::warning)
+            .collect();
         let benched = Benched { timing, isa: isa.name(), threads, ratio, against };
         let outcome = Outcome::of(self.json, &benched, Benched::text)?;
         Ok(Outcome { warnings: unsteady, ..outcome })

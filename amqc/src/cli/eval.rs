@@ -77,12 +77,11 @@ impl Eval {
     fn perplexity(&self, isa: Isa, text: &Path, vocabulary: &Path) -> Result<Outcome> {
         let (name, unit) = (vocabulary.display().to_string(), self.unit);
         let vocabulary = Vocabulary::parse(&name, &read_text(vocabulary)?, unit)?;
-        let tokens =
-            vocabulary.tokens(&text.display().to_string(), &read_text(text)?, unit)?;
+        let tokens = vocabulary.tokens(&text.display().to_string(), &read_text(text)?, unit)?;
         let loaded = Opened::read(&self.file)?.load(isa)?;
         let mut reader = TextReader::new(self, &loaded, &vocabulary)?;
         let piece = reader.piece(tokens.len().saturating_sub(1))?;
-        let scores = scores(&loaded.graph, reader.output.value);
+        let scores = scores(loaded.graph(), reader.output.value);
         let found = eval::perplexity(&tokens, vocabulary.len(), piece, scores, |fed, receive| {
             reader.feed(fed, receive)
         })
@@ -116,7 +115,7 @@ impl Eval {
             "output",
             "--output",
             self.output.as_deref(),
-            &loaded.graph.outputs,
+            &loaded.graph().outputs,
             &floats,
         )?;
         let output = loaded.name(output.value);
@@ -143,7 +142,9 @@ impl Eval {
                 let label = usize::try_from(classes[item]).ok().filter(|&label| label < width);
                 let Some(label) = label else {
                     let class = classes[item];
-                    return fail(format!("label {class} of item {item}: there are {width} classes"));
+                    return fail(format!(
+                        "label {class} of item {item}: there are {width} classes"
+                    ));
                 };
                 let Some(best) = top1(row) else {
                     return Err(Error::unsupported(format!(
@@ -191,10 +192,10 @@ impl<'a> TextReader<'a> {
     fn new(eval: &Eval, loaded: &'a Loaded, vocabulary: &Vocabulary) -> Result<TextReader<'a>> {
         let file = || loaded.path.display();
         let integers: Vec<&Port> = loaded.inputs().filter(|port| is_integer(port)).collect();
-        let ports = &loaded.graph.inputs;
+        let ports = &loaded.graph().inputs;
         let input = loaded.pick("input", "--input", eval.input.as_deref(), ports, &integers)?;
         if !is_integer(input) {
-            let text = port_text(&loaded.graph, input);
+            let text = port_text(loaded.graph(), input);
             return Err(Error::usage(format!("{text} does not take tokens")).within(file()));
         }
         if let Some(other) = loaded.inputs().find(|port| port.value != input.value) {
@@ -210,30 +211,32 @@ impl<'a> TextReader<'a> {
                 && last.is_some_and(|size| size.is_none_or(|size| size == classes as i64))
         };
         let fitting: Vec<&Port> = loaded.outputs().filter(|port| fits(port)).collect();
-        let ports = &loaded.graph.outputs;
+        let ports = &loaded.graph().outputs;
         if fitting.is_empty() || eval.output.is_some() {
             let name = eval.output.as_deref();
             let all: Vec<&Port> = loaded.outputs().collect();
             let output = loaded.pick("output", "--output", name, ports, &all)?;
             if !fits(output) {
-                let text = port_text(&loaded.graph, output);
+                let text = port_text(loaded.graph(), output);
                 return Err(Error::bad_file(format!(
                     "the vocabulary has {classes} entries, which are not the last axis of {text}"
                 ))
                 .within(file())
-                .remedy("use the vocabulary the model was trained with, or name another --output"));
+                .remedy(
+                    "use the vocabulary the model was trained with, or name another --output",
+                ));
             }
         }
         let output = loaded.pick("output", "--output", eval.output.as_deref(), ports, &fitting)?;
         let (time_axis, fixed) =
-            time_axis(&loaded.graph, input).map_err(|error| error.within(file()))?;
+            time_axis(loaded.graph(), input).map_err(|error| error.within(file()))?;
         let session = Session::new(loaded.model.clone());
         Ok(TextReader { loaded, input, output, classes, time_axis, fixed, session })
     }
 
     /// Tokens to feed at once, of a text of which `predicted` are fed.
     fn piece(&self, predicted: usize) -> Result<usize> {
-        if !self.loaded.graph.states.is_empty() {
+        if !self.loaded.graph().states.is_empty() {
             return Ok(self.fixed.unwrap_or(PIECE));
         }
         let most = self.fixed.unwrap_or(MAX_AT_ONCE);
@@ -306,7 +309,8 @@ fn time_axis(graph: &Graph, input: &Port) -> Result<(usize, Option<usize>)> {
             .remedy("export the model with axes called seq and batch, or with a batch of 1"));
     };
     let others = sizes.iter().enumerate().filter(|&(other, _)| other != axis);
-    if let Some((_, Some(size))) = others.into_iter().find(|(_, size)| size.is_some_and(|s| s != 1)) {
+    if let Some((_, Some(size))) = others.into_iter().find(|(_, size)| size.is_some_and(|s| s != 1))
+    {
         return Err(Error::unsupported(format!(
             "{name:?} takes {size} streams at once, and eval feeds one"
         ))
@@ -391,11 +395,7 @@ mod tests {
     use amq_format::graph::{Dim, Node, Reshape, Softmax, Stream, Unary};
 
     fn port(dims: &[&str]) -> Port {
-        let dim = |text: &&str| text.parse().map_or_else(|_| Dim::named(*text), Dim::from);
-        let dims = dims.iter().map(|text| match text.parse::<i64>() {
-            Ok(size) => Dim::from(size),
-            Err(_) => dim(text),
-        });
+        let dims = dims.iter().map(|&text| text.parse().map_or(Dim::named(text), i64::into));
         Port { value: 1, data_type: DataType::I64 as i32, dims: dims.collect() }
     }
 

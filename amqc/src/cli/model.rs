@@ -65,11 +65,12 @@ impl Opened {
 
     pub(super) fn validated(&self) -> Result<Validated<'_>> {
         Validated::new(&self.amq).map_err(|error| {
-            let kind = match error {
-                amq_format::Error::Unsupported { .. } => Error::unsupported,
-                _ => Error::bad_file,
+            let text = error.to_string();
+            let error = match error {
+                amq_format::Error::Unsupported { .. } => Error::unsupported(text),
+                _ => Error::bad_file(text),
             };
-            kind(error.to_string()).within(self.path.display())
+            error.within(self.path.display())
         })
     }
 
@@ -78,11 +79,7 @@ impl Opened {
         let file = self.validated()?;
         let options = LoadOptions { isa, ..LoadOptions::default() };
         let model = Model::with_options(&file, &options).map_err(|e| runtime(&self.path, e))?;
-        Ok(Loaded {
-            path: self.path.clone(),
-            graph: file.into_graph(),
-            model: Arc::new(model),
-        })
+        Ok(Loaded { path: self.path.clone(), model: Arc::new(model) })
     }
 }
 
@@ -108,7 +105,6 @@ pub(super) fn runtime(path: &Path, error: amq_runtime::Error) -> Error {
 /// A model that is ready to run.
 pub(super) struct Loaded {
     pub(super) path: PathBuf,
-    pub(super) graph: Graph,
     pub(super) model: Arc<Model>,
 }
 
@@ -118,22 +114,26 @@ impl Loaded {
         runtime(&self.path, error)
     }
 
+    pub(super) fn graph(&self) -> &Graph {
+        self.model.graph()
+    }
+
     pub(super) fn name(&self, value: ValueId) -> &str {
-        value_name(&self.graph, value)
+        value_name(self.graph(), value)
     }
 
     fn state(&self, of: impl Fn(&State) -> ValueId, value: ValueId) -> bool {
-        self.graph.states.iter().any(|state| of(state) == value)
+        self.graph().states.iter().any(|state| of(state) == value)
     }
 
     /// Inputs that are no states.
     pub(super) fn inputs(&self) -> impl Iterator<Item = &Port> {
-        self.graph.inputs.iter().filter(|port| !self.state(|state| state.input, port.value))
+        self.graph().inputs.iter().filter(|port| !self.state(|state| state.input, port.value))
     }
 
     /// Outputs that are no states.
     pub(super) fn outputs(&self) -> impl Iterator<Item = &Port> {
-        self.graph.outputs.iter().filter(|port| !self.state(|state| state.output, port.value))
+        self.graph().outputs.iter().filter(|port| !self.state(|state| state.output, port.value))
     }
 
     /// The input or output called `name`, if one is named, else the only one in `candidates`.
@@ -148,8 +148,7 @@ impl Loaded {
         if let Some(name) = name {
             let names = || ports.iter().map(|port| self.name(port.value));
             let found = ports.iter().find(|port| self.name(port.value) == name);
-            return found
-                .ok_or_else(|| no_such(what, name, names()).within(self.path.display()));
+            return found.ok_or_else(|| no_such(what, name, names()).within(self.path.display()));
         }
         if let [only] = candidates {
             return Ok(only);
@@ -165,9 +164,9 @@ impl Loaded {
     pub(super) fn bind(&self, arrays: Vec<(String, Array)>) -> Result<Vec<(String, Tensor)>> {
         let mut bound: Vec<(String, Tensor)> = Vec::new();
         for (name, array) in arrays {
-            let port = self.graph.inputs.iter().find(|port| self.name(port.value) == name);
+            let port = self.graph().inputs.iter().find(|port| self.name(port.value) == name);
             let Some(port) = port else {
-                let names = self.graph.inputs.iter().map(|port| self.name(port.value));
+                let names = self.graph().inputs.iter().map(|port| self.name(port.value));
                 return Err(no_such("input", &name, names).within(self.path.display()));
             };
             if bound.iter().any(|(other, _)| *other == name) {
@@ -181,7 +180,7 @@ impl Loaded {
             let name = self.name(missing.value);
             return Err(Error::usage(format!("the input {name:?} is not given"))
                 .within(self.path.display())
-                .remedy(format!("it takes {}", port_text(&self.graph, missing))));
+                .remedy(format!("it takes {}", port_text(self.graph(), missing))));
         }
         Ok(bound)
     }
@@ -204,9 +203,10 @@ impl Loaded {
             for dim in &port.dims {
                 let size = dim.eval(&size_of).map_err(|error| fail(error.to_string()))?;
                 let size = usize::try_from(size).map_err(|_| fail(format!("size {size}")))?;
-                count = count.checked_mul(size).filter(|&n| n <= MAX_SEEDED).ok_or_else(|| {
-                    fail("such sizes make it larger than 2^30 elements".into())
-                })?;
+                count = count
+                    .checked_mul(size)
+                    .filter(|&n| n <= MAX_SEEDED)
+                    .ok_or_else(|| fail("such sizes make it larger than 2^30 elements".into()))?;
                 dims.push(size);
             }
             let range = self.index_range(port.value);
@@ -219,7 +219,9 @@ impl Loaded {
                 DataType::I32 => Data::I32((0..count).map(|_| integer() as i32).collect()),
                 DataType::U8 => Data::U8((0..count).map(|_| integer() as u8).collect()),
                 DataType::I8 => Data::I8((0..count).map(|_| integer() as i8).collect()),
-                DataType::Bool => Data::Bool((0..count).map(|_| (random.next() & 1) as u8).collect()),
+                DataType::Bool => {
+                    Data::Bool((0..count).map(|_| (random.next() & 1) as u8).collect())
+                }
                 DataType::F32 => Data::F32((0..count).map(|_| random.uniform()).collect()),
             };
             Ok((name.to_owned(), Tensor { dims, data }))
@@ -238,17 +240,21 @@ impl Loaded {
                 None => other,
             });
         };
-        for node in &self.graph.nodes {
+        for node in &self.graph().nodes {
             let reads = |place: usize| node.inputs.get(place).is_some_and(|v| same.contains(v));
             match &node.op {
                 Some(Op::Gather(gather)) if reads(1) => {
-                    let table = self.graph.tensors.iter().find(|t| t.value == node.inputs[0]);
+                    let table = self.graph().tensors.iter().find(|t| t.value == node.inputs[0]);
                     let size = table.and_then(|table| table.dims.get(gather.axis as usize));
                     narrow(0..size.map_or(1, |&size| i64::try_from(size).unwrap_or(1)));
                 }
                 Some(Op::Recurrent(_)) if reads(4) => narrow(1..2),
                 Some(
-                    Op::Cast(_) | Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::Expand(_)
+                    Op::Cast(_)
+                    | Op::Reshape(_)
+                    | Op::Transpose(_)
+                    | Op::Slice(_)
+                    | Op::Expand(_)
                     | Op::Concat(_),
                 ) if node.inputs.iter().any(|value| same.contains(value)) => {
                     same.extend(&node.outputs);

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 ///
 /// Nothing is left at `path` if this fails; what was there before stays. A signal that would end
 /// the process does so after the temporary file is gone.
-pub fn write_whole(
+pub(super) fn write_whole(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<Sink>) -> io::Result<()>,
 ) -> Result<()> {
@@ -57,7 +57,7 @@ fn replace(
 
 /// The file being written. It refuses to go on once a signal has asked the process to end.
 #[derive(Debug)]
-pub struct Sink(File);
+pub(super) struct Sink(File);
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

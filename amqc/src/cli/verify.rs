@@ -78,7 +78,7 @@ impl Verify {
                 Some(path) => loaded.bind(run::read_inputs(Some(path))?)?,
                 None => {
                     let mut sizes = BTreeMap::new();
-                    for stream in &loaded.graph.streams {
+                    for stream in &loaded.graph().streams {
                         let port = loaded.inputs().find(|port| port.value == stream.value);
                         let dim = port.and_then(|port| port.dims.get(stream.time_axis as usize));
                         let name = dim.and_then(|dim| dim.as_name());

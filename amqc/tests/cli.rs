@@ -1,0 +1,380 @@
+//! The program as users and scripts meet it: exit codes, messages, JSON keys and files.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use amq_format::graph::{
+    Binary, BinaryFunction, DataType, Dim, Gather, Graph, Node, Op, Port, Softmax, State, Tensor,
+};
+use amq_format::{Draft, write};
+use amqc::data::{self, Data};
+use tempfile::TempDir;
+
+/// p(next | token), rows by token.
+const TABLE: [[f32; 4]; 4] =
+    [[0.5, 0.25, 0.125, 0.125], [0.25; 4], [0.125, 0.125, 0.25, 0.5], [0.25; 4]];
+
+struct Place(TempDir);
+
+impl Place {
+    /// A directory with `m.amq` in it.
+    fn new() -> Place {
+        let place = Place(tempfile::tempdir().unwrap());
+        place.bigrams("m.amq", false, TABLE);
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, contents: impl AsRef<[u8]>) {
+        fs::write(self.path(name), contents).unwrap();
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.0.path()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_amqc"));
+        command.args(args).current_dir(self.0.path()).env_remove("AMQ_ISA");
+        command
+    }
+
+    fn amqc(&self, args: &[&str]) -> Ran {
+        Ran(self.command(args).output().unwrap())
+    }
+
+    /// A model of which token follows which, `tokens [seq, batch]` to `logits [seq, batch, 4]` or
+    /// to probabilities `scores`, with a state that counts calls.
+    fn bigrams(&self, name: &str, softmax: bool, table: [[f32; 4]; 4]) {
+        let port = |value, data_type: DataType, dims: &[&str]| Port {
+            value,
+            data_type: data_type as i32,
+            dims: dims.iter().map(|d| d.parse().map_or(Dim::named(*d), i64::into)).collect(),
+        };
+        let tensor = |value, dims: &[u64]| Tensor {
+            value,
+            data_type: DataType::F32 as i32,
+            dims: dims.to_vec(),
+            ..Tensor::default()
+        };
+        let node = |name: &str, inputs: &[u32], output, op| Node {
+            name: name.into(),
+            inputs: inputs.to_vec(),
+            outputs: vec![output],
+            version: 1,
+            bodies: vec![],
+            op: Some(op),
+        };
+        let names = ["", "tokens", "table", "logits", "count", "one", "next", "scores"];
+        let gather = Op::Gather(Gather { axis: 0 });
+        let add = Op::Binary(Binary { function: BinaryFunction::Add as i32 });
+        let mut nodes = vec![node("lookup", &[2, 1], 3, gather), node("counter", &[4, 5], 6, add)];
+        if softmax {
+            nodes.push(node("softmax", &[3], 7, Op::Softmax(Softmax { axis: 2, log: false })));
+        }
+        let scores = if softmax { 7 } else { 3 };
+        let graph = Graph {
+            values: names[..7 + usize::from(softmax)].iter().map(|n| (*n).to_owned()).collect(),
+            inputs: vec![port(1, DataType::I64, &["seq", "batch"]), port(4, DataType::F32, &["1"])],
+            outputs: vec![
+                port(scores, DataType::F32, &["seq", "batch", "4"]),
+                port(6, DataType::F32, &["1"]),
+            ],
+            tensors: vec![tensor(2, &[4, 4]), tensor(5, &[1])],
+            nodes,
+            states: vec![State { name: "count".into(), input: 4, output: 6, initial: 0 }],
+            streams: vec![],
+        };
+        let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let logits: Vec<f32> = table.iter().flatten().map(|p| p.ln()).collect();
+        let data = vec![bytes(&logits), bytes(&[1.0])];
+        self.write(name, write(Draft { graph, data, provenance: None }).unwrap());
+    }
+
+    fn npz(&self, name: &str, arrays: &[(&str, &[usize], Data)]) {
+        let tensors: Vec<_> = (arrays.iter())
+            .map(|(name, dims, data)| {
+                ((*name).to_owned(), data::Tensor { dims: dims.to_vec(), data: data.clone() })
+            })
+            .collect();
+        data::write_npz(fs::File::create(self.path(name)).unwrap(), &tensors).unwrap();
+    }
+}
+
+struct Ran(Output);
+
+impl Ran {
+    fn stdout(&self) -> String {
+        String::from_utf8(self.0.stdout.clone()).unwrap()
+    }
+
+    fn stderr(&self) -> String {
+        String::from_utf8(self.0.stderr.clone()).unwrap()
+    }
+
+    #[track_caller]
+    fn done(self) -> String {
+        assert_eq!(self.0.status.code(), Some(0), "{}{}", self.stdout(), self.stderr());
+        self.stdout()
+    }
+
+    #[track_caller]
+    fn json(self) -> serde_json::Value {
+        serde_json::from_str(&self.done()).unwrap()
+    }
+
+    /// Fails with this exit code and words that standard error holds.
+    #[track_caller]
+    fn fails(self, code: i32, words: &[&str]) {
+        let stderr = self.stderr();
+        assert_eq!(self.0.status.code(), Some(code), "{stderr}");
+        assert!(stderr.starts_with("error: "), "{stderr}");
+        assert!(!stderr.contains("panicked") && self.0.stdout.is_empty(), "{stderr}");
+        for word in words {
+            assert!(stderr.contains(word), "{word:?} is not in: {stderr}");
+        }
+    }
+}
+
+#[test]
+fn what_the_command_line_gets_wrong_is_exit_code_2() {
+    let place = Place::new();
+    place.write("m.onnx", "");
+    place.write("r.yaml", "version: 1\nbit: 2\n");
+    for (args, words) in [
+        (&["covert", "m.onnx"][..], &["covert", "convert"][..]),
+        (&["convert"], &["MODEL.onnx"]),
+        (&["convert", "m.onnx", "-b", "9"], &["9", "f32"]),
+        (&["convert", "m.onnx", "-b", "5", "-a", "2"], &["no kernel", "= help:"]),
+        (&["convert", "m.onnx", "-b", "f32", "-a", "int8"], &["-a int8"]),
+        (&["convert", "m.onnx", "--method", "greeedy"], &["greeedy", "greedy"]),
+        (&["convert", "m.onnx", "--cycles", "x"], &["converge"]),
+        (&["convert", "m.onnx", "--calib", "d"], &["--calib", "not supported", "= help:"]),
+        (&["convert", "m.onnx", "--state", "h"], &["--state"]),
+        (&["convert", "m.onnx", "-o", "./m.onnx"], &["also read"]),
+        (&["convert", "m.onnx", "--recipe", "r.yaml"], &["r.yaml", "line 2", "bit"]),
+        (&["run", "m.amq"], &["--outputs", "--output-dir"]),
+        (&["run", "m.amq", "--outputs", "o.npz"], &["\"tokens\" is not given", "[seq, batch]"]),
+        (&["run", "m.amq", "--outputs", "o.npz", "--threads", "2"], &["--threads 2"]),
+        (&["verify", "m.amq", "--max-error", "1"], &["--against"]),
+        (&["eval", "m.amq"], &["--text"]),
+        (&["eval", "m.amq", "--text", "t"], &["--vocab"]),
+        (&["bench", "m.amq", "--dim", "sequ=3"], &["\"sequ\"", "did you mean \"seq\""]),
+        (&["bench", "m.amq", "--dim", "seq=0"], &["seq=0"]),
+    ] {
+        place.amqc(args).fails(2, words);
+    }
+    assert_eq!(place.names(), ["m.amq", "m.onnx", "r.yaml"]);
+}
+
+#[test]
+fn damaged_and_missing_files_have_their_own_exit_codes() {
+    let place = Place::new();
+    let good = fs::read(place.path("m.amq")).unwrap();
+    let mut bad = good.clone();
+    bad[good.len() / 2] ^= 1;
+    place.write("bad.amq", bad);
+    place.write("cut.amq", &good[..good.len() - 1]);
+    place.write("empty.amq", "");
+    place.write("x.npz", "not an archive");
+    for file in ["bad.amq", "cut.amq", "empty.amq"] {
+        for command in ["verify", "inspect", "bench"] {
+            place.amqc(&[command, file]).fails(4, &[file]);
+        }
+    }
+    place.amqc(&["verify", "x.npz"]).fails(4, &["x.npz"]);
+    let run = ["run", "m.amq", "--outputs", "o.npz", "--inputs", "x.npz"];
+    place.amqc(&run).fails(4, &["x.npz"]);
+    place.amqc(&["verify", "none.amq"]).fails(5, &["none.amq"]);
+    place.amqc(&["inspect", "none.onnx"]).fails(5, &["none.onnx"]);
+    place.amqc(&["eval", "m.amq", "--text", "t", "--vocab", "v"]).fails(5, &["v"]);
+}
+
+#[test]
+fn an_instruction_set_is_never_replaced_by_another() {
+    let place = Place::new();
+    for name in ["", "AVX2", "sse"] {
+        let output = place.command(&["inspect", "m.amq"]).env("AMQ_ISA", name).output().unwrap();
+        Ran(output).fails(2, &[&format!("AMQ_ISA={name}"), "scalar"]);
+    }
+    let mut bench = place.command(&["bench", "m.amq", "--json"]);
+    assert_eq!(Ran(bench.env("AMQ_ISA", "scalar").output().unwrap()).json()["isa"], "scalar");
+}
+
+#[test]
+fn perplexity_is_that_of_the_table() {
+    let place = Place::new();
+    place.bigrams("softmax.amq", true, TABLE);
+    place.write("v.txt", "a\nb\n<eos>\n<unk>");
+    // Repeated, to take more than one piece.
+    place.write("t.txt", "a b\na a\nzebra ".repeat(30));
+    let ids: Vec<usize> = [0, 1, 2, 0, 0, 2, 3].repeat(30);
+    let losses = ids.windows(2).map(|pair| -f64::from(TABLE[pair[0]][pair[1]]).ln());
+    let expected = (losses.sum::<f64>() / 209.0).exp();
+    for model in ["m.amq", "softmax.amq"] {
+        let args = ["eval", model, "--text", "t.txt", "--vocab", "v.txt"];
+        let json = place.amqc(&[&args[..], &["--json"]].concat()).json();
+        assert_eq!(json["predicted"], 209);
+        let found = json["perplexity"].as_f64().unwrap();
+        assert!((found / expected - 1.0).abs() < 1e-5, "{model}: {found}, expected {expected}");
+        let shown = place.amqc(&args).done();
+        assert_eq!(shown, format!("perplexity {expected:.2} (209 predicted)\n"));
+    }
+}
+
+#[test]
+fn texts_and_vocabularies_that_do_not_fit_are_errors() {
+    let place = Place::new();
+    place.write("t.txt", "a b\nzebra\n");
+    place.write("long.txt", "a\nb\n<eos>\n<unk>\nc\n");
+    place.write("strict.txt", "a\nb\n<eos>\nc\n");
+    let eval = |vocab| place.amqc(&["eval", "m.amq", "--text", "t.txt", "--vocab", vocab]);
+    eval("long.txt").fails(4, &["5 entries", "logits"]);
+    eval("strict.txt").fails(4, &["t.txt:2", "\"zebra\""]);
+}
+
+#[test]
+fn accuracy_counts_the_largest_scores() {
+    let place = Place::new();
+    // 130 items of one token each: more than two batches, the last of them short.
+    let tokens: Vec<i64> = (0..130).map(|i| [0, 2][i % 2]).collect();
+    let labels: Vec<i64> = (0..130).map(|i| if i < 13 { 1 } else { [0, 3][i % 2] }).collect();
+    // Items lie along axis 0.
+    place.npz("i.npz", &[("tokens", &[130, 1], Data::I64(tokens))]);
+    let tensor = data::Tensor { dims: vec![130], data: Data::I64(labels) };
+    data::write_npy(fs::File::create(place.path("l.npy")).unwrap(), &tensor).unwrap();
+    let args = ["eval", "m.amq", "--inputs", "i.npz", "--labels", "l.npy"];
+    let json = place.amqc(&[&args[..], &["--json"]].concat()).json();
+    assert_eq!(json, serde_json::json!({"accuracy": 0.9, "predicted": 130}));
+    assert_eq!(place.amqc(&args).done(), "accuracy 90.00% (130 predicted)\n");
+}
+
+#[test]
+fn outputs_are_written_as_archives_and_as_single_files() {
+    let place = Place::new();
+    place.npz("i.npz", &[("tokens", &[2, 1], Data::I32(vec![0, 2]))]);
+    let args = ["run", "m.amq", "--inputs", "i.npz", "--outputs", "o.npz", "--output-dir", "d"];
+    assert_eq!(place.amqc(&args).done(), "");
+    let outputs = data::read_npz(&place.path("o.npz")).unwrap();
+    let names: Vec<&str> = outputs.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["logits", "next"]);
+    let expected: Vec<f32> = [TABLE[0], TABLE[2]].iter().flatten().map(|p| p.ln()).collect();
+    for array in [outputs[0].1.clone(), data::read_npy(&place.path("d/logits.npy")).unwrap()] {
+        let tensor = array.into_tensor("logits", DataType::F32).unwrap();
+        assert_eq!(tensor, data::Tensor { dims: vec![2, 1, 4], data: Data::F32(expected.clone()) });
+    }
+    let next = || {
+        let array = data::read_npy(&place.path("d/next.npy")).unwrap();
+        array.into_tensor("next", DataType::F32).unwrap().data
+    };
+    assert_eq!(next(), Data::F32(vec![1.0]), "a state that is not given starts from zeros");
+    let count = ("count", &[1][..], Data::F32(vec![41.0]));
+    place.npz("i.npz", &[("tokens", &[1, 1], Data::I64(vec![0])), count]);
+    place.amqc(&args).done();
+    assert_eq!(next(), Data::F32(vec![42.0]), "a state that is given is taken");
+}
+
+#[test]
+fn inputs_that_do_not_fit_are_errors_and_leave_nothing() {
+    let place = Place::new();
+    let run = |name: &str, dims: &[usize], data: Data| {
+        place.npz("i.npz", &[(name, dims, data)]);
+        place.amqc(&["run", "m.amq", "--inputs", "i.npz", "--outputs", "o.npz"])
+    };
+    run("token", &[1, 1], Data::I64(vec![0])).fails(2, &["\"token\"", "mean \"tokens\""]);
+    run("tokens", &[1, 1], Data::F32(vec![0.0])).fails(4, &["tokens", "int64", "float32"]);
+    run("tokens", &[1], Data::I64(vec![0])).fails(4, &["m.amq", "tokens"]);
+    run("tokens", &[1, 1], Data::I64(vec![4])).fails(4, &["m.amq"]);
+    assert_eq!(place.names(), ["i.npz", "m.amq"]);
+}
+
+#[test]
+fn output_that_cannot_be_written_is_exit_code_5() {
+    let place = Place::new();
+    place.npz("i.npz", &[("tokens", &[1, 1], Data::I64(vec![0]))]);
+    let run = |out| place.amqc(&["run", "m.amq", "--inputs", "i.npz", "--outputs", out]);
+    run("no/such/o.npz").fails(5, &["no/such/o.npz"]);
+    run(".").fails(5, &["not a regular file"]);
+    assert_eq!(place.names(), ["i.npz", "m.amq"]);
+}
+
+#[test]
+fn verify_tells_files_apart() {
+    let place = Place::new();
+    let mut other = TABLE;
+    other[1] = [0.5, 0.25, 0.125, 0.125];
+    place.bigrams("other.amq", false, other);
+    assert_eq!(place.amqc(&["verify", "m.amq"]).done(), "m.amq: ok\n");
+    let json = place.amqc(&["verify", "m.amq", "--against", "m.amq", "--json"]).json();
+    assert_eq!(json["ok"], true);
+    assert_eq!(json["outputs"][0]["name"], "logits");
+    assert_eq!(json["outputs"][0]["max_abs"], 0.0);
+    assert_eq!(json["outputs"][0]["snr_db"], serde_json::Value::Null);
+    place.npz("i.npz", &[("tokens", &[1, 1], Data::I64(vec![1]))]);
+    let args = ["verify", "other.amq", "--against", "m.amq", "--inputs", "i.npz", "--json"];
+    let differs = |limits: &[&str]| place.amqc(&[&args[..], limits].concat());
+    let json = differs(&["--max-error", "0.7"]).json();
+    let error = json["outputs"][0]["max_abs"].as_f64().unwrap();
+    assert!((error - 2f64.ln()).abs() < 1e-6, "{error}");
+    for limits in [["--max-error", "0.69"], ["--min-snr", "60"]] {
+        let ran = differs(&limits);
+        assert_eq!(ran.0.status.code(), Some(1), "{limits:?} {}", ran.stderr());
+        assert!(ran.stdout().contains("\"ok\": false"));
+    }
+}
+
+#[test]
+fn bench_measures_both_models() {
+    let place = Place::new();
+    place.bigrams("softmax.amq", true, TABLE);
+    let args = ["bench", "m.amq", "--against", "softmax.amq", "--dim", "seq=4", "--json"];
+    let json = place.amqc(&args).json();
+    for key in ["median_us", "p99_us", "ratio"] {
+        assert!(json[key].as_f64().unwrap() > 0.0, "{json}");
+    }
+    assert_eq!(json["threads"], 1);
+    let median = |timing: &serde_json::Value| timing["median_us"].as_f64().unwrap();
+    assert_eq!(json["ratio"].as_f64(), Some(median(&json["against"]) / median(&json)));
+}
+
+#[test]
+fn inspect_shows_what_a_file_holds() {
+    let place = Place::new();
+    insta::assert_snapshot!(place.amqc(&["inspect", "m.amq"]).done());
+    insta::assert_json_snapshot!(place.amqc(&["inspect", "m.amq", "--json"]).json());
+}
+
+#[test]
+fn help_is_short_and_complete() {
+    let place = Place::new();
+    insta::assert_snapshot!(place.amqc(&["convert", "-h"]).done());
+    insta::assert_snapshot!(place.amqc(&["-h"]).done());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_has_enough_is_no_error() {
+    let place = Place::new();
+    let mut command = place.command(&["inspect", "m.amq"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error_that_names_what_was_written() {
+    let place = Place::new();
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = place.command(&["inspect", "m.amq"]).stdout(full).output().unwrap();
+    Ran(output).fails(5, &["standard output"]);
+}
