@@ -1,4 +1,5 @@
 //! The program as users and scripts meet it: exit codes, messages, JSON keys and files.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::fs;
 use std::path::PathBuf;
@@ -43,7 +44,7 @@ impl Place {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_amqc"));
-        command.args(args).current_dir(self.0.path()).env_remove("AMQ_ISA");
+        command.args(args).current_dir(self.0.path()).env_remove("AMQ_ISA").env("COLUMNS", "100");
         command
     }
 
@@ -247,7 +248,6 @@ fn accuracy_counts_the_largest_scores() {
     // 130 items of one token each: more than two batches, the last of them short.
     let tokens: Vec<i64> = (0..130).map(|i| [0, 2][i % 2]).collect();
     let labels: Vec<i64> = (0..130).map(|i| if i < 13 { 1 } else { [0, 3][i % 2] }).collect();
-    // Items lie along axis 0.
     place.npz("i.npz", &[("tokens", &[130, 1], Data::I64(tokens))]);
     let tensor = data::Tensor { dims: vec![130], data: Data::I64(labels) };
     data::write_npy(fs::File::create(place.path("l.npy")).unwrap(), &tensor).unwrap();

@@ -82,13 +82,17 @@ struct Signals {
     pending: Arc<AtomicUsize>,
 }
 
+#[cfg(unix)]
+const HANGUP: &[i32] = &[signal_hook::consts::SIGHUP];
+#[cfg(not(unix))]
+const HANGUP: &[i32] = &[];
+
 static SIGNALS: OnceLock<Signals> = OnceLock::new();
 
 fn signals() -> &'static Signals {
     SIGNALS.get_or_init(|| {
         let signals = Signals { idle: Arc::default(), pending: Arc::default() };
-        let hangup = if cfg!(unix) { &[1][..] } else { &[] };
-        for &signal in TERM_SIGNALS.iter().chain(hangup) {
+        for &signal in TERM_SIGNALS.iter().chain(HANGUP) {
             // A signal that cannot be caught keeps its default, which is no worse than before.
             let idle = signals.idle.clone();
             if signal_hook::flag::register_conditional_default(signal, idle).is_ok() {
@@ -181,5 +185,32 @@ mod tests {
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read(&file).unwrap(), b"new");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode(), usual);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_signal_ends_the_process_and_leaves_nothing() {
+        use signal_hook::consts::SIGTERM;
+        use std::os::unix::process::ExitStatusExt;
+        const CHILD: &str = "AMQC_TEST_WRITES_IN";
+        if let Some(directory) = std::env::var_os(CHILD) {
+            let _ = write_whole(&Path::new(&directory).join("a"), |file| {
+                file.write_all(b"half")?;
+                file.flush()?;
+                assert_eq!(fs::read_dir(&directory)?.count(), 1, "the temporary file");
+                signal_hook::low_level::raise(SIGTERM)?;
+                file.write_all(b"and half")
+            });
+            unreachable!("the signal ends this process");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "cli::output::tests::a_signal_ends_the_process_and_leaves_nothing"])
+            .env(CHILD, directory.path())
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        assert_eq!(status.signal(), Some(SIGTERM));
+        assert_eq!(names(directory.path()), [""; 0]);
     }
 }
