@@ -81,8 +81,8 @@ impl<'a, 'b> Reader<'a, 'b> {
 
     /// Refuses what was not read, and binds the outputs.
     pub(super) fn finish(self) -> Result<()> {
-        for (attribute, _) in self.node.attribute.iter().zip(&self.attributes_read).filter(|p| !p.1)
-        {
+        let mut attributes = self.node.attribute.iter().zip(&self.attributes_read);
+        if let Some((attribute, _)) = attributes.find(|(_, read)| !**read) {
             return Err(Error::unsupported(format!(
                 "its attribute {} = {} is not supported in opset {}",
                 attribute.name,

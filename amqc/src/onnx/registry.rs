@@ -103,7 +103,7 @@ const OPERATORS: &[Operator] = &[
     op("Or", 7, |r| elementwise::binary(r, B::Or), ""),
     op("PRelu", 7, elementwise::prelu, FLOAT),
     op("Pad", 7, parts::pad, "the sizes must follow from the inputs' shapes"),
-    op("Pow", 7, elementwise::pow, FLOAT),
+    op("Pow", 7, elementwise::pow, "integers to whole powers only"),
     op("RNN", 7, recurrent::rnn, GATES),
     op("Reciprocal", 7, |r| elementwise::unary(r, U::Reciprocal), FLOAT),
     op("ReduceMax", 7, |r| reduce::reduce(r, ReduceKind::Max, 18), "float only; constant axes"),

@@ -91,6 +91,14 @@ pub(in crate::onnx) fn pow(r: &mut Reader<'_, '_>) -> Result<()> {
     let (x, mut exponent) = (r.input(0)?, r.input(1)?);
     let to = r.data_type(x);
     if r.data_type(exponent) != to {
+        let whole = match r.builder.constant_of(exponent).map(|constant| &constant.data) {
+            Some(ConstantData::F32(exponents)) => exponents.iter().all(|e| e.fract() == 0.0),
+            _ => r.data_type(exponent) != DataType::F32,
+        };
+        if to != DataType::F32 && !whole {
+            return Err(Error::unsupported("an integer to a power that may have a fraction")
+                .remedy("cast the integer to float before"));
+        }
         exponent = r.emit("cast", Op::Cast(Cast { to: to.into() }), &[exponent])?;
     }
     let y = r.emit("", binary_op(BinaryFunction::Pow), &[x, exponent])?;

@@ -57,6 +57,28 @@ fn large_files_are_refused_by_size() {
 }
 
 #[test]
+fn shapes_without_end_are_refused() {
+    let mut many = Build::new(13).initializer(i64s("v0", &[1024], &[1; 1024]));
+    for i in 0..3000 {
+        many = many.node("Neg", &format!("v{i}"), &format!("v{}", i + 1));
+    }
+    let error = many.output("v3000").error();
+    assert!(error.contains("the model computes too many shapes"), "{error}");
+
+    // Each step multiplies the expression's size by more than its length.
+    let mut deep = Build::new(13).input("x", "a b").ints("three", &[3]);
+    deep = deep.node_with("Shape", "x", "s0", &[]);
+    for i in 0..40 {
+        let square = format!("q{i}");
+        deep = deep.node("Add", &format!("s{i} three"), &format!("p{i}"));
+        deep = deep.node("Mul", &format!("p{i} p{i}"), &square);
+        deep = deep.node("Div", &format!("{square} three"), &format!("s{}", i + 1));
+    }
+    let error = deep.node("Expand", "x s40", "y").output("y").import().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+}
+
+#[test]
 fn graphs_that_contradict_themselves_are_bad_files() {
     let bad = |build: Build, what: &str| {
         let error = build.import().unwrap_err();

@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::ir::Module;
 
 /// An attribute's value.
+#[allow(clippy::large_enum_variant, reason = "there are few")]
 pub(super) enum A<'a> {
     I(i64),
     F(f32),

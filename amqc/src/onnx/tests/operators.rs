@@ -218,6 +218,17 @@ fn functions_have_the_specs_parameters() {
 }
 
 #[test]
+fn powers_of_integers_are_whole() {
+    let pow = |exponent: TensorProto| {
+        let build = Build::new(13).typed("x", ElementType::Int32, "n").initializer(exponent);
+        build.node("Pow", "x e", "y").output("y").text()
+    };
+    assert!(pow(f32s("e", &[], &[3.0])).contains("%y = Pow %x, %Pow_0/cast : i32[n]"));
+    assert!(pow(f32s("e", &[], &[0.5])).contains("an integer to a power that may have a fraction"));
+    assert!(pow(i64s("e", &[], &[2])).contains("%Pow_0/cast = Cast(i32) %e"));
+}
+
+#[test]
 fn variadic_functions_are_chains() {
     let build = Build::new(13).input("a", "n").input("b", "n").input("c", "n");
     assert_eq!(
