@@ -288,15 +288,11 @@ pub(crate) fn largest_four(x: &[f32]) -> u32 {
     let (fours, rest) = x.as_chunks::<4>();
     let mut tail = [0.0; 4];
     tail[..rest.len()].copy_from_slice(rest);
-    let mut largest = [0; 16];
-    let (many, few) = fours.as_chunks::<16>();
-    for many in many {
-        for (largest, four) in largest.iter_mut().zip(many) {
-            *largest = bits(*four).max(*largest);
-        }
+    let mut largest = bits(tail);
+    for four in fours {
+        largest = largest.max(bits(*four));
     }
-    let few = few.iter().map(|four| bits(*four)).fold(bits(tail), u32::max);
-    largest.into_iter().fold(few, u32::max)
+    largest
 }
 
 /// What a table's entries are multiplied by, from the bits of the largest sum: NaN if it is not
