@@ -1,6 +1,7 @@
 //! Activations made into codes or tables while a model runs.
 //!
 //! docs/format.md states the arithmetic to the bit.
+#![allow(clippy::needless_range_loop, reason = "indices as in the formulas")]
 
 use crate::kernels::lanes::{ENTRY_BIAS, Lanes, Tables};
 use crate::kernels::{NAN, Work};
@@ -171,7 +172,7 @@ impl<const K: usize> Levels<K> {
             above = next;
         }
         for p in 0..K {
-            // Exact pivots are 0 or about 1 at least.
+            // Zero but for rounding: codes do not determine the coefficients.
             if gram[p][p] < 0.5 {
                 return;
             }
@@ -322,7 +323,7 @@ impl Work for Tabulate<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
         // Neither 0 nor NaN needs tables.
-        if !(self.scale > 0.0) {
+        if self.scale == 0.0 || self.scale.is_nan() {
             self.tables.fill(Tables([ENTRY_BIAS; 128]));
             return;
         }
