@@ -607,7 +607,7 @@ impl ConvMatrix {
     ) -> Result<ConvMatrix, PackError> {
         source.check()?;
         let rows = source.shape().0;
-        if groups == 0 || rows % groups != 0 {
+        if groups == 0 || !rows.is_multiple_of(groups) {
             return Err(PackError::Groups { rows, groups });
         }
         let rows = rows / groups;

@@ -1,4 +1,5 @@
 //! Every instruction set against the definitions, bit for bit.
+#![allow(clippy::needless_range_loop, reason = "indices as in the formulas")]
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -309,7 +310,7 @@ fn expect_vector(w: &Coded, x: &[f32], activations: Activations) -> Vec<f32> {
 }
 
 #[track_caller]
-fn assert_bits(found: &[f32], expected: &[f32], what: core::fmt::Arguments<'_>) {
+fn assert_bits(found: &[f32], expected: &[f32], what: fmt::Arguments<'_>) {
     assert_eq!(found.len(), expected.len(), "{what}");
     for (i, (a, b)) in found.iter().zip(expected).enumerate() {
         assert_eq!(a.to_bits(), b.to_bits(), "{what}: element {i}: {a} is not {b}");
