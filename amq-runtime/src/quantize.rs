@@ -58,9 +58,11 @@ impl Code<'_> {
         let words = x.len().div_ceil(64);
         for round in 1..=ROUNDS {
             let levels = Levels::<K>::new(&c);
-            let thresholds: [L::F; T] = core::array::from_fn(|h| {
-                lanes.splat((levels.magnitudes[h] + levels.magnitudes[h + 1]) * 0.5)
-            });
+            let mut thresholds = [lanes.splat(0.0); T];
+            for h in 0..T {
+                let middle = (levels.magnitudes[h] + levels.magnitudes[h + 1]) * 0.5;
+                thresholds[h] = lanes.splat(middle);
+            }
             let mut sums = [[lanes.splat(0.0); 2]; T];
             let mut counts = [0; T];
             let last = round == ROUNDS;
@@ -94,8 +96,11 @@ impl Code<'_> {
                     }
                 }
             });
-            let sums = sums.map(|sums| tree(lanes, sums));
-            levels.fit(&mut c, x.len(), sum, &sums, &counts);
+            let mut above = [0.0; T];
+            for h in 0..T {
+                above[h] = tree(lanes, sums[h]);
+            }
+            levels.fit(&mut c, x.len(), sum, &above, &counts);
         }
         c
     }
@@ -204,7 +209,7 @@ struct Unit<L: Lanes> {
 }
 
 /// Passes a vector in units. `f` is called in one place, so that it is inlined and compiled for
-/// the instruction set.
+/// the instruction set; a closure that is not costs tenfold.
 #[inline(always)]
 fn units<L: Lanes>(lanes: L, x: &[f32], mut f: impl FnMut(Unit<L>)) {
     let (full, rest) = x.as_chunks::<64>();
@@ -212,7 +217,8 @@ fn units<L: Lanes>(lanes: L, x: &[f32], mut f: impl FnMut(Unit<L>)) {
         let unit = match full.get(index) {
             Some(x) => {
                 let values = load(lanes, x);
-                let magnitudes = values.map(|x| lanes.abs(x));
+                let [a, b, c, d] = values;
+                let magnitudes = [lanes.abs(a), lanes.abs(b), lanes.abs(c), lanes.abs(d)];
                 Unit { index, values, magnitudes, valid: u64::MAX }
             }
             None => {
@@ -237,7 +243,7 @@ fn units<L: Lanes>(lanes: L, x: &[f32], mut f: impl FnMut(Unit<L>)) {
 #[inline(always)]
 fn load<L: Lanes>(lanes: L, x: &[f32; 64]) -> [L::F; 4] {
     let (parts, _) = x.as_chunks::<16>();
-    [0, 1, 2, 3].map(|part| lanes.load(&parts[part]))
+    [lanes.load(&parts[0]), lanes.load(&parts[1]), lanes.load(&parts[2]), lanes.load(&parts[3])]
 }
 
 /// Sum of a function of magnitudes: element j is added to partial sum j mod 32.
@@ -340,16 +346,35 @@ impl Work for Tabulate<'_> {
 
 #[inline(always)]
 fn tabulate<L: Lanes>(lanes: L, x: &[f32; 32], scale: f32, tables: &mut Tables) {
-    let signs: [L::F; 4] = core::array::from_fn(|bit| {
-        let signs: [f32; 16] =
-            core::array::from_fn(|entry| if entry >> bit & 1 == 1 { 1.0 } else { -1.0 });
-        lanes.load(&signs)
-    });
+    // The entries that have +x_3, of one group in lanes 0 to 7 and of another in lanes 8 to 15;
+    // the others are their opposites in reverse. A zero that is added changes no entry.
+    let mut signs = [[lanes.splat(0.0); 4]; 2];
+    for (half, signs) in signs.iter_mut().enumerate() {
+        for (bit, signs) in signs.iter_mut().enumerate() {
+            let mut values = [0.0; 16];
+            for lane in 0..8 {
+                values[8 * half + lane] = if (lane + 8) >> bit & 1 == 1 { 1.0 } else { -1.0 };
+            }
+            *signs = lanes.load(&values);
+        }
+    }
     let scale = lanes.splat(scale);
-    for (group, x) in x.as_chunks::<4>().0.iter().enumerate() {
-        let [a, b, c, d] = core::array::from_fn(|bit| lanes.mul(signs[bit], lanes.splat(x[bit])));
+    let (tables, _) = tables.0.as_chunks_mut::<16>();
+    for (pair, x) in x.as_chunks::<8>().0.iter().enumerate() {
+        let mut terms = [lanes.splat(0.0); 4];
+        for (bit, term) in terms.iter_mut().enumerate() {
+            let first = lanes.mul(signs[0][bit], lanes.splat(x[bit]));
+            *term = lanes.add(first, lanes.mul(signs[1][bit], lanes.splat(x[4 + bit])));
+        }
+        let [a, b, c, d] = terms;
         let sum = lanes.add(lanes.add(lanes.add(a, b), c), d);
-        let place = group / 2 + group % 2 * 4;
-        tables.0[16 * place..][..16].copy_from_slice(&lanes.entries(lanes.div(sum, scale)));
+        let entries = lanes.entries(lanes.div(sum, scale));
+        for (group, upper) in entries.as_chunks::<8>().0.iter().enumerate() {
+            // With the bias, and since no entry is 0 then, an opposite is 256 less the entry.
+            let lower = !u64::from_be_bytes(*upper) + 0x0101_0101_0101_0101;
+            let table = &mut tables[pair + 4 * group];
+            table[..8].copy_from_slice(&lower.to_le_bytes());
+            table[8..].copy_from_slice(upper);
+        }
     }
 }

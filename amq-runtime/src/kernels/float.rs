@@ -92,5 +92,10 @@ fn dot<L: Lanes, const N: usize>(lanes: L, columns: &[Column], x: [&[f32]; N]) -
             sums[v][part] = lanes.add(sums[v][part], term);
         }
     }
-    sums.map(|[a, b, c, d]| lanes.add(lanes.add(a, b), lanes.add(c, d)))
+    let mut dots = [lanes.splat(0.0); N];
+    for v in 0..N {
+        let [a, b, c, d] = sums[v];
+        dots[v] = lanes.add(lanes.add(a, b), lanes.add(c, d));
+    }
+    dots
 }

@@ -8,15 +8,6 @@ use crate::kernels::lanes::{ENTRY_BIAS, Lanes, Line, Tables};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx2(());
 
-impl Avx2 {
-    /// # Safety
-    /// The CPU must have AVX2 and POPCNT.
-    #[inline(always)]
-    pub(super) unsafe fn new() -> Avx2 {
-        Avx2(())
-    }
-}
-
 /// Calls intrinsics that need nothing of memory.
 macro_rules! intrinsic {
     ($call:expr) => {
@@ -24,6 +15,77 @@ macro_rules! intrinsic {
         // have no other condition.
         unsafe { $call }
     };
+}
+
+impl Avx2 {
+    /// # Safety
+    /// The CPU must have AVX2 and POPCNT.
+    #[inline(always)]
+    pub(super) unsafe fn new() -> Avx2 {
+        Avx2(())
+    }
+
+    // Halves of operations. Functions, not closures, so that they are always inlined.
+
+    #[inline(always)]
+    fn canonical_half(self, a: __m256) -> __m256 {
+        intrinsic!(_mm256_blendv_ps(
+            a,
+            _mm256_set1_ps(crate::kernels::NAN),
+            _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a)
+        ))
+    }
+
+    #[inline(always)]
+    fn mask_half(self, bits: u16, lane: __m256i) -> __m256 {
+        intrinsic!({
+            let bits = _mm256_and_si256(_mm256_set1_epi32(i32::from(bits)), lane);
+            _mm256_castsi256_ps(_mm256_cmpeq_epi32(bits, lane))
+        })
+    }
+
+    #[inline(always)]
+    fn rounded_half(self, a: __m256) -> __m256i {
+        intrinsic!({
+            let a = _mm256_max_ps(a, _mm256_set1_ps(-127.0));
+            _mm256_cvtps_epi32(_mm256_min_ps(a, _mm256_set1_ps(127.0)))
+        })
+    }
+
+    #[inline(always)]
+    fn add_counts_half(self, counts: __m256i, a: __m256i) -> __m256i {
+        intrinsic!({
+            let low = _mm256_set1_epi8(15);
+            let table = _mm256_broadcastsi128_si256(_mm_setr_epi8(
+                0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,
+            ));
+            let even = _mm256_shuffle_epi8(table, _mm256_and_si256(a, low));
+            let odd = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi32::<4>(a), low));
+            _mm256_add_epi8(counts, _mm256_add_epi8(even, odd))
+        })
+    }
+
+    #[inline(always)]
+    fn fold_counts_half(self, counts: __m256i) -> __m256i {
+        intrinsic!(_mm256_madd_epi16(
+            _mm256_maddubs_epi16(counts, _mm256_set1_epi8(1)),
+            _mm256_set1_epi16(1)
+        ))
+    }
+
+    #[inline(always)]
+    fn difference_half(self, a: __m256i, b: __m256i) -> __m256 {
+        intrinsic!(_mm256_cvtepi32_ps(_mm256_sub_epi32(a, b)))
+    }
+
+    /// Eight 32-bit sums of the halves of sixteen 16-bit sums.
+    #[inline(always)]
+    fn fold_sum_half(self, sum: __m256i) -> __m256i {
+        intrinsic!(_mm256_add_epi32(
+            _mm256_cvtepu16_epi32(_mm256_castsi256_si128(sum)),
+            _mm256_cvtepu16_epi32(_mm256_extracti128_si256::<1>(sum))
+        ))
+    }
 }
 
 impl Lanes for Avx2 {
@@ -112,13 +174,7 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     fn canonical(self, a: Self::F) -> Self::F {
-        a.map(|a| {
-            intrinsic!(_mm256_blendv_ps(
-                a,
-                _mm256_set1_ps(crate::kernels::NAN),
-                _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a)
-            ))
-        })
+        [self.canonical_half(a[0]), self.canonical_half(a[1])]
     }
 
     #[inline(always)]
@@ -131,13 +187,9 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     fn mask(self, bits: u16) -> Self::M {
-        intrinsic!({
-            let bits = _mm256_set1_epi32(i32::from(bits));
-            let low = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-            [low, _mm256_slli_epi32::<8>(low)].map(|lane| {
-                _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(bits, lane), lane))
-            })
-        })
+        let low = intrinsic!(_mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128));
+        let high = intrinsic!(_mm256_slli_epi32::<8>(low));
+        [self.mask_half(bits, low), self.mask_half(bits, high)]
     }
 
     #[inline(always)]
@@ -157,12 +209,8 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn entries(self, a: Self::F) -> [u8; 16] {
         let mut entries = [0; 16];
+        let (low, high) = (self.rounded_half(a[0]), self.rounded_half(a[1]));
         let packed = intrinsic!({
-            let [low, high] = a.map(|a| {
-                let a =
-                    _mm256_min_ps(_mm256_max_ps(a, _mm256_set1_ps(-127.0)), _mm256_set1_ps(127.0));
-                _mm256_cvtps_epi32(a)
-            });
             let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
             let bytes = _mm_packs_epi16(
                 _mm256_castsi256_si128(words),
@@ -213,29 +261,12 @@ impl Lanes for Avx2 {
     /// `COUNT_STEPS`.
     #[inline(always)]
     fn add_counts(self, counts: Self::U, a: Self::U) -> Self::U {
-        let add = |counts, a| {
-            intrinsic!({
-                let low = _mm256_set1_epi8(15);
-                let table = _mm256_broadcastsi128_si256(_mm_setr_epi8(
-                    0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,
-                ));
-                let even = _mm256_shuffle_epi8(table, _mm256_and_si256(a, low));
-                let odd =
-                    _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi32::<4>(a), low));
-                _mm256_add_epi8(counts, _mm256_add_epi8(even, odd))
-            })
-        };
-        [add(counts[0], a[0]), add(counts[1], a[1])]
+        [self.add_counts_half(counts[0], a[0]), self.add_counts_half(counts[1], a[1])]
     }
 
     #[inline(always)]
     fn fold_counts(self, counts: Self::U) -> Self::U {
-        counts.map(|counts| {
-            intrinsic!(_mm256_madd_epi16(
-                _mm256_maddubs_epi16(counts, _mm256_set1_epi8(1)),
-                _mm256_set1_epi16(1)
-            ))
-        })
+        [self.fold_counts_half(counts[0]), self.fold_counts_half(counts[1])]
     }
 
     #[inline(always)]
@@ -245,12 +276,14 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     fn difference(self, n: u32, a: Self::U) -> Self::F {
-        a.map(|a| intrinsic!(_mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_set1_epi32(n as i32), a))))
+        let n = intrinsic!(_mm256_set1_epi32(n as i32));
+        [self.difference_half(n, a[0]), self.difference_half(n, a[1])]
     }
 
     #[inline(always)]
     fn excess(self, a: Self::U, n: u32) -> Self::F {
-        a.map(|a| intrinsic!(_mm256_cvtepi32_ps(_mm256_sub_epi32(a, _mm256_set1_epi32(n as i32)))))
+        let n = intrinsic!(_mm256_set1_epi32(n as i32));
+        [self.difference_half(a[0], n), self.difference_half(a[1], n)]
     }
 
     #[inline(always)]
@@ -293,15 +326,10 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     fn fold_sum(self, sum: Self::Sum) -> Self::U {
+        let [pairs, odd] = sum;
+        let even = intrinsic!(_mm256_sub_epi16(pairs, _mm256_slli_epi16::<8>(odd)));
+        let (even, odd) = (self.fold_sum_half(even), self.fold_sum_half(odd));
         intrinsic!({
-            let [pairs, odd] = sum;
-            let even = _mm256_sub_epi16(pairs, _mm256_slli_epi16::<8>(odd));
-            let [even, odd] = [even, odd].map(|sum| {
-                _mm256_add_epi32(
-                    _mm256_cvtepu16_epi32(_mm256_castsi256_si128(sum)),
-                    _mm256_cvtepu16_epi32(_mm256_extracti128_si256::<1>(sum)),
-                )
-            });
             let low = _mm256_unpacklo_epi32(even, odd);
             let high = _mm256_unpackhi_epi32(even, odd);
             [
