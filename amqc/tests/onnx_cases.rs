@@ -162,20 +162,23 @@ fn run_model(onnx: &[u8], case: &Path) -> Result<Option<String>, String> {
         Err(error) => return Err(error.to_string()),
     };
     let model = Arc::new(Model::load(&compiled.bytes).map_err(|error| error.to_string())?);
-    let stored: Vec<_> = files(case, "input").iter().map(|path| read(path)).collect();
     let inputs = Onnx::decode(onnx).unwrap().graph.unwrap().inputs;
     let is_input = |name: &str| model.inputs().iter().any(|port| port.name == name);
-    let views: Vec<_> = inputs
+    let stored: Vec<_> = inputs
         .iter()
-        .zip(&stored)
+        .zip(files(case, "input"))
         .filter(|(input, _)| is_input(&input.name))
-        .map(|(input, (dims, data_of))| (input.name.as_str(), View { dims, data: data(data_of) }))
+        .map(|(input, path)| (input.name.as_str(), read(&path)))
+        .collect();
+    let views: Vec<_> = stored
+        .iter()
+        .map(|(name, (dims, elements))| (*name, View { dims, data: data(elements) }))
         .collect();
     let mut session = Session::new(model.clone());
     let outputs = match session.run(&views) {
         Ok(outputs) => outputs,
         // A name of a dimension stands for a size of at least 1.
-        Err(error) if stored.iter().any(|(dims, _)| dims.contains(&0)) => {
+        Err(error) if stored.iter().any(|(_, (dims, _))| dims.contains(&0)) => {
             return Ok(Some(error.to_string()));
         }
         Err(error) => return Err(error.to_string()),
