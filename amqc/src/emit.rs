@@ -10,8 +10,8 @@ use amq_format::graph::{
 use crate::error::{Error, Result};
 use crate::ir::{Constant, ConstantData, Module};
 use crate::options::{Bits, Resolver, Settings};
-use crate::quant::{self, QuantizedMatrix};
 use crate::passes;
+use crate::quant::{self, QuantizedMatrix};
 use crate::report::{Coding, Layer};
 
 /// A constant that a node multiplies by.
@@ -59,8 +59,11 @@ pub(crate) fn emit(
         let name = name_of(&module, weight);
         if let Some(bad) = data.iter().position(|w| !w.is_finite()) {
             let value = &module.graph.values[source as usize];
-            return Err(Error::bad_file(format!("{name}: weight {bad} of {value:?} is {}", data[bad]))
-                .remedy("the model is damaged, or its training diverged"));
+            return Err(Error::bad_file(format!(
+                "{name}: weight {bad} of {value:?} is {}",
+                data[bad]
+            ))
+            .remedy("the model is damaged, or its training diverged"));
         }
         let bytes_before = 4 * data.len() as u64;
         let (coding, bytes_after) = match quantizable(weight, settings) {

@@ -308,11 +308,6 @@ impl Matrix {
         self.rows
     }
 
-    /// Columns: elements of a vector.
-    pub(crate) fn cols(&self) -> usize {
-        self.cols
-    }
-
     /// Grows the scratch so that `multiply` allocates nothing for up to `vectors` vectors.
     pub(crate) fn reserve(&self, vectors: usize, scratch: &mut Scratch) {
         scratch.grow(self, vectors.min(VECTORS), 1);

@@ -24,11 +24,7 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
 }
 
 /// The product that can take in node `index`, and what it becomes.
-fn absorbed(
-    module: &mut Module,
-    index: usize,
-    facts: &[Option<Fact>],
-) -> Option<(usize, Node)> {
+fn absorbed(module: &mut Module, index: usize, facts: &[Option<Fact>]) -> Option<(usize, Node)> {
     let node = &module.graph.nodes[index];
     let Some(Op::Binary(binary)) = &node.op else { return None };
     let function = binary.function();

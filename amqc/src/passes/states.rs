@@ -82,7 +82,9 @@ fn compatible(a: &Port, b: &Port) -> bool {
         (Some(a), Some(b)) => a == b,
         _ => true,
     };
-    a.data_type == b.data_type && a.dims.len() == b.dims.len() && a.dims.iter().zip(&b.dims).all(fits)
+    a.data_type == b.data_type
+        && a.dims.len() == b.dims.len()
+        && a.dims.iter().zip(&b.dims).all(fits)
 }
 
 fn describe(port: &Port) -> String {
@@ -204,7 +206,8 @@ fn product(dims: &[Dim]) -> Option<Dim> {
 /// Inputs and outputs, but for states, that have the time axis of a recurrent layer.
 fn streams(module: &Module, facts: &[Option<Fact>], states: &[State]) -> Vec<Stream> {
     let layer = |node: &&Node| matches!(&node.op, Some(Op::Recurrent(_)));
-    let sequence = module.graph.nodes.iter().find(layer).and_then(|node| fact(facts, node.inputs[0]));
+    let sequence =
+        module.graph.nodes.iter().find(layer).and_then(|node| fact(facts, node.inputs[0]));
     let Some([time, batch, _]) = sequence.map(|fact| fact.dims.as_slice()) else {
         return Vec::new();
     };

@@ -14,7 +14,9 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
         let (Some(&input), Some(&output)) = (node.inputs.first(), node.outputs.first()) else {
             continue;
         };
-        let (Some(before), Some(after)) = (fact(&facts, input), fact(&facts, output)) else { continue };
+        let (Some(before), Some(after)) = (fact(&facts, input), fact(&facts, output)) else {
+            continue;
+        };
         if let Some(Op::Transpose(transpose)) = &node.op {
             let is_one = |axis: &&u32| before.dims[**axis as usize].as_size() == Some(1);
             if transpose.perm.iter().filter(|axis| !is_one(axis)).is_sorted() {

@@ -1,6 +1,5 @@
 //! Small models, built here, and what they become.
 
-mod cases;
 mod hostile;
 mod operators;
 mod recurrent;
