@@ -1,6 +1,8 @@
 //! Models with stored inputs and outputs: ONNX's own node cases, onnxruntime's answers on every option
 //! of recurrent layers, and what exporters make. Each is computed right or refused by name.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
