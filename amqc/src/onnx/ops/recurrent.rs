@@ -147,8 +147,9 @@ fn functions(r: &mut Reader<'_, '_>, cell: Cell, direction: Direction) -> Result
         };
         functions.push(Unary {
             function: (*function).into(),
-            alpha: parameter(&mut alpha, *takes_alpha, "alpha")?,
-            beta: parameter(&mut beta, *takes_beta, "beta")?,
+            // A file holds no negative zero here; the sum makes it positive.
+            alpha: parameter(&mut alpha, *takes_alpha, "alpha")? + 0.0,
+            beta: parameter(&mut beta, *takes_beta, "beta")? + 0.0,
         });
     }
     for (which, left, given) in [("alpha", alpha, alphas), ("beta", beta, betas)] {
