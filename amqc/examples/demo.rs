@@ -3,7 +3,7 @@
 //! Prints each command as one would type it, and what it says.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -31,7 +31,7 @@ fn run(args: Vec<OsString>) -> u8 {
     let command = std::iter::once(OsString::from("amqc")).chain(args);
     let command: Vec<_> = command.collect();
     let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
-    let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
+    let (mut stdout, mut stderr) = (anstream::stdout(), anstream::stderr());
     if writeln!(stdout, "$ {}", words.join(" ")).is_err() {
         return 5;
     }

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::onnx;
 use crate::options::ConvertOptions;
 use crate::passes;
-use crate::report::{Provenance, Report, State};
+use crate::report::{External, Provenance, Report, State};
 
 /// A compiled model.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ pub fn compile(
     options: &ConvertOptions,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Compiled> {
-    let mut resolver = options.resolver()?;
+    let resolver = options.resolver()?;
     let source = onnx::load(path, &onnx::Limits::default())?;
     let located = |error: Error| error.within(path.display());
     let mut module = onnx::import(&source).map_err(located)?;
@@ -48,12 +48,17 @@ pub fn compile(
     let notes = std::mem::take(&mut module.notes);
     let states = states(&module);
     let tell = |layer: &str, done, total| progress(Progress { layer, done, total });
-    let (mut draft, layers) = emit::emit(module, &mut resolver, &tell).map_err(located)?;
-    resolver.finish()?;
-    let report = Report { bytes_in: source.bytes(), layers, states, notes };
+    let (mut draft, layers) = emit::emit(module, resolver, &tell).map_err(located)?;
+    let external = onnx::external_files(&source).map_err(located)?;
+    let bytes_in = source.bytes() + external.iter().map(|file| file.bytes).sum::<u64>();
+    let report = Report { bytes_in, layers, states, notes };
     let provenance = Provenance {
         compiler: concat!("amqc ", env!("CARGO_PKG_VERSION")).into(),
-        source_sha256: source.sha256().iter().map(|byte| format!("{byte:02x}")).collect(),
+        source_sha256: hex(&source.sha256()),
+        external: external
+            .into_iter()
+            .map(|file| External { location: file.location, sha256: hex(&file.sha256) })
+            .collect(),
         options: options.to_string(),
         recipe: options.recipe.as_ref().map(|recipe| recipe.text().to_owned()),
         report: report.clone(),
@@ -65,6 +70,10 @@ pub fn compile(
     let bytes = amq_format::write(draft)
         .map_err(|error| located(Error::unsupported(format!("the model does not fit: {error}"))))?;
     Ok(Compiled { bytes, report })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn states(module: &crate::ir::Module) -> Vec<State> {

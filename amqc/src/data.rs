@@ -297,7 +297,7 @@ impl Array {
         let refuse = |value: String| {
             let wanted = data_type.name();
             Error::bad_file(format!("{name}: {held} value {value} is not exactly a {wanted}"))
-                .remedy(format!("convert the array to {} yourself", numpy_name(data_type)))
+                .remedy(format!("save the array as {}", numpy_name(data_type)))
         };
         let data = match (data_type, self.values) {
             (DataType::F32, Values::F32(values)) => Data::F32(values),
@@ -327,7 +327,7 @@ impl Array {
                 return Err(Error::bad_file(format!(
                     "{name}: takes {wanted}, the array is {held}"
                 ))
-                .remedy(format!("convert the array to {wanted} yourself")));
+                .remedy(format!("save the array as {wanted}")));
             }
         };
         Ok(Tensor { dims: self.dims, data })

@@ -36,10 +36,11 @@ struct Quantized {
 /// the report for each weight. `progress` is told of each weight how many of its rows are done.
 ///
 /// # Errors
-/// Weights that are not constants or not finite, and settings that have no kernel.
+/// Weights that are not constants or not finite, settings that have no kernel, and patterns that
+/// match nothing.
 pub(crate) fn emit(
     mut module: Module,
-    resolver: &mut Resolver<'_>,
+    mut resolver: Resolver<'_>,
     progress: &(dyn Fn(&str, usize, usize) + Sync),
 ) -> Result<(Draft, Vec<Layer>)> {
     module.check_weights()?;
@@ -48,6 +49,8 @@ pub(crate) fn emit(
         let settings = resolver.settings(&module.graph.nodes[weight.node].name, weight.suffix)?;
         chosen.push((weight, settings));
     }
+    // Before any matrix is fitted: that can take long.
+    resolver.finish()?;
     settle_activations(&mut module, &chosen)?;
 
     let mut layers = Vec::new();
@@ -57,16 +60,13 @@ pub(crate) fn emit(
         let source = source(&module, weight);
         let ConstantData::F32(data) = &module.constants[&source].data else { continue };
         let name = name_of(&module, weight);
-        if let Some(bad) = data.iter().position(|w| !w.is_finite()) {
-            let value = &module.graph.values[source as usize];
-            return Err(Error::bad_file(format!(
-                "{name}: weight {bad} of {value:?} is {}",
-                data[bad]
-            ))
-            .remedy("the model is damaged, or its training diverged"));
-        }
         let bytes_before = 4 * data.len() as u64;
-        let (coding, bytes_after) = match quantizable(weight, settings) {
+        let how = quantizable(weight, settings);
+        let is_table = matches!(&module.graph.nodes[weight.node].op, Some(Op::Gather(_)));
+        if how.is_ok() || !is_table {
+            check_finite(&name, data, is_table)?;
+        }
+        let (coding, bytes_after) = match how {
             Err(kept_float) => (Coding::Float { kept_float }, bytes_before),
             Ok(options) => {
                 let same = |q: &Quantized| q.source == source && q.options == options;
@@ -108,6 +108,16 @@ pub(crate) fn emit(
         module.graph.nodes[weight.node].inputs[weight.slot] = quantized[index].value;
     }
     Ok((draft(module, &quantized), layers))
+}
+
+/// Weights of products are finite; so are tables that are coded.
+fn check_finite(name: &str, weights: &[f32], is_table: bool) -> Result<()> {
+    let Some(bad) = weights.iter().position(|w| !w.is_finite()) else { return Ok(()) };
+    let remedy = match is_table {
+        true => "if that is meant, keep the table in float with a recipe (bits: f32)",
+        false => "the model is damaged, or its training diverged",
+    };
+    Err(Error::bad_file(format!("{name}: weight {bad} is {}", weights[bad])).remedy(remedy))
 }
 
 /// How activations enter the product with a quantized weight of `node`; tables are decoded.

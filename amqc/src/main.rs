@@ -3,6 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let (mut stdout, mut stderr) = (std::io::stdout(), std::io::stderr());
+    let (mut stdout, mut stderr) = (anstream::stdout(), anstream::stderr());
     ExitCode::from(amqc::cli::main(std::env::args_os(), &mut stdout, &mut stderr))
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use amq_format::graph::Activations;
 use serde::{Deserialize, Deserializer};
-use serde_saphyr::Spanned;
+use serde_saphyr::{RenderOptions, SnippetMode, Spanned, UserMessageFormatter};
 
 use crate::error::{Error, Result};
 use crate::options::{self, Bits, Given};
@@ -42,7 +42,7 @@ impl Recipe {
     /// Reads a recipe from its text; `name` stands for it in errors.
     pub fn parse(name: &str, text: String) -> Result<Recipe> {
         let file: File = serde_saphyr::from_str(&text)
-            .map_err(|error| Error::usage(error.to_string().trim_end()).within(name))?;
+            .map_err(|error| Error::usage(message(&error)).within(name))?;
         if file.version.value != 1 {
             let (line, version) = (file.version.referenced.line(), file.version.value);
             return Err(Error::usage(format!(
@@ -115,6 +115,13 @@ impl Layer {
         }
         rest.ends_with(last)
     }
+}
+
+/// What is wrong and in which line, without advice for programmers.
+fn message(error: &serde_saphyr::Error) -> String {
+    let mut options = RenderOptions::new(&UserMessageFormatter);
+    options.snippets = SnippetMode::Off;
+    error.render_with_options(options).trim_end().to_owned()
 }
 
 #[derive(Deserialize)]

@@ -77,6 +77,9 @@ pub struct Provenance {
     pub compiler: String,
     /// SHA-256 of the model's file, in hexadecimal.
     pub source_sha256: String,
+    /// The files that hold its external data.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub external: Vec<External>,
     /// The settings, as flags.
     pub options: String,
     /// The recipe's text.
@@ -84,6 +87,15 @@ pub struct Provenance {
     pub recipe: Option<String>,
     /// What was done.
     pub report: Report,
+}
+
+/// A file of external data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct External {
+    /// Where the model says that it is.
+    pub location: String,
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
 }
 
 impl Report {
@@ -111,10 +123,10 @@ impl Report {
             }
             text += &table.render();
         }
-        for layer in &self.layers {
-            if let Coding::Float { kept_float } = &layer.coding {
-                let _ = writeln!(text, "float: {}: {kept_float}", layer.name);
-            }
+        for (reason, names) in self.kept_float() {
+            let all = names.len() == self.layers.len() && names.len() > 1;
+            let names = if all { "all layers".to_owned() } else { names.join(", ") };
+            let _ = writeln!(text, "float: {names}: {reason}");
         }
         for State { input, output, dims } in &self.states {
             let _ = writeln!(text, "state: {input} [{}] <- {output}", dims.join(", "));
@@ -123,6 +135,19 @@ impl Report {
             let _ = writeln!(text, "note: {note}");
         }
         text
+    }
+
+    /// Reasons why weights stayed float, in the order of the first of each, and the layers.
+    fn kept_float(&self) -> Vec<(&str, Vec<&str>)> {
+        let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+        for layer in &self.layers {
+            let Coding::Float { kept_float } = &layer.coding else { continue };
+            match reasons.iter_mut().find(|(reason, _)| reason == kept_float) {
+                Some((_, names)) => names.push(&layer.name),
+                None => reasons.push((kept_float, vec![&layer.name])),
+            }
+        }
+        reasons
     }
 }
 
@@ -211,6 +236,16 @@ pub(crate) mod tests {
     #[test]
     fn text() {
         insta::assert_snapshot!(example().text());
+    }
+
+    #[test]
+    fn a_reason_is_said_once() {
+        let mut report = example();
+        let float = Coding::Float { kept_float: "asked for".into() };
+        report.layers.iter_mut().for_each(|layer| layer.coding = float.clone());
+        assert!(report.text().contains("\nfloat: all layers: asked for\n"));
+        report.layers.push(example().layers[0].clone());
+        assert!(report.text().contains("\nfloat: lstm.W, fc: asked for\n"));
     }
 
     #[test]

@@ -227,7 +227,7 @@ fn perplexity_is_that_of_the_table() {
         let found = json["perplexity"].as_f64().unwrap();
         assert!((found / expected - 1.0).abs() < 1e-5, "{model}: {found}, expected {expected}");
         let shown = place.amqc(&args).done();
-        assert_eq!(shown, format!("perplexity {expected:.2} (209 predicted)\n"));
+        assert_eq!(shown, format!("perplexity {expected:.2} (209 tokens predicted)\n"));
     }
 }
 
@@ -254,7 +254,7 @@ fn accuracy_counts_the_largest_scores() {
     let args = ["eval", "m.amq", "--inputs", "i.npz", "--labels", "l.npy"];
     let json = place.amqc(&[&args[..], &["--json"]].concat()).json();
     assert_eq!(json, serde_json::json!({"accuracy": 0.9, "predicted": 130}));
-    assert_eq!(place.amqc(&args).done(), "accuracy 90.00% (130 predicted)\n");
+    assert_eq!(place.amqc(&args).done(), "accuracy 90.00% (130 items)\n");
 }
 
 #[test]

@@ -189,7 +189,9 @@ impl Timing {
 
     fn text(&self) -> String {
         let Timing { file, median_us, p99_us, steps } = self;
-        format!("{file}: median {median_us:.2} us, 99% {p99_us:.2} us a step, {steps} steps\n")
+        format!(
+            "{file}: a step takes {median_us:.2} us, 99% at most {p99_us:.2} us; {steps} steps\n"
+        )
     }
 }
 

@@ -158,11 +158,15 @@ impl Convert {
 impl Converted {
     fn text(&self) -> String {
         let Converted { input, output, bytes_out, seconds, report } = self;
-        let times = report.bytes_in as f64 / *bytes_out as f64;
+        let bytes_in = report.bytes_in;
+        let times = bytes_in as f64 / *bytes_out as f64;
+        let size = match times >= 1.0 {
+            true => format!("{times:.2} times smaller"),
+            false => format!("{:.2} times as large", 1.0 / times),
+        };
         format!(
-            "{}{input} -> {output}: {} -> {bytes_out} bytes, {times:.2} times smaller, {seconds:.1} s\n",
-            report.text(),
-            report.bytes_in
+            "{}{input} -> {output}: {bytes_in} -> {bytes_out} bytes, {size}, {seconds:.1} s\n",
+            report.text()
         )
     }
 }

@@ -87,7 +87,7 @@ impl Eval {
         .map_err(|error| error.within(self.file.display()))?;
         let Perplexity { perplexity, predicted } = found;
         Outcome::of(self.json, &TextJson { perplexity, predicted }, |_| {
-            format!("perplexity {perplexity:.2} ({predicted} predicted)\n")
+            format!("perplexity {perplexity:.2} ({predicted} tokens predicted)\n")
         })
     }
 
@@ -157,7 +157,7 @@ impl Eval {
         let predicted = classes.len();
         let accuracy = right as f64 / predicted as f64;
         Outcome::of(self.json, &LabelsJson { accuracy, predicted }, |_| {
-            format!("accuracy {:.2}% ({predicted} predicted)\n", accuracy * 100.0)
+            format!("accuracy {:.2}% ({predicted} items)\n", accuracy * 100.0)
         })
     }
 }

@@ -165,8 +165,14 @@ impl Inspected {
         for key in ["compiler", "options", "source_sha256"] {
             let value = self.provenance.as_ref().and_then(|provenance| provenance.get(key));
             if let Some(value) = value.and_then(|value| value.as_str()) {
+                let value = if value.is_empty() { "none" } else { value };
                 let _ = writeln!(text, "{}: {value}", key.replace('_', " "));
             }
+        }
+        let recipe = self.provenance.as_ref().and_then(|provenance| provenance.get("recipe"));
+        if let Some(recipe) = recipe.and_then(|recipe| recipe.as_str()) {
+            let _ = writeln!(text, "recipe:");
+            recipe.lines().for_each(|line| text += &format!("    {line}\n"));
         }
         for (what, tensors) in [("input", &self.inputs), ("output", &self.outputs)] {
             for tensor in tensors {

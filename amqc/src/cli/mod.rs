@@ -84,6 +84,8 @@ impl Outcome {
 }
 
 /// Runs the command that `args` (the program's name first) asks for; gives the exit code.
+///
+/// Help and errors have ANSI styles: the streams of anstream drop them where they are not wanted.
 pub fn main(
     args: impl IntoIterator<Item = OsString>,
     stdout: &mut dyn Write,
@@ -93,7 +95,8 @@ pub fn main(
         Ok(cli) => cli,
         // Help and version are no errors: clap knows the stream and the code of each.
         Err(error) => {
-            let _ = error.print();
+            let stream: &mut dyn Write = if error.use_stderr() { stderr } else { stdout };
+            let _ = write!(stream, "{}", error.render().ansi()).and_then(|()| stream.flush());
             return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
@@ -110,8 +113,9 @@ pub fn main(
         }
     });
     done.unwrap_or_else(|error| {
-        // clap colours "error:" where the terminal and NO_COLOR allow it.
-        let _ = clap::Error::raw(clap::error::ErrorKind::Io, format!("{error}\n")).print();
+        // With "error:" before it, in clap's style.
+        let styled = clap::Error::raw(clap::error::ErrorKind::Io, format!("{error}\n"));
+        let _ = write!(stderr, "{}", styled.render().ansi());
         error.kind().exit_code()
     })
 }

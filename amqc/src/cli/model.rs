@@ -152,11 +152,20 @@ impl Loaded {
         if let [only] = candidates {
             return Ok(only);
         }
-        let names: Vec<&str> = candidates.iter().map(|port| self.name(port.value)).collect();
-        let found = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        Err(Error::usage(format!("which {what} is meant is not clear: {found} would do"))
-            .within(self.path.display())
-            .remedy(format!("name it with {flag}")))
+        let list = |ports: &mut dyn Iterator<Item = &Port>| {
+            let texts: Vec<_> = ports.map(|port| port_text(self.graph(), port)).collect();
+            texts.join("; ")
+        };
+        let error = match candidates.is_empty() {
+            true => Error::usage(format!("no {what} would do"))
+                .remedy(format!("its {what}s are {}", list(&mut ports.iter()))),
+            false => {
+                let found = list(&mut candidates.iter().copied());
+                Error::usage(format!("which {what} is meant is not clear: {found}"))
+                    .remedy(format!("name it with {flag}"))
+            }
+        };
+        Err(error.within(self.path.display()))
     }
 
     /// Arrays as the inputs they are for. Every input that is no state must be there.

@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 
 /// Run a model once on arrays from NumPy files
 ///
-/// An input that is a state and is not given takes its initial value. An array of another type is
-/// taken if each of its values stays what it is.
+/// An input that is a state and is not given takes its initial value. Integers of another width are
+/// taken if they fit, and for a float input any numbers that f32 holds exactly.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("results").required(true).multiple(true)))]
 pub(super) struct Run {

@@ -87,7 +87,8 @@ impl Verify {
                     loaded.seeded(&sizes)?
                 }
             };
-            let expected = run::outputs(&reference, &inputs)?;
+            const OTHER: &str = "compare a file with the model it was made from";
+            let expected = run::outputs(&reference, &inputs).map_err(|e| e.remedy(OTHER))?;
             let found = run::outputs(&loaded, &inputs)?;
             for (name, tensor) in &found {
                 let other = expected.iter().find(|(other, _)| other == name);
@@ -97,14 +98,15 @@ impl Verify {
                         "{} has no output {name:?} of the same type and shape",
                         against.display()
                     ))
-                    .remedy("compare a file with the model it was made from")
+                    .remedy(OTHER)
                 })?);
             }
             verified.ok = verified.outputs.iter().all(|output| self.allows(output));
         }
         let differs = !verified.ok;
         let name = self.file.display();
-        let outcome = Outcome::of(self.json, &verified, |verified| verified.text(&name))?;
+        let limited = self.max_error.is_some() || self.min_snr.is_some();
+        let outcome = Outcome::of(self.json, &verified, |verified| verified.text(&name, limited))?;
         Ok(Outcome { differs, ..outcome })
     }
 
@@ -116,13 +118,18 @@ impl Verify {
 }
 
 impl Verified {
-    fn text(&self, name: &impl std::fmt::Display) -> String {
+    fn text(&self, name: &impl std::fmt::Display, limited: bool) -> String {
         let mut text = String::new();
         for Comparison { name, max_abs, snr_db, .. } in &self.outputs {
-            let _ = writeln!(text, "{name}: max error {max_abs:.3e}, snr {snr_db:.1} dB");
+            let max_abs = match max_abs {
+                0.001..1e6 => format!("{max_abs:.3}"),
+                _ => format!("{max_abs:.1e}"),
+            };
+            let _ = writeln!(text, "{name}: max error {max_abs}, snr {snr_db:.1} dB");
         }
         let _ = match self.ok {
-            true => writeln!(text, "{name}: ok"),
+            true if limited || self.outputs.is_empty() => writeln!(text, "{name}: ok"),
+            true => writeln!(text, "{name}: ok; --max-error and --min-snr would set limits"),
             false => writeln!(text, "{name}: differs more than allowed"),
         };
         text

@@ -2,6 +2,7 @@
 
 mod attrs;
 mod builder;
+mod external;
 mod import;
 mod load;
 mod ops;
@@ -12,6 +13,7 @@ mod tensor;
 #[cfg(test)]
 mod tests;
 
+pub use external::{ExternalFile, external_files};
 pub use import::import;
 pub use load::{Limits, Source, load};
 pub use registry::markdown;

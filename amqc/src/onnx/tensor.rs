@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::{Component, Path};
+use std::path::Path;
 
 use amq_format::graph::DataType;
 use half::{bf16, f16};
 use prost::bytes::Bytes;
 
+use super::external;
 use super::load::Limits;
 use super::proto::{ElementType, TensorProto};
 use crate::error::{Error, Result};
@@ -124,22 +125,10 @@ impl<'a> Store<'a> {
         let location = &entry("location")
             .ok_or_else(|| Error::bad_file("external data without a location"))?
             .value;
-        let relative = Path::new(location);
-        let plain = |c: Component<'_>| matches!(c, Component::Normal(_) | Component::CurDir);
-        if location.is_empty() || !relative.components().all(plain) {
-            return Err(outside(location));
-        }
-        let path = self.folder.join(relative);
-        let io = |error| Error::io(&path, error);
-        let resolved = path.canonicalize().map_err(io)?;
-        if !resolved.starts_with(self.folder.canonicalize().map_err(io)?) {
-            return Err(outside(location));
-        }
+        let resolved = external::resolve(self.folder, location)?;
+        let io = |error| Error::io(&resolved, error);
         let mut file = File::open(&resolved).map_err(io)?;
         let metadata = file.metadata().map_err(io)?;
-        if !metadata.is_file() {
-            return Err(Error::bad_file(format!("external data {location:?} is not a file")));
-        }
         let offset = number("offset")?.unwrap_or(0);
         let available = metadata.len().saturating_sub(offset);
         let length = number("length")?.unwrap_or(available);
@@ -160,11 +149,6 @@ impl<'a> Store<'a> {
 
 fn too_many(dims: &[i64]) -> Error {
     Error::bad_file(format!("the tensor's shape {dims:?} has too many elements"))
-}
-
-fn outside(location: &str) -> Error {
-    Error::bad_file(format!("external data {location:?} is not inside the model's folder"))
-        .remedy("save the model again with its data in a file beside it")
 }
 
 fn check_length(found: usize, expected: usize, dims: &[i64]) -> Result<()> {

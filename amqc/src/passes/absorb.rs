@@ -65,6 +65,11 @@ fn absorbed(module: &mut Module, index: usize, facts: &[Option<Fact>]) -> Option
         _ => x / c,
     };
     let bias: Vec<f32> = bias.iter().zip(&operand).map(|(&b, &c)| apply(b, c)).collect();
+    // A product has no infinite weights or biases, such as those of a mask.
+    let finite = |numbers: &[f32]| numbers.iter().all(|x| x.is_finite());
+    if !finite(&bias) {
+        return None;
+    }
     if matches!(function, BinaryFunction::Mul | BinaryFunction::Div) {
         let row_size = old.len() / rows.max(1);
         let scaled: Vec<f32> = old
@@ -72,7 +77,7 @@ fn absorbed(module: &mut Module, index: usize, facts: &[Option<Fact>]) -> Option
             .zip(&operand)
             .flat_map(|(row, &c)| row.iter().map(move |&w| apply(w, c)))
             .collect();
-        if scaled.iter().any(|w| !w.is_finite()) {
+        if !finite(&scaled) {
             return None;
         }
         let constant = Constant { dims: weights.dims.clone(), data: ConstantData::F32(scaled) };

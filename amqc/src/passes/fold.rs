@@ -28,7 +28,7 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
     let (mut folded, mut left) = (Vec::new(), Vec::new());
     for node in std::mem::take(&mut module.graph.nodes) {
         let constant = node.inputs.iter().all(|value| known.contains(value))
-            && !matches!(&node.op, Some(Op::Dims(dims)) if dims.dims.iter().any(|dim| dim.as_size().is_none()));
+            && node.op.as_ref().is_some_and(|op| dims(op).all(|dim| dim.as_size().is_some()));
         if constant && small(&node) {
             known.extend(&node.outputs);
             folded.push(node);
@@ -79,6 +79,19 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
         module.constants.insert(back[port.value as usize], constant);
     }
     Ok(())
+}
+
+/// The dimensions that an operator holds.
+fn dims(op: &Op) -> impl Iterator<Item = &Dim> {
+    let (first, second): (&[Dim], &[Dim]) = match op {
+        Op::Dims(op) => (&op.dims, &[]),
+        Op::Reshape(op) => (&op.dims, &[]),
+        Op::Expand(op) => (&op.dims, &[]),
+        Op::Slice(op) => (&op.starts, &op.ends),
+        Op::Pad(op) => (&op.begins, &op.ends),
+        _ => (&[], &[]),
+    };
+    first.iter().chain(second)
 }
 
 fn elements(fact: &Fact) -> Option<i64> {

@@ -1,6 +1,9 @@
 //! Makes constants with equal contents one, so that tied weights are stored once.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use sha2::{Digest, Sha256};
 
 use crate::error::Result;
 use crate::ir::Module;
@@ -9,13 +12,13 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
     let mut first = HashMap::new();
     let mut replaced = Vec::new();
     for (&value, constant) in &module.constants {
-        match first.entry((&constant.dims, constant.data.to_bytes(), constant.data.data_type())) {
-            std::collections::hash_map::Entry::Vacant(entry) => {
+        // A digest in place of the contents: those are held once already.
+        let contents: [u8; 32] = Sha256::digest(constant.data.to_bytes()).into();
+        match first.entry((&constant.dims, constant.data.data_type(), contents)) {
+            Entry::Vacant(entry) => {
                 entry.insert(value);
             }
-            std::collections::hash_map::Entry::Occupied(entry) => {
-                replaced.push((value, *entry.get()));
-            }
+            Entry::Occupied(entry) => replaced.push((value, *entry.get())),
         }
     }
     // A graph output keeps its own constant: its name is part of the model's interface.

@@ -121,7 +121,8 @@ impl Trace<'_> {
     fn parts(&self, value: ValueId, parts: &mut Vec<ValueId>, depth: usize) -> Option<()> {
         let node = &self.module.graph.nodes[*self.producers.get(&value)?];
         match &node.op {
-            _ if depth > 64 => None,
+            // Each part is a layer's of its own: more are joined more than once, maybe endlessly.
+            _ if depth > 64 || parts.len() > self.module.graph.nodes.len() => None,
             Some(Op::Reshape(_)) => self.parts(node.inputs[0], parts, depth + 1),
             Some(Op::Concat(concat)) if self.outermost(value, concat.axis) => {
                 node.inputs.iter().try_for_each(|&input| self.parts(input, parts, depth + 1))

@@ -1,6 +1,8 @@
 //! Drops operators that give back their input, and makes plain reshapes of transpositions that only
 //! move axes of size 1.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use amq_format::graph::{Dim, Op, Reshape};
 
 use crate::error::Result;
@@ -9,13 +11,18 @@ use crate::passes::fact;
 
 pub(super) fn run(module: &mut Module) -> Result<()> {
     let facts = module.facts()?;
-    let mut dropped = Vec::new();
-    for (index, node) in module.graph.nodes.iter_mut().enumerate() {
+    let outputs: BTreeSet<_> = module.graph.outputs.iter().map(|port| port.value).collect();
+    // What each dropped output stands for: never itself an output that was dropped.
+    let mut source = BTreeMap::new();
+    module.graph.nodes.retain_mut(|node| {
+        for input in &mut node.inputs {
+            *input = *source.get(input).unwrap_or(input);
+        }
         let (Some(&input), Some(&output)) = (node.inputs.first(), node.outputs.first()) else {
-            continue;
+            return true;
         };
         let (Some(before), Some(after)) = (fact(&facts, input), fact(&facts, output)) else {
-            continue;
+            return true;
         };
         if let Some(Op::Transpose(transpose)) = &node.op {
             let is_one = |axis: &&u32| before.dims[**axis as usize].as_size() == Some(1);
@@ -34,15 +41,40 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
             Some(Op::Slice(slice)) => same && slice.steps.iter().all(|&step| step == 1),
             _ => false,
         };
-        if gives_back && module.graph.outputs.iter().all(|port| port.value != output) {
-            dropped.push((index, output, input));
+        let dropped = gives_back && !outputs.contains(&output);
+        if dropped {
+            source.insert(output, input);
         }
-    }
-    for &(_, output, input) in &dropped {
-        super::redirect(&mut module.graph.nodes, output, input);
-    }
-    for &(index, ..) in dropped.iter().rev() {
-        module.graph.nodes.remove(index);
-    }
+        !dropped
+    });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use amq_format::graph::{DataType, Port, Transpose, Unary, UnaryFunction};
+
+    use super::*;
+
+    #[test]
+    fn of_several_views_in_a_row_nothing_is_left() {
+        let mut module = Module::default();
+        let [x, a, b, y] = ["x", "a", "b", "y"].map(|name| module.add_value(name));
+        let port = |value| Port {
+            value,
+            data_type: DataType::F32 as i32,
+            dims: [1, 1, 5].map(Dim::from).to_vec(),
+        };
+        module.graph.inputs = vec![port(x)];
+        module.graph.outputs = vec![port(y)];
+        for (from, to) in [(x, a), (a, b)] {
+            let turn = Op::Transpose(Transpose { perm: vec![1, 0, 2] });
+            module.add_node("turn", turn, vec![from], vec![to]);
+        }
+        let relu = Unary { function: UnaryFunction::Relu as i32, ..Unary::default() };
+        module.add_node("relu", Op::Unary(relu), vec![b], vec![y]);
+        run(&mut module).unwrap();
+        let [relu] = module.graph.nodes.as_slice() else { panic!("{module}") };
+        assert_eq!(relu.inputs, [x]);
+    }
 }

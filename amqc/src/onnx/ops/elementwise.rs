@@ -11,7 +11,8 @@ use crate::onnx::builder::Value;
 use crate::onnx::shape;
 
 fn unary_op(function: UnaryFunction, alpha: f32, beta: f32) -> Op {
-    Op::Unary(Unary { function: function.into(), alpha, beta })
+    // A file holds no negative zero here; the sum makes it positive.
+    Op::Unary(Unary { function: function.into(), alpha: alpha + 0.0, beta: beta + 0.0 })
 }
 
 fn binary_op(function: BinaryFunction) -> Op {

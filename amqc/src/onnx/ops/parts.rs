@@ -129,6 +129,13 @@ pub(in crate::onnx) fn split(r: &mut Reader<'_, '_>) -> Result<()> {
     if parts.len() != count {
         return Err(Error::bad_file(format!("{} sizes for {count} outputs", parts.len())));
     }
+    if parts.iter().any(|part| part.as_size().is_some_and(|size| size < 0)) {
+        let sizes: Vec<_> = parts.iter().map(Dim::to_string).collect();
+        return Err(Error::bad_file(format!(
+            "an axis of size {size} in {count} parts of sizes {}",
+            sizes.join(", ")
+        )));
+    }
     let mut start = Dim::from(0);
     for (i, part) in parts.iter().enumerate() {
         let end = start.add(part).map_err(complex)?;

@@ -152,8 +152,9 @@ fn functions(r: &mut Reader<'_, '_>, cell: Cell, direction: Direction) -> Result
         }
         functions.push(Unary {
             function: (*function).into(),
-            alpha: first,
-            beta: parameter(&mut beta, *takes_beta, "beta")?,
+            // A file holds no negative zero here; the sum makes it positive.
+            alpha: first + 0.0,
+            beta: parameter(&mut beta, *takes_beta, "beta")? + 0.0,
         });
     }
     for (which, left, given) in [("alpha", alpha, alphas), ("beta", beta, betas)] {
