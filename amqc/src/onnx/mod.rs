@@ -10,7 +10,7 @@ mod registry;
 mod shape;
 mod tensor;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use import::import;
 pub use load::{Limits, Source, load};

@@ -38,10 +38,9 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
             dropped.push((index, output, input));
         }
     }
-    for &(_, output, input) in &dropped {
+    // The last first: what one gives back may be what another gave back.
+    for (index, output, input) in dropped.into_iter().rev() {
         super::redirect(&mut module.graph.nodes, output, input);
-    }
-    for &(index, ..) in dropped.iter().rev() {
         module.graph.nodes.remove(index);
     }
     Ok(())
