@@ -11,7 +11,7 @@ mod registry;
 mod shape;
 mod tensor;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use external::{ExternalFile, external_files};
 pub use import::import;

@@ -9,6 +9,8 @@ mod fold;
 mod linear;
 mod share;
 pub(crate) mod states;
+#[cfg(test)]
+mod tests;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -11,13 +11,13 @@ use prost::Message;
 use prost::bytes::Bytes;
 
 use super::load::{Limits, Source};
-use super::proto::*;
+pub(crate) use super::proto::*;
 use crate::error::Result;
 use crate::ir::Module;
 
 /// An attribute's value.
 #[allow(clippy::large_enum_variant, reason = "there are few")]
-pub(super) enum A<'a> {
+pub(crate) enum A<'a> {
     I(i64),
     F(f32),
     S(&'a str),
@@ -29,11 +29,11 @@ pub(super) enum A<'a> {
 
 /// A model under construction.
 #[derive(Clone)]
-pub(super) struct Build {
-    pub(super) model: ModelProto,
+pub(crate) struct Build {
+    pub(crate) model: ModelProto,
 }
 
-pub(super) fn f32s(name: &str, dims: &[i64], data: &[f32]) -> TensorProto {
+pub(crate) fn f32s(name: &str, dims: &[i64], data: &[f32]) -> TensorProto {
     let raw = data.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
     TensorProto {
         name: name.into(),
@@ -44,7 +44,7 @@ pub(super) fn f32s(name: &str, dims: &[i64], data: &[f32]) -> TensorProto {
     }
 }
 
-pub(super) fn i64s(name: &str, dims: &[i64], data: &[i64]) -> TensorProto {
+pub(crate) fn i64s(name: &str, dims: &[i64], data: &[i64]) -> TensorProto {
     TensorProto {
         name: name.into(),
         dims: dims.to_vec(),
@@ -59,18 +59,18 @@ fn names(list: &str) -> Vec<String> {
 }
 
 impl Build {
-    pub(super) fn new(opset: i64) -> Build {
+    pub(crate) fn new(opset: i64) -> Build {
         let opset_import = vec![OperatorSetIdProto { domain: String::new(), version: opset }];
         let graph = Some(GraphProto::default());
         Build { model: ModelProto { ir_version: 8, opset_import, graph, ..ModelProto::default() } }
     }
 
-    pub(super) fn graph(&mut self) -> &mut GraphProto {
+    pub(crate) fn graph(&mut self) -> &mut GraphProto {
         self.model.graph.as_mut().unwrap()
     }
 
     /// A typed input; sizes that are no numbers are names, and "_" is not known.
-    pub(super) fn typed(mut self, name: &str, element: ElementType, dims: &str) -> Build {
+    pub(crate) fn typed(mut self, name: &str, element: ElementType, dims: &str) -> Build {
         let dim = |size: &str| DimensionProto {
             dim_value: size.parse().ok(),
             dim_param: (size.parse::<i64>().is_err() && size != "_").then(|| size.to_owned()),
@@ -82,31 +82,31 @@ impl Build {
         self
     }
 
-    pub(super) fn input(self, name: &str, dims: &str) -> Build {
+    pub(crate) fn input(self, name: &str, dims: &str) -> Build {
         self.typed(name, ElementType::Float, dims)
     }
 
-    pub(super) fn initializer(mut self, tensor: TensorProto) -> Build {
+    pub(crate) fn initializer(mut self, tensor: TensorProto) -> Build {
         self.graph().initializer.push(tensor);
         self
     }
 
     /// A float initializer of ones.
-    pub(super) fn weight(self, name: &str, dims: &[i64]) -> Build {
+    pub(crate) fn weight(self, name: &str, dims: &[i64]) -> Build {
         let count = dims.iter().product::<i64>() as usize;
         self.initializer(f32s(name, dims, &vec![1.0; count]))
     }
 
-    pub(super) fn ints(self, name: &str, data: &[i64]) -> Build {
+    pub(crate) fn ints(self, name: &str, data: &[i64]) -> Build {
         self.initializer(i64s(name, &[data.len() as i64], data))
     }
 
     /// A node; names are separated by spaces, "_" is the empty name.
-    pub(super) fn node(self, op: &str, inputs: &str, outputs: &str) -> Build {
+    pub(crate) fn node(self, op: &str, inputs: &str, outputs: &str) -> Build {
         self.node_with(op, inputs, outputs, &[])
     }
 
-    pub(super) fn node_with(
+    pub(crate) fn node_with(
         mut self,
         op: &str,
         inputs: &str,
@@ -124,21 +124,21 @@ impl Build {
         self
     }
 
-    pub(super) fn output(mut self, name: &str) -> Build {
+    pub(crate) fn output(mut self, name: &str) -> Build {
         self.graph().output.push(ValueInfoProto { name: name.into(), r#type: None });
         self
     }
 
-    pub(super) fn source(&self) -> Result<Source> {
+    pub(crate) fn source(&self) -> Result<Source> {
         Source::decode(self.model.encode_to_vec(), Path::new("."), &Limits::default())
     }
 
-    pub(super) fn import(&self) -> Result<Module> {
+    pub(crate) fn import(&self) -> Result<Module> {
         super::import(&self.source()?)
     }
 
     /// The module as text.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self.import() {
             Ok(module) => module.to_string(),
             Err(error) => error.to_string(),
@@ -146,14 +146,14 @@ impl Build {
     }
 
     /// The lines of the module's operators and outputs.
-    pub(super) fn ops(&self) -> String {
+    pub(crate) fn ops(&self) -> String {
         let text = self.import().map_err(|error| panic!("{error}")).unwrap().to_string();
         let shown = |line: &&str| !line.starts_with("input") && !line.starts_with("constant");
         text.lines().filter(shown).map(|line| format!("{line}\n")).collect()
     }
 
     /// The error's message and advice.
-    pub(super) fn error(&self) -> String {
+    pub(crate) fn error(&self) -> String {
         match self.import() {
             Ok(module) => panic!("imported:\n{module}"),
             Err(error) => error.to_string(),
