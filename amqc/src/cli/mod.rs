@@ -233,11 +233,11 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md");
         let found = std::fs::read_to_string(path).unwrap_or_default();
         let made = reference();
-        if found != made && std::env::var_os("AMQC_UPDATE_DOCS").is_some() {
+        if found != made && std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::write(path, made).unwrap();
             return;
         }
-        assert!(found == made, "docs/cli.md is stale: run this test with AMQC_UPDATE_DOCS=1");
+        assert!(found == made, "docs/cli.md is stale: run this test with UPDATE_DOCS=1");
     }
 
     #[test]
