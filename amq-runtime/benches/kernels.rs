@@ -2,7 +2,7 @@
 //! times faster than float on the same instruction set.
 //!
 //! `cargo bench -p amq-runtime --bench kernels [-- ISA..]`
-#![allow(clippy::print_stdout, dead_code, missing_docs, unreachable_pub)]
+#![allow(clippy::print_stdout, dead_code, missing_docs, unreachable_pub, unused_imports)]
 
 extern crate alloc;
 

@@ -41,7 +41,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Format(error) => error.fmt(f),
-            Error::IsaUnavailable(isa) => write!(f, "this CPU does not have {isa}"),
+            Error::IsaUnavailable(isa) => {
+                write!(f, "this CPU does not have {isa}: choose another, such as {}", Isa::detect())
+            }
             Error::Node { node, op, what } => write!(f, "node {node:?} ({op}): {what}"),
             Error::Input(what) | Error::State(what) => f.write_str(what),
             Error::Memory { needed, limit } => write!(

@@ -26,7 +26,7 @@ extern crate alloc;
 
 mod error;
 mod infer;
-pub mod kernels;
+mod kernels;
 mod matrix;
 mod model;
 mod ops;
@@ -35,6 +35,8 @@ mod quantize;
 mod session;
 mod view;
 
+/// The file, in whose types models tell of their inputs and outputs.
+pub use amq_format;
 pub use error::Error;
 pub use infer::{Fact, infer};
 pub use kernels::Isa;

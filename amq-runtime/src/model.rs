@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 use core::ops::Range;
 
 use amq_format::graph::{self, ABSENT, Activations, DataType, Dim, Graph, ValueId};
@@ -69,6 +70,18 @@ pub struct Model {
     pub(crate) constants: Vec<Option<Constant>>,
     /// Of each node.
     pub(crate) prepared: Vec<Prepared>,
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Model")
+            .field("inputs", &self.inputs)
+            .field("outputs", &self.outputs)
+            .field("states", &self.states)
+            .field("nodes", &self.graph.nodes.len())
+            .field("isa", &self.isa())
+            .finish_non_exhaustive()
+    }
 }
 
 /// A constant that kernels read as it is.

@@ -283,16 +283,14 @@ impl Planner<'_> {
                     }
                 }
             }
-            for (at, &value) in node.inputs.iter().chain(&node.outputs).enumerate() {
-                let root = self.roots[value as usize];
-                let ended = last_use[root as usize] == i;
-                let values = || node.inputs.iter().chain(&node.outputs);
-                let first = values().position(|&v| self.roots[v as usize] == root) == Some(at);
-                if let Source::Slot(slot) = places[root as usize].source
-                    && ended
-                    && first
+            for &value in node.inputs.iter().chain(&node.outputs) {
+                let root = self.roots[value as usize] as usize;
+                if let Source::Slot(slot) = places[root].source
+                    && last_use[root] == i
                 {
                     memory.free.push(slot);
+                    // Once, however often the node names it.
+                    last_use[root] = usize::MAX;
                 }
             }
         }

@@ -172,7 +172,8 @@ impl<const K: usize> Levels<K> {
             above = next;
         }
         for p in 0..K {
-            // Zero but for rounding: codes do not determine the coefficients.
+            // Zero but for rounding: codes do not determine the coefficients. Any other is at least 1,
+            // a quotient of the squared determinants of matrices of +1 and -1.
             if gram[p][p] < 0.5 {
                 return;
             }

@@ -4,11 +4,11 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::mem;
+use core::{fmt, mem};
 
 use crate::error::{Error, Fault};
 use crate::infer::{self, list};
-use crate::model::Model;
+use crate::model::{Model, StatePort};
 use crate::ops::{Context, Memory, Operands, Results};
 use crate::plan::{Plan, Slot, Values};
 use crate::view::{Buffer, Data, DataMut, View, with_same_type};
@@ -40,6 +40,19 @@ struct Kept {
     elements: Buffer,
 }
 
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shape = |(state, kept): (&StatePort, &Kept)| {
+            (self.model.inputs()[state.input].name.clone(), kept.dims.clone())
+        };
+        let states: Vec<_> = self.model.states().iter().zip(&self.states).map(shape).collect();
+        f.debug_struct("Session")
+            .field("model", &self.model)
+            .field("states", &states)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The outputs of a call. They borrow the session's memory.
 pub struct Outputs<'a> {
     model: &'a Model,
@@ -60,6 +73,12 @@ impl<'a> Outputs<'a> {
             let data = slots[output.slot].data(output.len);
             (port.name.as_str(), View { dims: &output.dims, data })
         })
+    }
+}
+
+impl fmt::Debug for Outputs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 

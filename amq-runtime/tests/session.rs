@@ -259,6 +259,50 @@ fn nan_in_outputs_has_one_form() {
 }
 
 #[test]
+fn inputs_constants_and_states_may_be_outputs() {
+    let dims = [sized(2)];
+    let mut b = Builder::new();
+    let x = b.input("x", DataType::F32, &dims);
+    let sum = b.input("sum", DataType::F32, &dims);
+    let kept = b.input("kept", DataType::F32, &dims);
+    let constant = b.floats("constant", &[2], &[0.5, f32::from_bits(0xffff_ffff)]);
+    let (next, row, rows) = (b.value("next"), b.value("row"), b.value("rows"));
+    let add = graph::Binary { function: graph::BinaryFunction::Add as i32 };
+    b.node(Op::Binary(add), &[sum, x], &[next]);
+    for (from, to) in [(sum, row), (constant, rows)] {
+        b.node(Op::Reshape(Reshape { dims: vec![sized(1), sized(2)] }), &[from], &[to]);
+    }
+    for value in [next, x, kept, constant] {
+        b.output(value, DataType::F32, &dims);
+    }
+    for value in [row, rows] {
+        b.output(value, DataType::F32, &[sized(1), sized(2)]);
+    }
+    b.state(sum, next, graph::ABSENT);
+    b.state(kept, kept, constant);
+    let mut session = Session::new(load(&b.finish()));
+    let nan = 0x7fc0_0000;
+    let half = 0.5f32.to_bits();
+    for (i, second) in [1.0, 2.0, f32::from_bits(0xffc0_1234), 1.0].into_iter().enumerate() {
+        let outputs = session.step(&[("x", View::f32(&[2], &[3.0, second]))]).unwrap();
+        let get = |name| bits(outputs.get(name).unwrap());
+        let canonical = |x: f32| if x.is_nan() { nan } else { x.to_bits() };
+        assert_eq!(get("x"), [3f32.to_bits(), canonical(second)]);
+        let sums = [0.0, 1.0, 3.0, f32::NAN, f32::NAN].map(canonical);
+        assert_eq!(get("row"), [(3.0 * i as f32).to_bits(), sums[i]]);
+        assert_eq!(get("next"), [(3.0 * (i + 1) as f32).to_bits(), sums[i + 1]]);
+        for name in ["kept", "constant", "rows"] {
+            assert_eq!(get(name), [half, nan], "{name}");
+        }
+    }
+    // NaNs in saved state have the one form too.
+    let saved = session.save();
+    assert!(saved.ends_with(&[half, nan].map(u32::to_le_bytes).concat()));
+    let text = format!("{session:?}");
+    assert!(text.contains(r#"("sum", [2])"#), "{text}");
+}
+
+#[test]
 fn what_can_never_run_is_refused_when_it_is_loaded() {
     let mut b = Builder::new();
     let x = b.input("x", DataType::F32, &[named("n"), sized(7)]);

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use amq_format::graph::DataType;
 use amq_runtime::View;
-use npyz::npz::{NpzArchive, NpzWriter};
-use npyz::zip::{self, result::ZipError};
 use npyz::{AutoSerialize, DType, NpyFile, Order, TypeChar, WriteOptions, WriterBuilder};
+use zip::result::ZipError;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::error::{Error, Result};
 
@@ -94,18 +95,14 @@ pub fn read_npy(path: &Path) -> Result<Array> {
 pub fn read_npz(path: &Path) -> Result<Vec<(String, Array)>> {
     let file = File::open(path).map_err(|error| Error::io(path, error))?;
     let mut arrays = (|| {
-        let mut archive = NpzArchive::new(BufReader::new(file))?;
-        let zip = archive.zip_archive();
+        let mut zip = ZipArchive::new(BufReader::new(file))?;
         let mut arrays = Vec::new();
         for index in 0..zip.len() {
-            let entry = zip.by_index(index).map_err(|error| match error {
-                ZipError::Io(error) => Bad::from(error),
-                other => Bad::File(other.to_string()),
-            })?;
-            let Some(name) = npyz::npz::array_name_from_file_name(entry.name()) else {
-                return Err(Bad::File(format!("{:?} is not an array", entry.name())));
+            let entry = zip.by_index(index)?;
+            let file_name = entry.name()?.into_owned();
+            let Some(name) = file_name.strip_suffix(".npy").map(str::to_owned) else {
+                return Err(Bad::File(format!("{file_name:?} is not an array")));
             };
-            let name = name.to_owned();
             let array = read_array(BufReader::new(entry)).map_err(|bad| bad.within(&name))?;
             arrays.push((name, array));
         }
@@ -137,6 +134,15 @@ impl Bad {
         match self {
             Bad::Io(error) => Error::io(path, error),
             Bad::File(why) => Error::bad_file(why).within(path.display()),
+        }
+    }
+}
+
+impl From<ZipError> for Bad {
+    fn from(error: ZipError) -> Bad {
+        match error {
+            ZipError::Io(error) => Bad::from(error),
+            other => Bad::File(other.to_string()),
         }
     }
 }
@@ -372,19 +378,18 @@ pub fn write_npy(out: impl Write, Tensor { dims, data }: &Tensor) -> io::Result<
 
 /// Writes tensors as an uncompressed `.npz` file. Equal tensors give equal bytes.
 pub fn write_npz(out: impl Write + Seek, tensors: &[(String, Tensor)]) -> io::Result<()> {
-    let mut archive = NpzWriter::new(out);
+    let mut archive = ZipWriter::new(out);
     for (name, tensor) in tensors {
         let mut array = Vec::new();
         write_npy(&mut array, tensor)?;
-        let options = zip::write::FileOptions::default()
-            .compression_method(zip::CompressionMethod::Stored)
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Stored)
             .last_modified_time(zip::DateTime::default())
             .large_file(array.len() >= u32::MAX as usize);
-        let file = npyz::npz::file_name_from_array_name(name);
-        archive.zip_writer().start_file(file, options)?;
-        archive.zip_writer().write_all(&array)?;
+        archive.start_file(format!("{name}.npy"), options)?;
+        archive.write_all(&array)?;
     }
-    archive.zip_writer().finish()?.flush()
+    archive.finish()?.flush()
 }
 
 fn elements<T: AutoSerialize>(

@@ -121,6 +121,8 @@ impl Isa {
             #[cfg(not(all(target_arch = "x86_64", feature = "std")))]
             Isa::Avx512 => cfg!(all(
                 target_arch = "x86_64",
+                target_feature = "avx2",
+                target_feature = "popcnt",
                 target_feature = "avx512f",
                 target_feature = "avx512bw",
                 target_feature = "avx512vl",

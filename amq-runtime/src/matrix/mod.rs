@@ -646,7 +646,8 @@ impl ConvMatrix {
         debug_assert_eq!(first.cols, channels * geometry.kernel[0] * geometry.kernel[1]);
         debug_assert_eq!(x.len(), geometry.channels * geometry.input[0] * geometry.input[1]);
         debug_assert_eq!(out.len(), self.groups.len() * first.rows * positions);
-        if out.is_empty() || first.cols == 0 {
+        // Without elements there is nothing to code, and all windows are border.
+        if out.is_empty() || first.cols == 0 || x.is_empty() {
             out.fill(0.0);
             return;
         }

@@ -174,6 +174,16 @@ fn levels(c: &[f32]) -> Vec<(f32, Vec<i32>)> {
     levels
 }
 
+/// By expansion along the first row.
+fn determinant(m: &[Vec<i128>]) -> i128 {
+    let minor = |skipped: usize| -> Vec<Vec<i128>> {
+        let columns = |row: &Vec<i128>| [&row[..skipped], &row[skipped + 1..]].concat();
+        m[1..].iter().map(columns).collect()
+    };
+    let term = |i: usize| m[0][i] * determinant(&minor(i)) * if i % 2 == 0 { 1 } else { -1 };
+    if m.is_empty() { 1 } else { (0..m.len()).map(term).sum() }
+}
+
 /// Coefficients and codes `[code][column]`, or none if those to start from are not finite.
 fn expect_codes(x: &[f32], k: usize) -> Option<(Vec<f32>, Vec<Vec<i32>>)> {
     let n = x.len();
@@ -218,9 +228,11 @@ fn expect_codes(x: &[f32], k: usize) -> Option<(Vec<f32>, Vec<Vec<i32>>)> {
                 *v += f64::from(step) * f64::from(lane_sum(above));
             }
         }
-        let mut singular = false;
+        // In integers there is no question whether the codes determine the coefficients.
+        let exact: Vec<Vec<i128>> =
+            g.iter().map(|row| row.iter().map(|g| *g as i128).collect()).collect();
+        let singular = determinant(&exact) == 0;
         for p in 0..k {
-            singular |= g[p][p] < 0.5;
             for row in p + 1..k {
                 let factor = g[row][p] / g[p][p];
                 for col in p + 1..k {
@@ -475,6 +487,23 @@ fn codes_of_few_columns_agree_with_the_definition() {
 }
 
 #[test]
+fn codes_determine_their_coefficients_or_leave_them() {
+    let mut r = Random(12);
+    for x in [
+        // Four codes of which one follows from the others: the last pivot is not 0 for rounding alone.
+        vec![9.0, 2.0, -8.0, -9.0, -9.0],
+        vec![7.0, -7.0, 2.0, 2.0, -2.0, 5.0],
+        vec![9.0, -8.0, -8.0, 5.0],
+        // Codes that barely determine them: the last pivot is 8/7.
+        vec![-4.0, -7.0, 7.0, 12.0, -1.0],
+        vec![2.0, -8.0, -12.0, -8.0, -7.0],
+    ] {
+        let w = Coded::random(&mut r, [3, x.len()], x.len(), 2, false);
+        check(&w, Activations::Codes4, &x);
+    }
+}
+
+#[test]
 fn infinite_and_undefined_weights_agree_with_the_definition() {
     let mut r = Random(7);
     for activations in all_activations(2) {
@@ -593,6 +622,29 @@ fn convolutions_agree_with_the_definition() {
                     assert_bits(&out, &expected, what);
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn a_batch_item_without_elements_is_all_border() {
+    let mut r = Random(13);
+    let g = Geometry {
+        channels: 2,
+        input: [0, 3],
+        kernel: [2, 2],
+        strides: [1, 1],
+        dilations: [1, 1],
+        pads: [1, 1],
+        output: [1, 4],
+    };
+    let w = Coded::random(&mut r, [3, 8], 8, 2, true);
+    for target in targets() {
+        for activations in all_activations(2) {
+            let matrix = ConvMatrix::pack(&w.source(), 1, activations, target).unwrap();
+            let mut out = vec![7.0; 12];
+            matrix.convolve(&g, &[], &mut out, &mut Scratch::default());
+            assert_bits(&out, &[0.0; 12], format_args!("{}", activations.name()));
         }
     }
 }

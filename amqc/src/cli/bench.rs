@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use amq_runtime::kernels::Isa;
-use amq_runtime::{Session, View};
+use amq_runtime::{Isa, Session, View};
 use clap::Args;
 use serde::Serialize;
 

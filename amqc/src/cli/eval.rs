@@ -4,8 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use amq_format::graph::{DataType, Graph, Op, Port, ValueId};
-use amq_runtime::kernels::Isa;
-use amq_runtime::{Session, View};
+use amq_runtime::{Isa, Session, View};
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 

@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use amq_format::Validated;
 use amq_format::graph::{DataType, Graph, Op, Port, State, ValueId};
-use amq_runtime::kernels::Isa;
-use amq_runtime::{LoadOptions, Model, View};
+use amq_runtime::{Isa, LoadOptions, Model, View};
 
 use super::no_such;
 use crate::compile::compile;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
+use amq_runtime::Isa;
 use amq_runtime::Session;
-use amq_runtime::kernels::Isa;
 use clap::{ArgGroup, Args};
 
 use super::model::{Loaded, Opened, views};

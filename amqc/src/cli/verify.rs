@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use amq_runtime::kernels::Isa;
+use amq_runtime::Isa;
 use clap::Args;
 use serde::Serialize;
 

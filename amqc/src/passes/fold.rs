@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use amq_format::graph::{Dim, Graph, Node, Op, Port};
 use amq_format::{Draft, Validated};
-use amq_runtime::kernels::Isa;
-use amq_runtime::{Fact, LoadOptions, Model, Session};
+use amq_runtime::{Fact, Isa, LoadOptions, Model, Session};
 
 use crate::emit::plain_tensor;
 use crate::error::{Error, Result};

@@ -145,10 +145,15 @@ fn functions(r: &mut Reader<'_, '_>, cell: Cell, direction: Direction) -> Result
                     .remedy(format!("give it in the attribute activation_{which}"))
             }),
         };
+        let mut first = parameter(&mut alpha, *takes_alpha, "alpha")?;
+        if *function == UnaryFunction::ThresholdedRelu {
+            // In layers it passes x >= alpha, the operator of that name passes x > alpha.
+            first = first.next_down();
+        }
         functions.push(Unary {
             function: (*function).into(),
             // A file holds no negative zero here; the sum makes it positive.
-            alpha: parameter(&mut alpha, *takes_alpha, "alpha")? + 0.0,
+            alpha: first + 0.0,
             beta: parameter(&mut beta, *takes_beta, "beta")? + 0.0,
         });
     }
