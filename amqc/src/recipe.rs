@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use amq_format::graph::Activations;
 use serde::{Deserialize, Deserializer};
-use serde_saphyr::{RenderOptions, SnippetMode, Spanned, UserMessageFormatter};
+use serde_saphyr::{MessageFormatter, Spanned, UserMessageFormatter};
 
 use crate::error::{Error, Result};
 use crate::options::{self, Bits, Given};
@@ -41,8 +41,7 @@ impl Recipe {
 
     /// Reads a recipe from its text; `name` stands for it in errors.
     pub fn parse(name: &str, text: String) -> Result<Recipe> {
-        let file: File = serde_saphyr::from_str(&text)
-            .map_err(|error| Error::usage(message(&error)).within(name))?;
+        let file: File = serde_saphyr::from_str(&text).map_err(|error| mistake(name, &error))?;
         if file.version.value != 1 {
             let (line, version) = (file.version.referenced.line(), file.version.value);
             return Err(Error::usage(format!(
@@ -117,11 +116,14 @@ impl Layer {
     }
 }
 
-/// What is wrong and in which line, without advice for programmers.
-fn message(error: &serde_saphyr::Error) -> String {
-    let mut options = RenderOptions::new(&UserMessageFormatter);
-    options.snippets = SnippetMode::Off;
-    error.render_with_options(options).trim_end().to_owned()
+/// What is wrong and where, without advice for programmers.
+fn mistake(name: &str, error: &serde_saphyr::Error) -> Error {
+    let mistake =
+        Error::usage(UserMessageFormatter.format_message(error.without_snippet()).trim_end());
+    match error.location() {
+        Some(at) => mistake.within(format_args!("{name}:{}:{}", at.line(), at.column())),
+        None => mistake.within(name),
+    }
 }
 
 #[derive(Deserialize)]
@@ -283,8 +285,7 @@ layers:
             let error = recipe(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Usage);
             let message = error.message();
-            let place = [format!("r.yaml:{line}:"), format!("line {line}")];
-            assert!(place.iter().any(|p| message.contains(p)), "{text}: {message}");
+            assert!(message.starts_with(&format!("r.yaml:{line}:")), "{text}: {message}");
             assert!(message.contains(word), "{text}: {message}");
         }
         assert!(recipe("defaults: {bits: 2}\n").unwrap_err().message().contains("version"));

@@ -161,7 +161,7 @@ fn what_the_command_line_gets_wrong_is_exit_code_2() {
         (&["convert", "m.onnx", "--calib", "d"], &["--calib", "not supported", "= help:"]),
         (&["convert", "m.onnx", "--state", "h"], &["--state"]),
         (&["convert", "m.onnx", "-o", "./m.onnx"], &["also read"]),
-        (&["convert", "m.onnx", "--recipe", "r.yaml"], &["r.yaml", "line 2", "bit"]),
+        (&["convert", "m.onnx", "--recipe", "r.yaml"], &["r.yaml:2:1: ", "bit"]),
         (&["run", "m.amq"], &["--outputs", "--output-dir"]),
         (&["run", "m.amq", "--outputs", "o.npz"], &["\"tokens\" is not given", "[seq, batch]"]),
         (&["run", "m.amq", "--outputs", "o.npz", "--threads", "2"], &["--threads 2"]),

@@ -11,6 +11,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use super::model::is_amq;
 use super::{Outcome, key_value, output};
 use crate::compile::{Compiled, compile};
 use crate::error::{Error, Result};
@@ -100,6 +101,11 @@ impl Convert {
         if self.calib.is_some() {
             return Err(Error::usage("--calib is not supported by this version")
                 .remedy("leave it out: weights are fitted without data"));
+        }
+        if is_amq(&self.model)? {
+            return Err(Error::usage("an .amq file is converted already")
+                .within(self.model.display())
+                .remedy("convert the ONNX model that it was made from"));
         }
         let target = match &self.output {
             Some(path) => path.clone(),

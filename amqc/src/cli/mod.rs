@@ -16,6 +16,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use clap::builder::styling::Styles;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 
@@ -113,9 +114,10 @@ pub fn main(
         }
     });
     done.unwrap_or_else(|error| {
-        // With "error:" before it, in clap's style.
-        let styled = clap::Error::raw(clap::error::ErrorKind::Io, format!("{error}\n"));
-        let _ = write!(stderr, "{}", styled.render().ansi());
+        // As clap shows its own.
+        let styles = Styles::styled();
+        let style = styles.get_error();
+        let _ = writeln!(stderr, "{style}error:{style:#} {error}");
         error.kind().exit_code()
     })
 }
@@ -233,11 +235,11 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md");
         let found = std::fs::read_to_string(path).unwrap_or_default();
         let made = reference();
-        if found != made && std::env::var_os("AMQC_UPDATE_DOCS").is_some() {
+        if found != made && std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::write(path, made).unwrap();
             return;
         }
-        assert!(found == made, "docs/cli.md is stale: run this test with AMQC_UPDATE_DOCS=1");
+        assert!(found == made, "docs/cli.md is stale: run this test with UPDATE_DOCS=1");
     }
 
     #[test]

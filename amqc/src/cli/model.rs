@@ -82,7 +82,8 @@ impl Opened {
     }
 }
 
-fn is_amq(path: &Path) -> Result<bool> {
+/// Whether the file is an .amq file, or means to be one.
+pub(super) fn is_amq(path: &Path) -> Result<bool> {
     let mut magic = Vec::new();
     let file = File::open(path).map_err(|error| Error::io(path, error))?;
     file.take(4).read_to_end(&mut magic).map_err(|error| Error::io(path, error))?;

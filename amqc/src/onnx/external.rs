@@ -89,3 +89,33 @@ pub(super) fn resolve(folder: &Path, location: &str) -> Result<PathBuf> {
     }
     Ok(resolved)
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::onnx::Limits;
+    use crate::onnx::proto::{GraphProto, ModelProto, StringStringEntryProto};
+
+    #[test]
+    fn each_file_counts_once_and_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("w.bin"), [7; 100]).unwrap();
+        let tensor = |location: &str| TensorProto {
+            data_location: TensorProto::EXTERNAL,
+            external_data: vec![StringStringEntryProto {
+                key: "location".into(),
+                value: location.into(),
+            }],
+            ..TensorProto::default()
+        };
+        let initializer = ["w.bin", "./w.bin", "missing.bin", "../w.bin"].map(tensor).to_vec();
+        let graph = Some(GraphProto { initializer, ..GraphProto::default() });
+        let model = ModelProto { graph, ..ModelProto::default() }.encode_to_vec();
+        let source = Source::decode(model, folder.path(), &Limits::default()).unwrap();
+        let sha256 = Sha256::digest([7; 100]).into();
+        let file = ExternalFile { location: "w.bin".into(), bytes: 100, sha256 };
+        assert_eq!(external_files(&source).unwrap(), [file]);
+    }
+}

@@ -31,7 +31,7 @@ const fn op(
 
 const FLOAT: &str = "float only";
 const WINDOW: &str = "one or two spatial axes";
-const GATES: &str = "W, R, B and P must be constant once the graph is folded; \
+const GATES: &str = "weights and biases must be constant once the graph is folded; \
                      Affine and ScaledTanh need their alpha and beta";
 const KNOWN_SHAPE: &str = "the shape must follow from the inputs' shapes";
 
@@ -46,7 +46,7 @@ const OPERATORS: &[Operator] = &[
         "Cast",
         7,
         data::cast,
-        "not to strings, 16-bit or unsigned integers but uint8, or 8-bit floats",
+        "to float, float16, bfloat16, double, int64, int32, int8, uint8 and bool",
     ),
     op("Ceil", 7, |r| elementwise::unary(r, U::Ceil), FLOAT),
     op("Celu", 12, |r| elementwise::with_parameters(r, U::Celu, ("alpha", 1.0), None), FLOAT),

@@ -204,8 +204,13 @@ fn product(dims: &[Dim]) -> Option<Dim> {
     dims.iter().try_fold(Dim::from(1), |product, dim| product.mul(dim).ok())
 }
 
-/// Inputs and outputs, but for states, that have the time axis of a recurrent layer.
+/// Inputs and outputs, but for states, that have the time axis of a recurrent layer. There are none
+/// where a layer reads backwards: such a sequence cannot be cut.
 fn streams(module: &Module, facts: &[Option<Fact>], states: &[State]) -> Vec<Stream> {
+    let backward = |node: &Node| matches!(&node.op, Some(Op::Recurrent(layer)) if layer.direction() != Direction::Forward);
+    if module.graph.nodes.iter().any(backward) {
+        return Vec::new();
+    }
     let layer = |node: &&Node| matches!(&node.op, Some(Op::Recurrent(_)));
     let sequence =
         module.graph.nodes.iter().find(layer).and_then(|node| fact(facts, node.inputs[0]));

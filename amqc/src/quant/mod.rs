@@ -38,7 +38,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// Every method, the most accurate first.
+    /// Every method, in the order of the command line.
     pub const ALL: [Self; 5] =
         [Self::Alternating, Self::Refined, Self::Greedy, Self::Balanced, Self::Uniform];
 
