@@ -180,7 +180,8 @@ fn determinant(m: &[Vec<i128>]) -> i128 {
         let columns = |row: &Vec<i128>| [&row[..skipped], &row[skipped + 1..]].concat();
         m[1..].iter().map(columns).collect()
     };
-    let term = |i: usize| m[0][i] * determinant(&minor(i)) * if i % 2 == 0 { 1 } else { -1 };
+    let term =
+        |i: usize| m[0][i] * determinant(&minor(i)) * if i.is_multiple_of(2) { 1 } else { -1 };
     if m.is_empty() { 1 } else { (0..m.len()).map(term).sum() }
 }
 
