@@ -135,11 +135,12 @@ impl<'a> Store<'a> {
         if !resolved.starts_with(self.folder.canonicalize().map_err(io)?) {
             return Err(outside(location));
         }
-        let mut file = File::open(&resolved).map_err(io)?;
-        let metadata = file.metadata().map_err(io)?;
+        // Before it is opened: opening a pipe would wait for who writes to it.
+        let metadata = std::fs::metadata(&resolved).map_err(io)?;
         if !metadata.is_file() {
             return Err(Error::bad_file(format!("external data {location:?} is not a file")));
         }
+        let mut file = File::open(&resolved).map_err(io)?;
         let offset = number("offset")?.unwrap_or(0);
         let available = metadata.len().saturating_sub(offset);
         let length = number("length")?.unwrap_or(available);

@@ -1,6 +1,6 @@
 //! Makes constants with equal contents one, so that tied weights are stored once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::error::Result;
 use crate::ir::Module;
@@ -19,10 +19,10 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
         }
     }
     // A graph output keeps its own constant: its name is part of the model's interface.
-    replaced.retain(|(value, _)| module.graph.outputs.iter().all(|port| port.value != *value));
-    for (value, by) in replaced {
-        module.constants.remove(&value);
-        super::redirect(&mut module.graph.nodes, value, by);
-    }
+    let outputs: BTreeSet<_> = module.graph.outputs.iter().map(|port| port.value).collect();
+    let replaced: BTreeMap<_, _> =
+        replaced.into_iter().filter(|(value, _)| !outputs.contains(value)).collect();
+    super::redirect(&mut module.graph.nodes, &replaced);
+    module.constants.retain(|value, _| !replaced.contains_key(value));
     Ok(())
 }

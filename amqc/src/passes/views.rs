@@ -1,7 +1,9 @@
 //! Drops operators that give back their input, and makes plain reshapes of transpositions that only
 //! move axes of size 1.
 
-use amq_format::graph::{Dim, Op, Reshape};
+use std::collections::{BTreeMap, BTreeSet};
+
+use amq_format::graph::{ABSENT, Dim, Node, Op, Reshape};
 
 use crate::error::Result;
 use crate::ir::Module;
@@ -9,8 +11,9 @@ use crate::passes::fact;
 
 pub(super) fn run(module: &mut Module) -> Result<()> {
     let facts = module.facts()?;
-    let mut dropped = Vec::new();
-    for (index, node) in module.graph.nodes.iter_mut().enumerate() {
+    let outputs: BTreeSet<_> = module.graph.outputs.iter().map(|port| port.value).collect();
+    let mut dropped = BTreeMap::new();
+    for node in &mut module.graph.nodes {
         let (Some(&input), Some(&output)) = (node.inputs.first(), node.outputs.first()) else {
             continue;
         };
@@ -34,15 +37,13 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
             Some(Op::Slice(slice)) => same && slice.steps.iter().all(|&step| step == 1),
             _ => false,
         };
-        if gives_back && module.graph.outputs.iter().all(|port| port.value != output) {
-            dropped.push((index, output, input));
+        if gives_back && !outputs.contains(&output) {
+            // What it gives back may itself be given back by a node before it.
+            dropped.insert(output, *dropped.get(&input).unwrap_or(&input));
         }
     }
-    for &(_, output, input) in &dropped {
-        super::redirect(&mut module.graph.nodes, output, input);
-    }
-    for &(index, ..) in dropped.iter().rev() {
-        module.graph.nodes.remove(index);
-    }
+    let first = |node: &Node| node.outputs.first().copied().unwrap_or(ABSENT);
+    module.graph.nodes.retain(|node| !dropped.contains_key(&first(node)));
+    super::redirect(&mut module.graph.nodes, &dropped);
     Ok(())
 }
