@@ -322,6 +322,16 @@ impl Dim {
         }
     }
 
+    /// Bytes that this takes in memory.
+    pub fn memory(&self) -> usize {
+        size_of::<Dim>()
+            + match &self.kind {
+                Some(DimKind::Name(name)) => name.len(),
+                Some(DimKind::Expr(expr)) => expr.args.iter().map(Dim::memory).sum(),
+                _ => 0,
+            }
+    }
+
     fn depth(&self) -> usize {
         match &self.kind {
             Some(DimKind::Expr(expr)) => {

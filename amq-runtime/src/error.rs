@@ -44,14 +44,26 @@ impl fmt::Display for Error {
             Error::IsaUnavailable(isa) => {
                 write!(f, "this CPU does not have {isa}: choose another, such as {}", Isa::detect())
             }
-            Error::Node { node, op, what } => write!(f, "node {node:?} ({op}): {what}"),
-            Error::Input(what) | Error::State(what) => f.write_str(what),
+            Error::Node { node, op, what } => write!(f, "node {node:?} ({op}): {}", Visible(what)),
+            Error::Input(what) | Error::State(what) => Visible(what).fmt(f),
             Error::Memory { needed, limit } => write!(
                 f,
                 "a call with these shapes needs {needed} bytes of memory, {limit} are allowed: \
                  give smaller inputs or raise LoadOptions::max_arena_bytes"
             ),
         }
+    }
+}
+
+/// Text with control characters escaped: the names in it are the file's.
+struct Visible<'a>(&'a str);
+
+impl fmt::Display for Visible<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c.is_control() {
+            true => write!(f, "{}", c.escape_unicode()),
+            false => write!(f, "{c}"),
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::fmt;
 use core::ops::Range;
 
@@ -23,8 +24,8 @@ use crate::view::Buffer;
 pub struct LoadOptions {
     /// The instruction set to use. Results do not depend on it.
     pub isa: Isa,
-    /// Bytes that the values of one call may take. The memory of weights, which the size of the file
-    /// bounds, and of quantized activations, which is smaller, is not counted.
+    /// Bytes that a session may take for the values of its calls and for working memory. The memory
+    /// of weights, which the size of the file bounds, is not counted.
     pub max_arena_bytes: u64,
 }
 
@@ -183,10 +184,19 @@ impl Model {
     }
 }
 
+/// Bytes that the shapes of all values may take, with names: each node of a few bytes could repeat a
+/// long expression.
+const MAX_SHAPES: usize = 128 << 20;
+
+/// Copies of all constants together that nodes may take, as floats and beside 64 MiB. Any number of
+/// nodes of a few bytes can share one constant.
+const MAX_COPIES: u64 = 8;
+
 /// Infers through the graph with names, so that what can never run is refused when it is loaded.
 fn check_types(graph: &Graph, constants: &[Option<Shape>]) -> Result<(), Error> {
     let mut facts: Vec<Option<Fact>> =
         constants.iter().map(|shape| shape.as_ref().map(Shape::fact)).collect();
+    let mut left = MAX_SHAPES;
     for port in &graph.inputs {
         let fact = Fact { data_type: port.data_type(), dims: port.dims.clone() };
         facts[port.value as usize] = Some(fact);
@@ -196,6 +206,13 @@ fn check_types(graph: &Graph, constants: &[Option<Shape>]) -> Result<(), Error> 
             node.inputs.iter().map(|&value| facts[value as usize].clone()).collect();
         for (&value, fact) in node.outputs.iter().zip(infer::infer(node, &inputs)?) {
             if value != ABSENT {
+                let bytes = fact.dims.iter().map(Dim::memory).sum();
+                left = left.checked_sub(bytes).ok_or_else(|| {
+                    infer::at(
+                        node,
+                        fault!("the shapes up to here take more than {MAX_SHAPES} bytes"),
+                    )
+                })?;
                 facts[value as usize] = Some(fact);
             }
         }
@@ -221,6 +238,8 @@ pub(crate) struct Constants<'f> {
     tensors: Vec<Option<usize>>,
     /// Matrices that several nodes may share.
     matrices: BTreeMap<(ValueId, Activations), Arc<Matrix>>,
+    /// Bytes that nodes may still take copies of.
+    left: Cell<u64>,
     target: Target,
 }
 
@@ -230,7 +249,10 @@ impl<'f> Constants<'f> {
         for (i, tensor) in file.graph().tensors.iter().enumerate() {
             tensors[tensor.value as usize] = Some(i);
         }
-        Constants { file, tensors, matrices: BTreeMap::new(), target }
+        let size = |index: usize| 4 * file.tensor(index).dims().iter().product::<usize>() as u64;
+        let all = (0..file.graph().tensors.len()).map(size).fold(0, u64::saturating_add);
+        let left = Cell::new(all.saturating_mul(MAX_COPIES).saturating_add(64 << 20));
+        Constants { file, tensors, matrices: BTreeMap::new(), left, target }
     }
 
     /// The target that weights are packed for.
@@ -258,11 +280,20 @@ impl<'f> Constants<'f> {
         self.tensors.iter().enumerate().map(shape).collect()
     }
 
+    /// Counts a copy of a constant.
+    fn copy(&self, value: ValueId) -> Result<(), Fault> {
+        let elements = self.view(value).map_or(0, |view| view.dims().iter().product::<usize>());
+        let left = self.left.get().checked_sub((elements as u64).saturating_mul(4));
+        self.left.set(left.ok_or_else(|| fault!("too many nodes share large weights"))?);
+        Ok(())
+    }
+
     /// The elements of a plain tensor of floats; none where the value is absent.
     pub(crate) fn floats(&self, value: ValueId) -> Result<Option<Vec<f32>>, Fault> {
         if value == ABSENT {
             return Ok(None);
         }
+        self.copy(value)?;
         match self.view(value) {
             Some(TensorView::Plain(view)) => Ok(Some(view.f32s().collect())),
             _ => Err(fault!("an input that must be a plain constant is none")),
@@ -277,6 +308,7 @@ impl<'f> Constants<'f> {
         parts: usize,
     ) -> Result<Vec<MatrixSource>, Fault> {
         let view = self.view(value).ok_or_else(|| fault!("its weights are no constant"))?;
+        self.copy(value)?;
         let dims = view.dims();
         let lead = lead.min(dims.len());
         let (rows, cols): (usize, usize) =

@@ -66,6 +66,13 @@ impl<'a> Values<'a> {
 /// Type and number of elements of a slot.
 pub(crate) type Slot = (DataType, usize);
 
+/// Bytes that slots take.
+pub(crate) fn bytes(slots: &[Slot]) -> u64 {
+    slots.iter().fold(0, |sum, &(data_type, len)| {
+        sum.saturating_add((len as u64).saturating_mul(data_type.size() as u64))
+    })
+}
+
 /// A schedule for one set of input shapes.
 pub(crate) struct Plan {
     /// Shape of each graph input; none where it is a state that is not given.
@@ -305,10 +312,7 @@ impl Planner<'_> {
             };
             outputs.push(Output { dims: shape.dims.clone(), slot, len: shape.len(), copied });
         }
-        let needed = memory.slots.iter().fold(0u64, |sum, &(data_type, len)| {
-            sum.saturating_add((len as u64).saturating_mul(data_type.size() as u64))
-        });
-        self.within(needed)?;
+        self.within(bytes(memory.slots))?;
         Ok(Plan { signature, places, steps, outputs, states })
     }
 

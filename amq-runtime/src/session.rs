@@ -10,7 +10,7 @@ use crate::error::{Error, Fault};
 use crate::infer::{self, list};
 use crate::model::{Model, StatePort};
 use crate::ops::{Context, Memory, Operands, Results};
-use crate::plan::{Plan, Slot, Values};
+use crate::plan::{self, Plan, Slot, Values};
 use crate::view::{Buffer, Data, DataMut, View, with_same_type};
 
 mod saved;
@@ -221,34 +221,49 @@ impl Session {
         }
         let signature: Vec<Option<Vec<usize>>> =
             self.order.iter().map(|given| dims(given).map(<[usize]>::to_vec)).collect();
-        let mut slots: Vec<Slot> =
-            self.slots.iter().map(|slot| (slot.data_type(), slot.len())).collect();
-        let plan = match Plan::new(&self.model, signature.clone(), &mut slots) {
+        let plan = match self.plan(signature.clone()) {
             // The memory of other plans may be what is too much.
-            Err(Error::Memory { .. }) if !slots.is_empty() => {
+            Err(Error::Memory { .. }) if !self.slots.is_empty() => {
                 self.plans.clear();
                 self.slots.clear();
-                slots.clear();
-                Plan::new(&self.model, signature, &mut slots)?
+                self.memory = Memory::default();
+                self.plan(signature)?
             }
             plan => plan?,
         };
+        self.plans.truncate(PLANS - 1);
+        self.plans.insert(0, plan);
+        Ok(())
+    }
+
+    /// Plans a call and takes the memory for it: slots and working memory within one limit.
+    fn plan(&mut self, signature: Vec<Option<Vec<usize>>>) -> Result<Plan, Error> {
+        let mut slots: Vec<Slot> =
+            self.slots.iter().map(|slot| (slot.data_type(), slot.len())).collect();
+        let plan = Plan::new(&self.model, signature, &mut slots)?;
+        let limit = self.model.max_arena_bytes;
+        let arena = plan::bytes(&slots);
+        let held = |session: &Session| arena.saturating_add(session.memory.scratch.budget.held);
+        if held(self) > limit {
+            return Err(Error::Memory { needed: held(self), limit });
+        }
         for (i, &(data_type, len)) in slots.iter().enumerate() {
             if i == self.slots.len() {
                 self.slots.push(Buffer::new(data_type));
             }
             if !self.slots[i].grow(len) {
                 let needed = (len as u64).saturating_mul(data_type.size() as u64);
-                return Err(Error::Memory { needed, limit: self.model.max_arena_bytes });
+                return Err(Error::Memory { needed, limit });
             }
         }
+        self.memory.scratch.budget.limit = limit - arena;
         for step in &plan.steps {
-            let node = &self.model.graph().nodes[step.node];
-            step.kernel.reserve(&mut self.memory).map_err(|fault| infer::at(node, fault))?;
+            step.kernel.reserve(&mut self.memory);
         }
-        self.plans.truncate(PLANS - 1);
-        self.plans.insert(0, plan);
-        Ok(())
+        match mem::take(&mut self.memory.scratch.budget.lacking) {
+            0 => Ok(plan),
+            lacking => Err(Error::Memory { needed: held(self).saturating_add(lacking), limit }),
+        }
     }
 
     /// States must keep the shape that they have.

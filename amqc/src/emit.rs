@@ -8,7 +8,7 @@ use amq_format::graph::{
 };
 
 use crate::error::{Error, Result};
-use crate::ir::{Constant, ConstantData, Module};
+use crate::ir::{Constant, ConstantData, Module, Names};
 use crate::options::{Bits, Resolver, Settings};
 use crate::passes;
 use crate::quant::{self, QuantizedMatrix};
@@ -99,9 +99,10 @@ pub(crate) fn emit(
     }
     layers.extend(other_floats(&module, &chosen));
 
+    let mut names = Names::of(&module);
     for q in &mut quantized {
         let name = format!("{}/{}bit", module.graph.values[q.source as usize], q.options.bits);
-        let name = passes::unique(&module, &name);
+        let name = names.unique(&name, '.');
         q.value = module.add_value(name);
     }
     for (weight, index) in replaced {

@@ -91,6 +91,7 @@ enum Weights {
 /// Memory for quantized activations: as large as the largest product needed.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
+    pub(crate) budget: Budget,
     planes: Vec<u64>,
     patch: Vec<u64>,
     words: Vec<[u32; 2]>,
@@ -369,32 +370,59 @@ fn pair_words(planes: &[u64], codes: usize, words: &mut [[u32; 2]]) {
     }
 }
 
-fn grow<T: Clone>(vec: &mut Vec<T>, len: usize, value: T) {
-    if vec.len() < len {
-        vec.resize(len, value);
+/// Bytes of working memory.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    /// What it may take.
+    pub(crate) limit: u64,
+    /// What it takes.
+    pub(crate) held: u64,
+    /// Bytes that a vector lacks which could not grow.
+    pub(crate) lacking: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget { limit: u64::MAX, held: 0, lacking: 0 }
+    }
+}
+
+impl Budget {
+    /// Makes a vector at least `len` long, if there is memory for that.
+    pub(crate) fn grow<T: Clone>(&mut self, vec: &mut Vec<T>, len: usize, value: T) {
+        let more = len.saturating_sub(vec.len());
+        let bytes = (more as u64).saturating_mul(size_of::<T>() as u64);
+        let held = self.held.saturating_add(bytes);
+        if more > 0 && held > self.limit || vec.try_reserve_exact(more).is_err() {
+            self.lacking = self.lacking.saturating_add(bytes);
+        } else if more > 0 {
+            self.held = held;
+            vec.resize(len, value);
+        }
     }
 }
 
 impl Scratch {
     /// For vectors of a matrix, each of one or two sets of codes.
     fn grow(&mut self, matrix: &Matrix, vectors: usize, sets: usize) {
+        let Scratch { budget, planes, words, coefficients, tables, scales, sums: all, .. } = self;
         let sums = |offsets: bool, group: usize| {
             if offsets { matrix.cols.div_ceil(group) * vectors } else { 0 }
         };
         match &matrix.weights {
             Weights::Float(_) => {}
             Weights::Codes { weights, codes } => {
-                let words = matrix.cols.div_ceil(64) * codes;
-                grow(&mut self.planes, words, 0);
-                grow(&mut self.words, vectors * sets * words, [0; 2]);
-                grow(&mut self.coefficients, vectors, [0.0; 4]);
-                grow(&mut self.sums, sums(weights.offsets.is_some(), weights.group), 0.0);
+                let each = matrix.cols.div_ceil(64) * codes;
+                budget.grow(planes, each, 0);
+                budget.grow(words, vectors * sets * each, [0; 2]);
+                budget.grow(coefficients, vectors, [0.0; 4]);
+                budget.grow(all, sums(weights.offsets.is_some(), weights.group), 0.0);
             }
             Weights::Tables(weights) => {
-                let tables = vectors * matrix.cols.div_ceil(32);
-                grow(&mut self.tables, tables, Tables([ENTRY_BIAS; 128]));
-                grow(&mut self.scales, vectors, 0.0);
-                grow(&mut self.sums, sums(weights.offsets.is_some(), weights.group), 0.0);
+                let count = vectors * matrix.cols.div_ceil(32);
+                budget.grow(tables, count, Tables([ENTRY_BIAS; 128]));
+                budget.grow(scales, vectors, 0.0);
+                budget.grow(all, sums(weights.offsets.is_some(), weights.group), 0.0);
             }
         }
     }
@@ -618,13 +646,14 @@ impl ConvMatrix {
         let item = geometry.channels * geometry.input[0] * geometry.input[1];
         for matrix in &self.groups {
             scratch.grow(matrix, vectors, 2);
+            let Scratch { budget, planes, patch, patches, .. } = scratch;
             match &matrix.weights {
                 Weights::Float(_) | Weights::Tables(_) => {
-                    grow(&mut scratch.patches, vectors * matrix.cols, 0.0);
+                    budget.grow(patches, vectors * matrix.cols, 0.0);
                 }
                 Weights::Codes { codes, .. } => {
-                    grow(&mut scratch.planes, item.div_ceil(64) * codes, 0);
-                    grow(&mut scratch.patch, matrix.cols.div_ceil(64) * codes, 0);
+                    budget.grow(planes, item.div_ceil(64) * codes, 0);
+                    budget.grow(patch, matrix.cols.div_ceil(64) * codes, 0);
                 }
             }
         }

@@ -44,9 +44,8 @@ struct Product {
 }
 
 impl Kernel for Product {
-    fn reserve(&self, memory: &mut Memory) -> Result<(), Fault> {
+    fn reserve(&self, memory: &mut Memory) {
         self.weights.matrix.reserve(self.vectors, &mut memory.scratch);
-        Ok(())
     }
 
     fn run(

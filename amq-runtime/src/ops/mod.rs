@@ -254,10 +254,8 @@ pub(crate) fn kernel(
 
 /// A node's computation for one set of shapes.
 pub(crate) trait Kernel: Send + Sync {
-    /// Grows the working memory to what `run` needs.
-    fn reserve(&self, _memory: &mut Memory) -> Result<(), Fault> {
-        Ok(())
-    }
+    /// Grows the working memory to what `run` needs, as far as its budget allows.
+    fn reserve(&self, _memory: &mut Memory) {}
 
     /// Computes the outputs. Slices have the lengths of the shapes that the kernel was made for.
     fn run(

@@ -100,13 +100,9 @@ struct Sequence {
 }
 
 impl Kernel for Sequence {
-    fn reserve(&self, memory: &mut Memory) -> Result<(), Fault> {
+    fn reserve(&self, memory: &mut Memory) {
         self.layer.reserve(self.steps, self.batch, &mut memory.scratch);
-        let more = self.work.saturating_sub(memory.work.len());
-        let room = memory.work.try_reserve_exact(more);
-        room.map_err(|_| fault!("there is no memory for {} numbers", self.work))?;
-        memory.work.resize(self.work.max(memory.work.len()), 0.0);
-        Ok(())
+        memory.scratch.budget.grow(&mut memory.work, self.work, 0.0);
     }
 
     fn run(

@@ -95,7 +95,7 @@ fn run_on(
         return Ok((result.dims, inputs[0].1.clone()));
     };
     let mut memory = Memory::default();
-    kernel.reserve(&mut memory).map_err(|fault| fault.0)?;
+    kernel.reserve(&mut memory);
     let slots: Vec<Buffer> = inputs.iter().map(|input| input.1.clone()).collect();
     let place = |(i, slot): (usize, &Buffer)| Place { source: Source::Slot(i), len: slot.len() };
     let places: Vec<Place> = slots.iter().enumerate().map(place).collect();

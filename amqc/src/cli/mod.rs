@@ -103,9 +103,9 @@ pub fn main(
     };
     let done = execute(&cli.command).and_then(|outcome| {
         for warning in &outcome.warnings {
-            let _ = writeln!(stderr, "warning: {warning}");
+            let _ = writeln!(stderr, "warning: {}", visible(warning));
         }
-        match stdout.write_all(outcome.text.as_bytes()).and_then(|()| stdout.flush()) {
+        match stdout.write_all(visible(&outcome.text).as_bytes()).and_then(|()| stdout.flush()) {
             // Whoever reads has enough.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                 Err(Error::io("standard output", error))
@@ -117,9 +117,22 @@ pub fn main(
         // As clap shows its own.
         let styles = Styles::styled();
         let style = styles.get_error();
-        let _ = writeln!(stderr, "{style}error:{style:#} {error}");
+        let _ = writeln!(stderr, "{style}error:{style:#} {}", visible(&error.to_string()));
         error.kind().exit_code()
     })
+}
+
+/// Text for a terminal: control characters, which names in a file may hold, are escaped. What it
+/// makes of JSON is JSON that says the same.
+fn visible(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() && c != '\n' && c != '\t' {
+            true => visible.extend(format!("\\u{:04x}", u32::from(c)).chars()),
+            false => visible.push(c),
+        }
+    }
+    visible
 }
 
 fn execute(command: &Command) -> Result<Outcome> {

@@ -7,7 +7,7 @@ mod text;
 
 pub(crate) use compact::compact;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use amq_format::graph::{ABSENT, DataType, Dim, Graph, Node, Op, ValueId};
 use amq_runtime::{Fact, infer};
@@ -185,6 +185,38 @@ impl Module {
             }
         }
         Ok(facts)
+    }
+}
+
+/// Names that are taken, each with the number that is tried next where it is wanted again: so many
+/// wishes for one name do not each begin at 1.
+#[derive(Default)]
+pub(crate) struct Names(HashMap<String, usize>);
+
+impl Names {
+    /// The names of a module's values.
+    pub(crate) fn of(module: &Module) -> Names {
+        Names(module.graph.values.iter().map(|name| (name.clone(), 1)).collect())
+    }
+
+    /// Takes a name.
+    pub(crate) fn reserve(&mut self, name: &str) {
+        self.0.entry(name.to_owned()).or_insert(1);
+    }
+
+    /// Takes `wanted`, or it with a number, so that nothing else has the name.
+    pub(crate) fn unique(&mut self, wanted: &str, separator: char) -> String {
+        let mut name = wanted.to_owned();
+        if let Some(&last) = self.0.get(wanted).or(wanted.is_empty().then_some(&1)) {
+            let mut number = last;
+            while name.is_empty() || self.0.contains_key(&name) {
+                number += 1;
+                name = format!("{wanted}{separator}{number}");
+            }
+            self.0.insert(wanted.to_owned(), number);
+        }
+        self.reserve(&name);
+        name
     }
 }
 

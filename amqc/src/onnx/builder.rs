@@ -1,6 +1,6 @@
 //! The module under construction: what each ONNX value has become.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use amq_format::graph::{ABSENT, Cast, DataType, Dim, Dims, Op, Reshape, ValueId};
 use amq_runtime::{Fact, infer};
@@ -8,7 +8,7 @@ use prost::Message;
 
 use super::shape::{Elements, MAX_ELEMENTS, Sizes};
 use crate::error::{Error, Result};
-use crate::ir::{Constant, ConstantData, Module, node};
+use crate::ir::{Constant, ConstantData, Module, Names, node};
 
 /// A value of the ONNX graph, or one between the operators that an ONNX node became.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,24 +43,18 @@ pub(super) struct Builder {
     pub(super) sizes: Sizes,
     entries: Vec<Entry>,
     bindings: HashMap<String, Value>,
-    names: HashSet<String>,
+    names: Names,
 }
 
 impl Builder {
     /// Keeps a name of the ONNX graph from being given to another value.
     pub(super) fn reserve(&mut self, name: &str) {
-        self.names.insert(name.to_owned());
+        self.names.reserve(name);
     }
 
     /// A name for a value that ONNX does not name.
     pub(super) fn fresh_name(&mut self, wanted: &str) -> String {
-        let mut name = wanted.to_owned();
-        let mut number = 1;
-        while name.is_empty() || !self.names.insert(name.clone()) {
-            number += 1;
-            name = format!("{wanted}_{number}");
-        }
-        name
+        self.names.unique(wanted, '_')
     }
 
     /// The value bound to an ONNX name.

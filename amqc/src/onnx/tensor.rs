@@ -127,8 +127,12 @@ impl<'a> Store<'a> {
             .value;
         let resolved = external::resolve(self.folder, location)?;
         let io = |error| Error::io(&resolved, error);
+        // Before it is opened: opening a pipe would wait for who writes to it.
+        let metadata = std::fs::metadata(&resolved).map_err(io)?;
+        if !metadata.is_file() {
+            return Err(Error::bad_file(format!("external data {location:?} is not a file")));
+        }
         let mut file = File::open(&resolved).map_err(io)?;
-        let metadata = file.metadata().map_err(io)?;
         let offset = number("offset")?.unwrap_or(0);
         let available = metadata.len().saturating_sub(offset);
         let length = number("length")?.unwrap_or(available);

@@ -1,30 +1,67 @@
 //! Moves scales and shifts by constants that follow a product into its weights and bias: Gemm's
 //! factors, biases, and batch normalization.
 
-use amq_format::graph::{ABSENT, BinaryFunction, Node, Op};
+use std::collections::{BTreeMap, BTreeSet};
+
+use amq_format::graph::{ABSENT, BinaryFunction, Node, Op, ValueId};
 use amq_runtime::Fact;
 
 use crate::error::Result;
-use crate::ir::{Constant, ConstantData, Module};
-use crate::passes::{fact, unique};
+use crate::ir::{Constant, ConstantData, Module, Names};
+use crate::passes::fact;
 
 pub(super) fn run(module: &mut Module) -> Result<()> {
-    let facts = module.facts()?;
-    let mut index = 0;
-    while index < module.graph.nodes.len() {
-        match absorbed(module, index, &facts) {
-            Some((product, node)) => {
-                module.graph.nodes[product] = node;
-                module.graph.nodes.remove(index);
-            }
-            None => index += 1,
+    let mut known = Known {
+        facts: module.facts()?,
+        uses: super::uses(module),
+        producers: super::producers(&module.graph.nodes),
+        names: Names::of(module),
+        made: BTreeSet::new(),
+    };
+    for index in 0..module.graph.nodes.len() {
+        if let Some((product, node)) = absorbed(module, index, &mut known) {
+            known.producers.extend(node.outputs.iter().map(|&value| (value, product)));
+            module.graph.nodes[product] = node;
+            module.graph.nodes[index].op = None;
         }
     }
+    module.graph.nodes.retain(|node| node.op.is_some());
     Ok(())
 }
 
+/// What is known of the module, kept up to date: finding it anew for each node would take time in
+/// the square of their number.
+struct Known {
+    facts: Vec<Option<Fact>>,
+    uses: BTreeMap<ValueId, usize>,
+    producers: BTreeMap<ValueId, usize>,
+    names: Names,
+    /// Constants of this pass. One product reads each, so it can be replaced where it stands: a long
+    /// chain of scales does not leave a matrix at each link.
+    made: BTreeSet<ValueId>,
+}
+
+impl Known {
+    /// Puts a constant in place of `old`.
+    fn replace(
+        &mut self,
+        module: &mut Module,
+        old: ValueId,
+        name: &str,
+        constant: Constant,
+    ) -> ValueId {
+        if self.made.contains(&old) {
+            module.constants.insert(old, constant);
+            return old;
+        }
+        let new = module.add_constant(self.names.unique(name, '.'), constant);
+        self.made.insert(new);
+        new
+    }
+}
+
 /// The product that can take in node `index`, and what it becomes.
-fn absorbed(module: &mut Module, index: usize, facts: &[Option<Fact>]) -> Option<(usize, Node)> {
+fn absorbed(module: &mut Module, index: usize, known: &mut Known) -> Option<(usize, Node)> {
     let node = &module.graph.nodes[index];
     let Some(Op::Binary(binary)) = &node.op else { return None };
     let function = binary.function();
@@ -35,12 +72,12 @@ fn absorbed(module: &mut Module, index: usize, facts: &[Option<Fact>]) -> Option
         (Some(constant), None) if commutes(function) => (right, constant),
         _ => return None,
     };
-    if super::uses(module).get(&value) != Some(&1) {
+    if known.uses.get(&value) != Some(&1) {
         return None;
     }
-    let product = *super::producers(&module.graph.nodes).get(&value)?;
+    let product = *known.producers.get(&value)?;
     let mut node = module.graph.nodes[product].clone();
-    let rank = fact(facts, value)?.dims.len();
+    let rank = fact(&known.facts, value)?.dims.len();
     let channel_axis_from_end = match &node.op {
         Some(Op::Linear(_)) => 0,
         Some(Op::Conv(_)) => rank.checked_sub(2)?,
@@ -81,14 +118,13 @@ fn absorbed(module: &mut Module, index: usize, facts: &[Option<Fact>]) -> Option
             return None;
         }
         let constant = Constant { dims: weights.dims.clone(), data: ConstantData::F32(scaled) };
-        let name = unique(module, &format!("{}/scaled", module.name(weights_id)));
-        node.inputs[1] = module.add_constant(name, constant);
+        let name = format!("{}/scaled", module.name(weights_id));
+        node.inputs[1] = known.replace(module, weights_id, &name, constant);
     } else if !matches!(function, BinaryFunction::Add | BinaryFunction::Sub) {
         return None;
     }
-    let name = unique(module, &format!("{}/bias", node.name));
     let constant = Constant { dims: vec![rows], data: ConstantData::F32(bias) };
-    let bias_id = module.add_constant(name, constant);
+    let bias_id = known.replace(module, bias_id, &format!("{}/bias", node.name), constant);
     node.inputs.truncate(2);
     node.inputs.push(bias_id);
     node.outputs = vec![output];

@@ -1,13 +1,18 @@
 //! Makes a [`Linear`] of each product with one constant matrix.
 
+use std::collections::BTreeMap;
+
 use amq_format::graph::{ABSENT, Activations, Linear, Node, Op, Transpose, ValueId};
 
 use crate::error::Result;
-use crate::ir::{self, Constant, ConstantData, Module};
-use crate::passes::{fact, unique};
+use crate::ir::{self, Constant, ConstantData, Module, Names};
+use crate::passes::fact;
 
 pub(super) fn run(module: &mut Module) -> Result<()> {
     let facts = module.facts()?;
+    let mut names = Names::of(module);
+    // A matrix that many nodes share stays one.
+    let mut turned = BTreeMap::new();
     for mut node in std::mem::take(&mut module.graph.nodes) {
         let matrix = |value: &ValueId| match module.constants.get(value) {
             Some(Constant { dims, data: ConstantData::F32(data) }) if dims.len() == 2 => {
@@ -21,14 +26,20 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
         };
         let rank = |value: ValueId| fact(&facts, value).map(|fact| fact.dims.len());
         if let Some((rows, cols, data)) = matrix(&b) {
-            let data = ConstantData::F32(transposed(data, rows, cols));
-            let name = unique(module, &format!("{}^T", module.name(b)));
-            let weights = module.add_constant(name, Constant { dims: vec![cols, rows], data });
+            let weights = match turned.get(&b) {
+                Some(&weights) => weights,
+                None => {
+                    let data = ConstantData::F32(transposed(data, rows, cols));
+                    let name = names.unique(&format!("{}^T", module.name(b)), '.');
+                    module.add_constant(name, Constant { dims: vec![cols, rows], data })
+                }
+            };
+            turned.insert(b, weights);
             node.op = linear();
             node.inputs = vec![a, weights, ABSENT];
             module.graph.nodes.push(node);
         } else if let (true, Some(rank)) = (matrix(&a).is_some(), rank(b)) {
-            left_product(module, node, a, b, rank);
+            left_product(module, &mut names, node, a, b, rank);
         } else {
             module.graph.nodes.push(node);
         }
@@ -41,7 +52,14 @@ fn linear() -> Option<Op> {
 }
 
 /// `A X = (X^T A^T)^T`, over the last two axes of X.
-fn left_product(module: &mut Module, mut node: Node, a: ValueId, x: ValueId, rank: usize) {
+fn left_product(
+    module: &mut Module,
+    names: &mut Names,
+    mut node: Node,
+    a: ValueId,
+    x: ValueId,
+    rank: usize,
+) {
     let output = node.outputs[0];
     node.op = linear();
     if rank == 1 {
@@ -52,9 +70,9 @@ fn left_product(module: &mut Module, mut node: Node, a: ValueId, x: ValueId, ran
     let mut perm: Vec<u32> = (0..rank as u32).collect();
     perm.swap(rank - 1, rank - 2);
     let name = module.name(output).to_owned();
-    let turned = unique(module, &format!("{name}/turned"));
+    let turned = names.unique(&format!("{name}/turned"), '.');
     let turned = module.add_value(turned);
-    let product = unique(module, &format!("{name}/product"));
+    let product = names.unique(&format!("{name}/product"), '.');
     let product = module.add_value(product);
     let transpose = |suffix: &str, from, to| {
         let op = Op::Transpose(Transpose { perm: perm.clone() });

@@ -69,23 +69,7 @@ fn producers(nodes: &[Node]) -> BTreeMap<ValueId, usize> {
     producers
 }
 
-/// Makes every node read `to` where it read `from`.
-fn redirect(nodes: &mut [Node], from: ValueId, to: ValueId) {
-    for input in nodes.iter_mut().flat_map(|node| &mut node.inputs) {
-        if *input == from {
-            *input = to;
-        }
-    }
-}
-
 /// Type and shape of a value, where it has them.
 fn fact(facts: &[Option<Fact>], value: ValueId) -> Option<&Fact> {
     facts.get(value as usize)?.as_ref()
-}
-
-/// `base`, or it with a number, so that no value of `module` has the name.
-pub(crate) fn unique(module: &Module, base: &str) -> String {
-    let taken = |name: &String| module.graph.values.contains(name);
-    let numbered = (1..).map(|i| format!("{base}.{i}"));
-    std::iter::once(base.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 //! Makes constants with equal contents one, so that tied weights are stored once.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sha2::{Digest, Sha256};
 
@@ -22,10 +22,12 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
         }
     }
     // A graph output keeps its own constant: its name is part of the model's interface.
-    replaced.retain(|(value, _)| module.graph.outputs.iter().all(|port| port.value != *value));
-    for (value, by) in replaced {
-        module.constants.remove(&value);
-        super::redirect(&mut module.graph.nodes, value, by);
+    let outputs: BTreeSet<_> = module.graph.outputs.iter().map(|port| port.value).collect();
+    let replaced: BTreeMap<_, _> =
+        replaced.into_iter().filter(|(value, _)| !outputs.contains(value)).collect();
+    for input in module.graph.nodes.iter_mut().flat_map(|node| &mut node.inputs) {
+        *input = *replaced.get(input).unwrap_or(input);
     }
+    module.constants.retain(|value, _| !replaced.contains_key(value));
     Ok(())
 }

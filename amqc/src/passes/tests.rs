@@ -44,10 +44,7 @@ impl Build {
 }
 
 fn emitted(module: &Module, options: &ConvertOptions) -> Result<(Draft, Vec<Layer>)> {
-    let mut resolver = options.resolver()?;
-    let emitted = emit(module.clone(), &mut resolver, &|_, _, _| {})?;
-    resolver.finish()?;
-    Ok(emitted)
+    emit(module.clone(), options.resolver()?, &|_, _, _| {})
 }
 
 fn load(module: &Module) -> Arc<Model> {
