@@ -152,9 +152,10 @@ impl From<io::Error> for Bad {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Bad::File("the file ends too early".into()),
             // What decoders say of damaged data.
-            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other => {
-                Bad::File(error.to_string())
-            }
+            io::ErrorKind::InvalidData
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::Unsupported
+            | io::ErrorKind::Other => Bad::File(error.to_string()),
             _ => Bad::Io(error),
         }
     }

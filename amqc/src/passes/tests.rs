@@ -328,7 +328,7 @@ fn a_weight_that_is_no_number_is_named() {
         for options in [codes(2), ConvertOptions::float()] {
             let error = emitted(&module, &options).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BadFile);
-            let expected = format!("MatMul_0: weight 385 of \"w^T\" is {bad}");
+            let expected = format!("MatMul_0: weight 385 is {bad}");
             assert!(error.message().contains(&expected), "{error}");
         }
     }
