@@ -1,28 +1,24 @@
-//! Times of products, the quantization of activations included: median microseconds, and how many
-//! times faster than float on the same instruction set.
+//! Times of one-node models, the quantization of activations and the session's own work included:
+//! least and median microseconds, and how many times faster than float in the same run.
 //!
-//! `cargo bench -p amq-runtime --bench kernels [-- ISA..]`
-#![allow(clippy::print_stdout, dead_code, missing_docs, unreachable_pub, unused_imports)]
+//! `cargo bench -p amq-runtime --bench kernels [-- PART..]` where each part is in the line's name,
+//! such as `avx512` or `conv`
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program to look at")]
 
-extern crate alloc;
-
-#[path = "../src/kernels/mod.rs"]
-mod kernels;
-#[path = "../src/matrix/mod.rs"]
-mod matrix;
-#[path = "../src/quantize.rs"]
-mod quantize;
+#[path = "../tests/common/mod.rs"]
+mod common;
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use amq_format::graph::Activations;
-use kernels::{Isa, Target};
-use matrix::{Matrix, MatrixSource, Scratch};
+use amq_format::Validated;
+use amq_format::graph::{Activations, AutoPad, Conv, DataType, Linear, Op};
+use amq_runtime::{Isa, LoadOptions, Model, Session, View};
+use common::{Builder, named, sized};
 
-const SHAPES: [(usize, usize); 3] = [(1200, 300), (4096, 1024), (10000, 300)];
-
-const KINDS: [(usize, Activations); 8] = [
+/// Bits of weights, 0 for float, and what multiplies them.
+const KINDS: [(u32, Activations); 8] = [
     (0, Activations::F32),
     (1, Activations::Codes1),
     (2, Activations::Codes2),
@@ -33,107 +29,155 @@ const KINDS: [(usize, Activations); 8] = [
     (3, Activations::Int8),
 ];
 
-/// Bytes of copies of a matrix that no cache holds.
-const COLD: usize = 256 << 20;
+/// Bytes of models that no cache holds.
+const COLD: usize = 600 << 20;
+
+/// Rounds in which all kinds take turns.
+const ROUNDS: usize = 15;
+
+/// One measurement.
+struct Case {
+    name: String,
+    dims: Vec<usize>,
+    x: Vec<f32>,
+    /// Copies of the model, used in turn.
+    sessions: Vec<Session>,
+    /// Microseconds, one for each round.
+    times: Vec<f64>,
+}
 
 fn main() {
-    let names: Vec<String> =
-        std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
-    for isa in Isa::ALL {
-        if !names.is_empty() && !names.iter().any(|name| name == isa.name()) {
-            continue;
-        }
-        let Some(target) = Target::new(isa) else { continue };
-        println!("{isa}: us hot (times float), cold; a vector of 8 at once");
-        for (rows, cols) in SHAPES {
-            let mut float = 0.0;
-            for (bits, activations) in KINDS {
-                let time = product(target, rows, cols, bits, activations, 1, 1);
-                if bits == 0 {
-                    float = time;
+    let parts: Vec<String> =
+        std::env::args().skip(1).filter(|part| !part.starts_with('-')).collect();
+    let wanted = |name: &str| parts.iter().all(|part| name.contains(part.as_str()));
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+        for (rows, cols) in [(1200, 300), (4096, 1024), (10000, 300)] {
+            for (what, vectors, cold) in [("hot", 1, false), ("cold", 1, true), ("x 8", 8, false)] {
+                let name = format!("{isa} {rows} x {cols} {what}");
+                let model = |bits, kind| linear(rows, cols, bits, kind);
+                if wanted(&name) {
+                    compare(&name, isa, &[vectors, cols as usize], cold, model);
                 }
-                let eight = product(target, rows, cols, bits, activations, 8, 1) / 8.0;
-                let bytes = rows * cols * if bits == 0 { 32 } else { bits } / 8;
-                let copies = (COLD / bytes).clamp(2, 400);
-                let cold = product(target, rows, cols, bits, activations, 1, copies);
-                println!(
-                    "  {rows:>5} x {cols:<4} {bits}/{:<4} {time:>8.2} ({:>4.1}x) {cold:>8.2} {eight:>8.2}",
-                    activations.name(),
-                    float / time,
-                );
             }
         }
-        for cols in [300, 1024] {
-            for activations in [
-                Activations::Codes1,
-                Activations::Codes2,
-                Activations::Codes3,
-                Activations::Codes4,
-                Activations::Int8,
-            ] {
-                let time = product(target, 1, cols, 1, activations, 1, 1);
-                println!("  quantize {cols:<4} {:<4} {time:>8.3}", activations.name());
+        for (channels, size) in [(16, 16), (64, 32)] {
+            let name = format!("{isa} conv {channels} to {channels}, 3x3 on {size}x{size}");
+            let dims = [1, channels as usize, size, size];
+            if wanted(&name) {
+                compare(&name, isa, &dims, false, |bits, kind| conv(channels, bits, kind));
             }
         }
     }
 }
 
-/// Median time in microseconds; `copies` of the matrix are used in turn.
-fn product(
-    target: Target,
-    rows: usize,
-    cols: usize,
-    bits: usize,
-    activations: Activations,
-    vectors: usize,
-    copies: usize,
-) -> f64 {
-    let mut state = 1u64;
-    let mut random = || {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        state ^ state >> 29
+/// A product with a matrix of random weights.
+fn linear(rows: u64, cols: u64, bits: u32, activations: Activations) -> Vec<u8> {
+    let mut b = Builder::new();
+    let x = b.input("x", DataType::F32, &[named("n"), sized(cols as i64)]);
+    let w = weights(&mut b, &[rows, cols], bits);
+    let y = b.value("y");
+    b.node(Op::Linear(Linear { activations: activations as i32 }), &[x, w], &[y]);
+    b.output(y, DataType::F32, &[named("n"), sized(rows as i64)]);
+    b.finish()
+}
+
+/// A convolution with a border, of random weights.
+fn conv(channels: u64, bits: u32, activations: Activations) -> Vec<u8> {
+    let mut b = Builder::new();
+    let dims = [named("n"), sized(channels as i64), named("height"), named("width")];
+    let x = b.input("x", DataType::F32, &dims);
+    let w = weights(&mut b, &[channels, channels, 3, 3], bits);
+    let y = b.value("y");
+    let conv = Conv {
+        strides: vec![1; 2],
+        dilations: vec![1; 2],
+        pads: vec![1; 4],
+        auto_pad: AutoPad::Explicit as i32,
+        groups: 1,
+        activations: activations as i32,
     };
-    let mut float = |n: usize| -> Vec<f32> {
-        (0..n).map(|_| (random() >> 40) as f32 / (1 << 23) as f32 - 1.0).collect()
+    b.node(Op::Conv(conv), &[x, w], &[y]);
+    b.output(y, DataType::F32, &dims);
+    b.finish()
+}
+
+fn weights(b: &mut Builder, dims: &[u64], bits: u32) -> u32 {
+    if bits == 0 { b.random_floats("w", dims) } else { b.codes("w", dims, 1, bits) }
+}
+
+fn compare(
+    name: &str,
+    isa: Isa,
+    dims: &[usize],
+    cold: bool,
+    model: impl Fn(u32, Activations) -> Vec<u8>,
+) {
+    let count: usize = dims.iter().product();
+    let new = |&(bits, kind): &(u32, Activations)| {
+        let bytes = model(bits, kind);
+        let file = Validated::new(&bytes).unwrap();
+        let copies = if cold { (COLD / bytes.len()).clamp(2, 400) } else { 1 };
+        let load = || {
+            let options = LoadOptions { isa, ..LoadOptions::default() };
+            Session::new(Arc::new(Model::with_options(&file, &options).unwrap()))
+        };
+        Case {
+            name: format!(
+                "{}/{}",
+                if bits == 0 { "f32".into() } else { bits.to_string() },
+                kind.name()
+            ),
+            dims: dims.to_vec(),
+            x: (0..count).map(|i| (i * 7919 % 1009) as f32 / 504.0 - 1.0).collect(),
+            sessions: (0..copies).map(|_| load()).collect(),
+            times: Vec::new(),
+        }
     };
-    let x = float(vectors * cols);
-    let source = if bits == 0 {
-        MatrixSource::Float { rows, cols, data: float(rows * cols) }
+    println!("{name}");
+    let mut cases: Vec<Case> = if cold {
+        // One at a time: together they would be larger than memory.
+        KINDS
+            .iter()
+            .map(|kind| {
+                let mut case = new(kind);
+                case.measure();
+                case.sessions.clear();
+                case
+            })
+            .collect()
     } else {
-        MatrixSource::Codes {
-            rows,
-            cols,
-            group: cols,
-            bits,
-            coefficients: float(rows * bits),
-            planes: (0..bits * rows * cols.div_ceil(64)).map(|_| random()).collect(),
-            offsets: None,
+        let mut cases: Vec<Case> = KINDS.iter().map(new).collect();
+        for _ in 0..ROUNDS {
+            cases.iter_mut().for_each(Case::round);
         }
+        cases
     };
-    let matrices: Vec<Matrix> =
-        (0..copies).filter_map(|_| Matrix::pack(&source, activations, target).ok()).collect();
-    let mut scratch = Scratch::default();
-    let mut out = vec![0.0; vectors * rows];
-    let mut times = Vec::new();
-    let mut turn = matrices.iter().cycle();
-    // Many short products are timed together, above the clock's own cost.
-    let mut repeat = 1;
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_millis(60) || times.len() < 5 {
+    cases.iter_mut().for_each(|case| case.times.sort_by(f64::total_cmp));
+    let float = cases[0].times[0];
+    for case in &cases {
+        let (least, median) = (case.times[0], case.times[case.times.len() / 2]);
+        println!("  {:10} {:6.2}x {least:10.2} {median:10.2}", case.name, float / least);
+    }
+}
+
+impl Case {
+    fn measure(&mut self) {
+        (0..ROUNDS).for_each(|_| self.round());
+    }
+
+    /// Runs the models for a while.
+    fn round(&mut self) {
+        let Case { dims, x, sessions, times, .. } = self;
         let start = Instant::now();
-        for _ in 0..repeat {
-            if let Some(matrix) = turn.next() {
-                matrix.multiply(black_box(&x), vectors, &mut out, &mut scratch);
+        let mut turn = sessions.iter_mut();
+        while turn.len() > 0 || start.elapsed() < Duration::from_millis(4) {
+            if turn.len() == 0 {
+                turn = sessions.iter_mut();
             }
-            black_box(&mut out);
-        }
-        let time = start.elapsed();
-        if time < Duration::from_micros(20) && repeat < 1000 {
-            repeat *= 2;
-        } else {
-            times.push(time.as_secs_f64() * 1e6 / repeat as f64);
+            let Some(session) = turn.next() else { return };
+            let start = Instant::now();
+            black_box(session.run(&[("x", View::f32(dims, black_box(x)))]).unwrap());
+            times.push(start.elapsed().as_secs_f64() * 1e6);
         }
     }
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
 }

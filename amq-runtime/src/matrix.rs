@@ -341,7 +341,9 @@ impl Matrix {
                         scratch.coefficients[vector] =
                             self.target.run(Code { x, codes: *codes, planes });
                         let to = &mut scratch.words[vector * words..][..words];
-                        pair_words(planes, *codes, to);
+                        for (code, plane) in planes.chunks_exact(words / codes).enumerate() {
+                            write_pairs(plane.iter().copied(), &mut to[code..], *codes);
+                        }
                     }
                     let vectors = scratch.coded(weights, *codes, count, 1);
                     weights.multiply(self.target, vectors, out);
@@ -359,14 +361,11 @@ impl Matrix {
     }
 }
 
-/// Lays the words of codes `[code][pair]` out as `[pair][code]`, of each pair its first 32-bit
-/// word and the exclusive or of both.
-fn pair_words(planes: &[u64], codes: usize, words: &mut [[u32; 2]]) {
-    let pairs = planes.len() / codes;
-    for (code, plane) in planes.chunks_exact(pairs).enumerate() {
-        for (word, to) in plane.iter().zip(words[code..].iter_mut().step_by(codes)) {
-            *to = [*word as u32, *word as u32 ^ (*word >> 32) as u32];
-        }
+/// Writes the pairs of a code among those of all, `[pair][code]`: of each its first 32-bit word and
+/// the exclusive or of both.
+fn write_pairs(pairs: impl Iterator<Item = u64>, words: &mut [[u32; 2]], codes: usize) {
+    for (pair, to) in pairs.zip(words.iter_mut().step_by(codes)) {
+        *to = [pair as u32, pair as u32 ^ (pair >> 32) as u32];
     }
 }
 
@@ -494,62 +493,9 @@ impl Scratch {
     }
 }
 
-/// A stretch of a window's columns.
-enum Run {
-    /// Elements of the input from an index.
-    Inside { at: usize, len: usize },
-    /// Border.
-    Outside { len: usize },
-}
-
 impl Geometry {
     fn positions(&self) -> usize {
         self.output[0] * self.output[1]
-    }
-
-    /// Visits the columns of the window at an output position, in channels of one group, in
-    /// order `[channel][kernel row][kernel column]`.
-    fn window(&self, channels: Range<usize>, position: usize, mut f: impl FnMut(Run)) {
-        let [height, width] = self.input;
-        let origin = [position / self.output[1], position % self.output[1]];
-        let place = |axis: usize, tap: usize| {
-            let at = origin[axis] * self.strides[axis] + tap * self.dilations[axis];
-            at.checked_sub(self.pads[axis]).filter(|at| *at < self.input[axis])
-        };
-        let taps = self.kernel[1];
-        for channel in channels {
-            for kernel_row in 0..self.kernel[0] {
-                let Some(row) = place(0, kernel_row) else {
-                    f(Run::Outside { len: taps });
-                    continue;
-                };
-                let start = (channel * height + row) * width;
-                if self.dilations[1] == 1 {
-                    let left = origin[1] * self.strides[1];
-                    let first = self.pads[1].saturating_sub(left).min(taps);
-                    let end = (width + self.pads[1]).saturating_sub(left).clamp(first, taps);
-                    if first > 0 {
-                        f(Run::Outside { len: first });
-                    }
-                    if end > first {
-                        f(Run::Inside {
-                            at: start + left + first - self.pads[1],
-                            len: end - first,
-                        });
-                    }
-                    if end < taps {
-                        f(Run::Outside { len: taps - end });
-                    }
-                } else {
-                    for tap in 0..taps {
-                        f(match place(1, tap) {
-                            Some(col) => Run::Inside { at: start + col, len: 1 },
-                            None => Run::Outside { len: 1 },
-                        });
-                    }
-                }
-            }
-        }
     }
 
     /// Whether the window at an output position has no border in it.
@@ -562,60 +508,116 @@ impl Geometry {
         })
     }
 
-    /// Copies the window's elements, +0 for the border.
-    fn gather(&self, channels: Range<usize>, position: usize, x: &[f32], patch: &mut [f32]) {
-        let mut rest = patch;
-        self.window(channels, position, |run| {
-            let len = match &run {
-                Run::Inside { len, .. } | Run::Outside { len } => *len,
-            };
-            let (to, behind) = core::mem::take(&mut rest).split_at_mut(len);
-            match run {
-                Run::Inside { at, len } => to.copy_from_slice(&x[at..at + len]),
-                Run::Outside { .. } => to.fill(0.0),
-            }
-            rest = behind;
-        });
+    /// The element of `axis` that a tap falls on from an output position, unless it is border.
+    fn place(&self, axis: usize, position: usize, tap: usize) -> Option<usize> {
+        let at = position * self.strides[axis] + tap * self.dilations[axis];
+        at.checked_sub(self.pads[axis]).filter(|at| *at < self.input[axis])
     }
 
-    /// Copies the window's bits of a plane, `border` outside.
+    /// Copies the window's elements in order `[channel][kernel row][kernel column]`, +0 for the
+    /// border.
+    fn gather(&self, channels: Range<usize>, position: usize, x: &[f32], patch: &mut [f32]) {
+        let [height, width] = self.input;
+        let [rows, taps] = self.kernel;
+        let [top, left] = [position / self.output[1], position % self.output[1]];
+        let whole = self.dilations[1] == 1 && self.place(1, left, taps - 1).is_some();
+        let first = self.place(1, left, 0).filter(|_| whole);
+        for (channel, patch) in channels.zip(patch.chunks_exact_mut(rows * taps)) {
+            for (kernel_row, to) in patch.chunks_exact_mut(taps).enumerate() {
+                let Some(row) = self.place(0, top, kernel_row) else {
+                    to.fill(0.0);
+                    continue;
+                };
+                let x = &x[(channel * height + row) * width..][..width];
+                match first {
+                    Some(first) => copy_short(&x[first..][..taps], to),
+                    None => {
+                        for (tap, to) in to.iter_mut().enumerate() {
+                            *to = self.place(1, left, tap).map_or(0.0, |at| x[at]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Taps of a kernel row whose bits are taken together.
+    fn piece(&self) -> usize {
+        let taps = self.kernel[1];
+        if self.dilations[1] == 1 && taps <= 64 { taps } else { 1 }
+    }
+
+    /// Most output positions of a row whose pieces lie within 64 bits.
+    fn reach(&self) -> usize {
+        (64 - self.piece()) / self.strides[1] + 1
+    }
+
+    /// Copies a plane's bits in windows at positions of one output row, at most `reach` of them, to
+    /// `[word][position]`; border bits are as `border`.
+    #[inline(always)]
     fn gather_bits(
         &self,
         channels: Range<usize>,
-        position: usize,
+        positions: Range<usize>,
         plane: &[u64],
         border: bool,
         patch: &mut [u64],
     ) {
         patch.fill(0);
+        let [height, width] = self.input;
+        let [top, left] = [positions.start / self.output[1], positions.start % self.output[1]];
+        let (count, stride, piece) = (positions.len(), self.strides[1], self.piece());
+        let mask = u64::MAX >> (64 - piece);
+        let outside = if border { u64::MAX } else { 0 };
         let mut to = 0;
-        self.window(channels, position, |run| {
-            let (mut from, len) = match run {
-                Run::Inside { at, len } => (Some(at), len),
-                Run::Outside { len } => (None, len),
-            };
-            let end = to + len;
-            while to < end {
-                let count = (end - to).min(64);
-                let bits = match &mut from {
-                    None if border => u64::MAX,
-                    None => 0,
-                    Some(at) => {
-                        let (word, shift) = (*at / 64, *at % 64);
-                        *at += count;
-                        let low = plane[word] >> shift;
-                        if shift + count > 64 { low | plane[word + 1] << (64 - shift) } else { low }
+        for channel in channels {
+            for kernel_row in 0..self.kernel[0] {
+                let row = self.place(0, top, kernel_row);
+                for tap in (0..self.kernel[1]).step_by(piece) {
+                    // 64 bits of the row, from the first position's.
+                    let start = left * stride + tap * self.dilations[1];
+                    let skipped = self.pads[1].saturating_sub(start);
+                    let first = start.saturating_sub(self.pads[1]);
+                    let bits = match row {
+                        Some(row) if skipped < 64 && first < width => {
+                            let inside = u64::MAX >> (64 - (width - first).min(64)) << skipped;
+                            let bits = bits_from(plane, (channel * height + row) * width + first);
+                            bits << skipped & inside | outside & !inside
+                        }
+                        _ => outside,
+                    };
+                    let (word, shift) = (to / 64, to % 64);
+                    let (low, high) = patch[word * count..].split_at_mut(count);
+                    for (i, low) in low.iter_mut().enumerate() {
+                        *low |= (bits >> (i * stride) & mask) << shift;
                     }
-                };
-                let bits = bits & u64::MAX >> (64 - count);
-                let (word, shift) = (to / 64, to % 64);
-                patch[word] |= bits << shift;
-                if shift + count > 64 {
-                    patch[word + 1] |= bits >> (64 - shift);
+                    if shift + piece > 64 {
+                        for (i, high) in high[..count].iter_mut().enumerate() {
+                            *high |= (bits >> (i * stride) & mask) >> (64 - shift);
+                        }
+                    }
+                    to += piece;
                 }
-                to += count;
             }
-        });
+        }
+    }
+}
+
+/// 64 bits of a plane, zeros behind its end.
+fn bits_from(plane: &[u64], at: usize) -> u64 {
+    let (word, shift) = (at / 64, at % 64);
+    let next = plane.get(word + 1).copied().unwrap_or(0);
+    plane[word] >> shift | next << 1 << (63 - shift)
+}
+
+/// Copies a kernel's row; lengths that are common are known where the code is made.
+fn copy_short(from: &[f32], to: &mut [f32]) {
+    match from.len() {
+        1 => to[..1].copy_from_slice(&from[..1]),
+        3 => to[..3].copy_from_slice(&from[..3]),
+        5 => to[..5].copy_from_slice(&from[..5]),
+        7 => to[..7].copy_from_slice(&from[..7]),
+        _ => to.copy_from_slice(from),
     }
 }
 
@@ -653,7 +655,8 @@ impl ConvMatrix {
                 }
                 Weights::Codes { codes, .. } => {
                     budget.grow(planes, item.div_ceil(64) * codes, 0);
-                    budget.grow(patch, matrix.cols.div_ceil(64) * codes, 0);
+                    let most = vectors.min(geometry.reach());
+                    budget.grow(patch, matrix.cols.div_ceil(64) * most, 0);
                 }
             }
         }
@@ -708,12 +711,14 @@ impl ConvMatrix {
             let mut start = 0;
             while start < positions {
                 let inside = geometry.is_inside(start);
-                let mut end = start + 1;
-                let coded = matches!(matrix.weights, Weights::Codes { .. });
-                while end < positions.min(start + VECTORS)
-                    && (!coded || geometry.is_inside(end) == inside)
-                {
-                    end += 1;
+                let mut end = positions.min(start + VECTORS);
+                if matches!(matrix.weights, Weights::Codes { .. }) {
+                    let width = geometry.output[1];
+                    let most = end.min(start + geometry.reach()).min(start - start % width + width);
+                    end = start + 1;
+                    while end < most && geometry.is_inside(end) == inside {
+                        end += 1;
+                    }
                 }
                 let out = Output {
                     data: &mut out[start..],
@@ -769,17 +774,24 @@ impl Matrix {
             }
             Weights::Codes { weights, codes } => {
                 let pairs = self.cols.div_ceil(64);
-                let plane = x.len().div_ceil(64);
-                let words = scratch.words.chunks_exact_mut(pairs * codes);
-                let sets_of_windows =
-                    positions.flat_map(|at| (0..sets).map(move |set| (at, set == 1)));
-                for ((position, border), words) in sets_of_windows.zip(words) {
-                    let patch = &mut scratch.patch[..pairs * codes];
-                    let planes = scratch.planes.chunks_exact(plane);
-                    for (plane, patch) in planes.zip(patch.chunks_exact_mut(pairs)) {
-                        geometry.gather_bits(channels.clone(), position, plane, border, patch);
+                let set = pairs * codes;
+                let patch = &mut scratch.patch[..pairs * count];
+                let planes = scratch.planes.chunks_exact(x.len().div_ceil(64));
+                for (code, plane) in planes.take(*codes).enumerate() {
+                    for border in 0..sets {
+                        self.target.vectorize(
+                            #[inline(always)]
+                            || {
+                                let (channels, positions) = (channels.clone(), positions.clone());
+                                geometry.gather_bits(channels, positions, plane, border == 1, patch)
+                            },
+                        );
+                        for i in 0..count {
+                            let words = &mut scratch.words[(i * sets + border) * set + code..];
+                            let pairs = patch[i..].iter().copied().step_by(count);
+                            write_pairs(pairs, &mut words[..set - code], *codes);
+                        }
                     }
-                    pair_words(patch, *codes, words);
                 }
                 scratch.coefficients[..count].fill(item.coefficients);
                 let vectors = scratch.coded(weights, *codes, count, sets);
