@@ -40,8 +40,8 @@ fn run(model: Model, size: i64) {
     if shapes.iter().any(|dims| dims.iter().product::<usize>() > 1 << 16) {
         return;
     }
-    let (floats, long, int, byte) = ([0.5; 1 << 16], [1; 1 << 16], [1; 1 << 16], [1; 1 << 16]);
-    let signed = [1; 1 << 16];
+    let (floats, long, int) = (vec![0.5; 1 << 16], vec![1; 1 << 16], vec![1; 1 << 16]);
+    let (byte, signed) = (vec![1; 1 << 16], vec![1; 1 << 16]);
     let inputs = model.inputs().iter().zip(&shapes).map(|(port, dims)| {
         let len = dims.iter().product::<usize>();
         let data = match port.data_type {
