@@ -233,7 +233,7 @@ macro_rules! integer {
             }
 
             fn pow(self, exponent: $t) -> Option<$t> {
-                #[allow(unused_comparisons)]
+                #[allow(unused_comparisons, reason = "one macro for types with and without a sign")]
                 if exponent < 0 {
                     // 1 / self^-exponent, rounded towards zero.
                     let odd = exponent % 2 != 0;
