@@ -8,7 +8,7 @@
 
 use alloc::vec::Vec;
 
-use super::lanes::{COUNT_STEPS, Lanes, Line};
+use super::lanes::{Lanes, Line};
 use super::{BLOCK, Output, Target, Work};
 
 /// Packed weights.
@@ -73,29 +73,40 @@ impl<const BITS: usize, const CODES: usize> Work for Product<'_, BITS, CODES> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(mut self, lanes: L) {
-        let weights = self.weights;
-        let pairs = weights.cols.div_ceil(64);
-        let groups = weights.cols.div_ceil(weights.group);
-        let set = pairs * CODES;
-        let blocks = weights
-            .lines
-            .chunks_exact(pairs * BITS)
-            .zip(weights.coefficients.chunks_exact(groups * BITS));
+    fn run<L: Lanes>(self, lanes: L) {
+        let Weights { cols, group, ref offsets, .. } = *self.weights;
+        // Most products; the rest is known to be none of their business when they are compiled.
+        if group >= cols && self.vectors.sets == 1 && offsets.is_none() {
+            self.blocks::<L, true>(lanes);
+        } else {
+            self.blocks::<L, false>(lanes);
+        }
+    }
+}
+
+impl<const BITS: usize, const CODES: usize> Product<'_, BITS, CODES> {
+    /// Multiplies all blocks; `PLAIN` says that there is one group, one set and no offset.
+    #[inline(always)]
+    fn blocks<L: Lanes, const PLAIN: bool>(mut self, lanes: L) {
+        let Weights { cols, group, .. } = *self.weights;
+        let (group, sets) = if PLAIN { (cols, 1) } else { (group, self.vectors.sets) };
+        let pairs = cols.div_ceil(64);
+        let groups = if PLAIN { 1 } else { cols.div_ceil(group) };
+        let lines = self.weights.lines.as_chunks::<BITS>().0;
+        let coefficients = self.weights.coefficients.as_chunks::<BITS>().0;
+        let blocks = lines.chunks_exact(pairs).zip(coefficients.chunks_exact(groups));
+        let words = self.vectors.words.as_chunks::<CODES>().0;
+        let vectors = words.chunks_exact(pairs * sets).zip(self.vectors.coefficients);
         for (block, (lines, coefficients)) in blocks.enumerate() {
-            let (lines, _) = lines.as_chunks();
-            let offsets = weights.offsets.as_ref().map(|all| &all[block * groups..][..groups]);
-            let vectors = self.vectors.words.chunks_exact(set * self.vectors.sets);
-            for (vector, (words, scales)) in vectors.zip(self.vectors.coefficients).enumerate() {
-                let (first, second) = words.split_at(set);
-                let second = if second.is_empty() { None } else { Some(second.as_chunks().0) };
-                let rows = Block::<BITS, CODES> {
-                    lines,
-                    coefficients: coefficients.as_chunks().0,
-                    sets: (first.as_chunks().0, second),
-                    scales,
-                };
-                let result = rows.multiply(lanes, weights.cols, weights.group, |group| {
+            let offsets = match &self.weights.offsets {
+                Some(offsets) if !PLAIN => Some(&offsets[block * groups..][..groups]),
+                _ => None,
+            };
+            for (vector, (words, scales)) in vectors.clone().enumerate() {
+                let (first, second) = words.split_at(pairs);
+                let second = if PLAIN || second.is_empty() { None } else { Some(second) };
+                let rows = Block { lines, coefficients, sets: (first, second), scales };
+                let result = rows.multiply(lanes, cols, group, |group| {
                     let offset = lanes.load(&offsets?[group]);
                     let sum = self.vectors.sums[vector * groups + group];
                     Some(lanes.mul(offset, lanes.splat(sum)))
@@ -127,14 +138,13 @@ impl<const BITS: usize, const CODES: usize> Block<'_, BITS, CODES> {
         offset: impl Fn(usize) -> Option<L::F>,
     ) -> L::F {
         let mut total = None;
-        for (index, coefficients) in self.coefficients.iter().enumerate() {
-            let start = index * group;
-            let end = cols.min(start + group);
-            let n = (end - start) as u32;
-            let pairs = start / 64..end.div_ceil(64);
-            let lines = &self.lines[pairs.clone()];
-            let first = &self.sets.0[pairs.clone()];
-            let second = self.sets.1.map(|set| &set[pairs]);
+        // The pairs of a group.
+        let pairs = group.min(cols).div_ceil(64);
+        let groups = self.lines.chunks(pairs).zip(self.sets.0.chunks(pairs));
+        let groups = groups.zip(self.coefficients);
+        for (index, ((lines, first), coefficients)) in groups.enumerate() {
+            let n = group.min(cols - index * group) as u32;
+            let second = self.sets.1.map(|set| &set[index * pairs..][..lines.len()]);
             // Few enough planes at a time that the counters stay in registers.
             let most = if !L::MANY_REGISTERS {
                 1
@@ -205,7 +215,7 @@ fn count<L: Lanes, const BITS: usize, const CODES: usize, const N: usize>(
     let zero = lanes.splat_bits(0);
     let mut ones = [[zero; CODES]; N];
     let mut total = [[zero; CODES]; N];
-    for (lines, words) in lines.chunks(COUNT_STEPS).zip(words.chunks(COUNT_STEPS)) {
+    for (lines, words) in lines.chunks(L::COUNT_STEPS).zip(words.chunks(L::COUNT_STEPS)) {
         let mut counts = [[zero; CODES]; N];
         for (lines, words) in lines.iter().zip(words) {
             let lines = &lines[plane..plane + N];

@@ -15,12 +15,6 @@ pub(crate) struct Tables(pub(crate) [u8; 128]);
 /// What a table entry has added.
 pub(crate) const ENTRY_BIAS: u8 = 128;
 
-/// Most steps of `add_counts` before `fold_counts`.
-pub(crate) const COUNT_STEPS: usize = 31;
-
-/// Most steps of `look_up` before `fold_sum`.
-pub(crate) const SUM_STEPS: usize = 64;
-
 /// Operations on sixteen lanes. A value of an implementing type is proof that the CPU has the
 /// instructions, so the operations are safe. All implementations give the same bits.
 pub(crate) trait Lanes: Copy {
@@ -37,6 +31,11 @@ pub(crate) trait Lanes: Copy {
 
     /// Whether about ten accumulators and their operands fit in registers; else about two do.
     const MANY_REGISTERS: bool;
+
+    /// Most steps of `add_counts` before `fold_counts`.
+    const COUNT_STEPS: usize;
+    /// Most steps of `look_up` before `fold_sum`.
+    const SUM_STEPS: usize;
 
     /// Rearranges a word a row to the order of bytes that `index` wants.
     fn arrange(line: Line) -> Line;
@@ -119,6 +118,8 @@ impl Lanes for Portable {
     type Sum = [u32; 16];
 
     const MANY_REGISTERS: bool = false;
+    const COUNT_STEPS: usize = usize::MAX;
+    const SUM_STEPS: usize = usize::MAX;
 
     fn arrange(line: Line) -> Line {
         line

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::codes::add;
-use super::lanes::{ENTRY_BIAS, Lanes, Line, SUM_STEPS, Tables};
+use super::lanes::{ENTRY_BIAS, Lanes, Line, Tables};
 use super::{BLOCK, Output, Target, Work};
 
 /// Packed weights.
@@ -146,9 +146,9 @@ fn look_up<L: Lanes, const N: usize, const V: usize>(
     tables: [&[Tables]; V],
 ) -> [[L::U; V]; N] {
     let mut total = [[lanes.splat_bits(0); V]; N];
-    for (step, lines) in lines.chunks(SUM_STEPS * bits).enumerate() {
+    for (step, lines) in lines.chunks(L::SUM_STEPS.saturating_mul(bits)).enumerate() {
         let count = lines.len() / bits;
-        let tables = tables.map(|tables| &tables[step * SUM_STEPS..][..count]);
+        let tables = tables.map(|tables| &tables[step * L::SUM_STEPS..][..count]);
         let mut sums = [[lanes.zero_sum(); V]; N];
         for (word, lines) in lines.chunks_exact(bits).enumerate() {
             let lines = &lines[plane..plane + N];

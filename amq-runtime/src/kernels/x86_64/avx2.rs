@@ -99,6 +99,8 @@ impl Lanes for Avx2 {
     type Sum = [__m256i; 2];
 
     const MANY_REGISTERS: bool = false;
+    const COUNT_STEPS: usize = 31;
+    const SUM_STEPS: usize = 64;
 
     /// Byte 0 of all rows, then byte 1 of all rows and so on: each half of a register then needs
     /// one table.

@@ -34,6 +34,8 @@ impl Lanes for Avx512 {
     type Sum = [__m512i; 2];
 
     const MANY_REGISTERS: bool = true;
+    const COUNT_STEPS: usize = usize::MAX;
+    const SUM_STEPS: usize = usize::MAX;
 
     fn arrange(line: Line) -> Line {
         line
