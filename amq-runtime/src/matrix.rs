@@ -7,7 +7,7 @@ use core::ops::Range;
 use amq_format::graph::Activations;
 
 use crate::kernels::lanes::{ENTRY_BIAS, Line, Tables};
-use crate::kernels::{BLOCK, Output, Target, codes, float, tables};
+use crate::kernels::{BLOCK, Order, Output, Target, codes, float, tables};
 use crate::quantize::{Code, Tabulate, largest_four, scale};
 
 /// Most columns of a matrix: sums of their products are exact in the integers that kernels use.
@@ -91,6 +91,7 @@ enum Weights {
 /// Memory for quantized activations: as large as the largest product needed.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
+    pub(crate) order: Order,
     pub(crate) budget: Budget,
     planes: Vec<u64>,
     patch: Vec<u64>,
@@ -330,7 +331,13 @@ impl Matrix {
         self.reserve(vectors, scratch);
         let chunks = x.chunks(VECTORS * self.cols).zip(out.chunks_mut(VECTORS * self.rows));
         for (x, data) in chunks {
-            let out = Output { data, rows: self.rows, row_stride: 1, vector_stride: self.rows };
+            let out = Output {
+                data,
+                rows: self.rows,
+                row_stride: 1,
+                vector_stride: self.rows,
+                order: scratch.order,
+            };
             match &self.weights {
                 Weights::Float(weights) => weights.multiply(self.target, x, out),
                 Weights::Codes { weights, codes } => {
@@ -725,6 +732,7 @@ impl ConvMatrix {
                     rows: matrix.rows,
                     row_stride: positions,
                     vector_stride: 1,
+                    order: scratch.order,
                 };
                 let sets = if inside { 1 } else { 2 };
                 matrix.multiply_windows(

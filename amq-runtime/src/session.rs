@@ -158,6 +158,7 @@ impl Session {
             self.check_state_shapes()?;
         }
         self.start_states(stepping)?;
+        self.memory.scratch.order = self.memory.scratch.order.reversed();
         self.run_steps(inputs)?;
         self.finish(inputs)
     }

@@ -90,14 +90,18 @@ impl<const BITS: usize, const CODES: usize> Product<'_, BITS, CODES> {
     fn blocks<L: Lanes, const PLAIN: bool>(mut self, lanes: L) {
         let Weights { cols, group, .. } = *self.weights;
         let (group, sets) = if PLAIN { (cols, 1) } else { (group, self.vectors.sets) };
+        let ahead = self.out.order.ahead();
         let pairs = cols.div_ceil(64);
         let groups = if PLAIN { 1 } else { cols.div_ceil(group) };
         let lines = self.weights.lines.as_chunks::<BITS>().0;
         let coefficients = self.weights.coefficients.as_chunks::<BITS>().0;
-        let blocks = lines.chunks_exact(pairs).zip(coefficients.chunks_exact(groups));
+        let blocks = lines.len() / pairs;
         let words = self.vectors.words.as_chunks::<CODES>().0;
         let vectors = words.chunks_exact(pairs * sets).zip(self.vectors.coefficients);
-        for (block, (lines, coefficients)) in blocks.enumerate() {
+        for place in 0..blocks {
+            let block = self.out.order.block(place, blocks);
+            let lines = &lines[block * pairs..][..pairs];
+            let coefficients = &coefficients[block * groups..][..groups];
             let offsets = match &self.weights.offsets {
                 Some(offsets) if !PLAIN => Some(&offsets[block * groups..][..groups]),
                 _ => None,
@@ -105,7 +109,7 @@ impl<const BITS: usize, const CODES: usize> Product<'_, BITS, CODES> {
             for (vector, (words, scales)) in vectors.clone().enumerate() {
                 let (first, second) = words.split_at(pairs);
                 let second = if PLAIN || second.is_empty() { None } else { Some(second) };
-                let rows = Block { lines, coefficients, sets: (first, second), scales };
+                let rows = Block { lines, coefficients, sets: (first, second), scales, ahead };
                 let result = rows.multiply(lanes, cols, group, |group| {
                     let offset = lanes.load(&offsets?[group]);
                     let sum = self.vectors.sums[vector * groups + group];
@@ -126,6 +130,8 @@ struct Block<'a, const BITS: usize, const CODES: usize> {
     coefficients: &'a [[[f32; BLOCK]; BITS]],
     sets: (Words<'a, CODES>, Option<Words<'a, CODES>>),
     scales: &'a [f32; 4],
+    /// Bytes from the lines in use to those to prefetch.
+    ahead: isize,
 }
 
 impl<const BITS: usize, const CODES: usize> Block<'_, BITS, CODES> {
@@ -158,10 +164,13 @@ impl<const BITS: usize, const CODES: usize> Block<'_, BITS, CODES> {
             while plane < BITS {
                 macro_rules! planes {
                     ($n:literal) => {{
-                        let counts = count::<L, BITS, CODES, $n>(lanes, lines, first, plane);
+                        let counts =
+                            count::<L, BITS, CODES, $n>(lanes, lines, first, plane, self.ahead);
                         let other = match second {
                             None => counts,
-                            Some(set) => count::<L, BITS, CODES, $n>(lanes, lines, set, plane),
+                            Some(set) => {
+                                count::<L, BITS, CODES, $n>(lanes, lines, set, plane, self.ahead)
+                            }
                         };
                         for i in 0..$n {
                             let mut dot = None;
@@ -211,6 +220,7 @@ fn count<L: Lanes, const BITS: usize, const CODES: usize, const N: usize>(
     lines: &[[[Line; 2]; BITS]],
     words: Words<'_, CODES>,
     plane: usize,
+    ahead: isize,
 ) -> [[L::U; CODES]; N] {
     let zero = lanes.splat_bits(0);
     let mut ones = [[zero; CODES]; N];
@@ -222,7 +232,7 @@ fn count<L: Lanes, const BITS: usize, const CODES: usize, const N: usize>(
             for i in 0..N {
                 let [b, both] = &lines[i];
                 for line in [b, both] {
-                    lanes.prefetch(core::ptr::from_ref(line).cast::<u8>().wrapping_add(8192));
+                    lanes.prefetch(core::ptr::from_ref(line).cast::<u8>().wrapping_offset(ahead));
                 }
                 let (b, both) = (lanes.load_bits(b), lanes.load_bits(both));
                 for j in 0..CODES {

@@ -37,18 +37,21 @@ impl Work for Product<'_> {
     #[inline(always)]
     fn run<L: Lanes>(mut self, lanes: L) {
         let cols = self.weights.cols;
-        for (block, columns) in self.weights.columns.chunks_exact(cols).enumerate() {
+        let (blocks, ahead) = (self.weights.columns.len() / cols, self.out.order.ahead());
+        for place in 0..blocks {
+            let block = self.out.order.block(place, blocks);
+            let columns = &self.weights.columns[block * cols..][..cols];
             let mut vector = 0;
             let mut x = self.x;
             if L::MANY_REGISTERS {
                 while let Some((four, rest)) = x.split_at_checked(4 * cols) {
                     let four: [&[f32]; 4] = core::array::from_fn(|i| &four[i * cols..][..cols]);
-                    self.write(lanes, block, vector, dot(lanes, columns, four));
+                    self.write(lanes, block, vector, dot(lanes, columns, four, ahead));
                     (x, vector) = (rest, vector + 4);
                 }
             }
             while let Some((one, rest)) = x.split_at_checked(cols) {
-                self.write(lanes, block, vector, dot(lanes, columns, [one]));
+                self.write(lanes, block, vector, dot(lanes, columns, [one], ahead));
                 (x, vector) = (rest, vector + 1);
             }
         }
@@ -71,13 +74,18 @@ impl Product<'_> {
 }
 
 #[inline(always)]
-fn dot<L: Lanes, const N: usize>(lanes: L, columns: &[Column], x: [&[f32]; N]) -> [L::F; N] {
+fn dot<L: Lanes, const N: usize>(
+    lanes: L,
+    columns: &[Column],
+    x: [&[f32]; N],
+    ahead: isize,
+) -> [L::F; N] {
     let mut sums = [[lanes.splat(0.0); 4]; N];
     let (fours, rest) = columns.as_chunks::<4>();
     let chunks = x.map(|x| &x.as_chunks::<4>().0[..fours.len()]);
     for (four, columns) in fours.iter().enumerate() {
         for (part, column) in columns.iter().enumerate() {
-            lanes.prefetch(core::ptr::from_ref(column).cast::<u8>().wrapping_add(8192));
+            lanes.prefetch(core::ptr::from_ref(column).cast::<u8>().wrapping_offset(ahead));
             let column = lanes.load(&column.0);
             for v in 0..N {
                 let term = lanes.mul(column, lanes.splat(chunks[v][four][part]));

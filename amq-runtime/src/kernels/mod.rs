@@ -32,6 +32,44 @@ pub(crate) trait Work {
     fn run<L: Lanes>(self, lanes: L) -> Self::Output;
 }
 
+/// Which end of its weights a product starts from. Weights that together are about as large as a
+/// cache are evicted just before they are needed, if each step reads them in the same order; read
+/// in turns from either end, most are still there. Results are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Order {
+    #[default]
+    Forward,
+    Backward,
+}
+
+impl Order {
+    /// The other order.
+    pub(crate) fn reversed(self) -> Order {
+        match self {
+            Order::Forward => Order::Backward,
+            Order::Backward => Order::Forward,
+        }
+    }
+
+    /// The block to visit at a place in this order.
+    #[inline(always)]
+    fn block(self, place: usize, blocks: usize) -> usize {
+        match self {
+            Order::Forward => place,
+            Order::Backward => blocks - 1 - place,
+        }
+    }
+
+    /// Bytes from weights in use to those that are needed some hundred cycles later, nearly.
+    #[inline(always)]
+    fn ahead(self) -> isize {
+        match self {
+            Order::Forward => 8192,
+            Order::Backward => -8192,
+        }
+    }
+}
+
 /// Where the results of a product go: row r of vector v to `data[r * row_stride + v * vector_stride]`.
 #[derive(Debug)]
 pub(crate) struct Output<'a> {
@@ -39,6 +77,8 @@ pub(crate) struct Output<'a> {
     pub(crate) rows: usize,
     pub(crate) row_stride: usize,
     pub(crate) vector_stride: usize,
+    /// In which blocks of rows are computed.
+    pub(crate) order: Order,
 }
 
 impl Output<'_> {

@@ -53,7 +53,8 @@ impl Work for Product<'_> {
         let words = self.weights.cols.div_ceil(32);
         let blocks = self.weights.lines.len() / (words * self.weights.bits);
         let vectors = self.vectors.scales.len();
-        for block in 0..blocks {
+        for place in 0..blocks {
+            let block = self.out.order.block(place, blocks);
             let mut vector = 0;
             if L::MANY_REGISTERS {
                 while vector + 4 <= vectors {
@@ -74,6 +75,7 @@ impl Product<'_> {
     #[inline(always)]
     fn vectors<L: Lanes, const N: usize>(&mut self, lanes: L, block: usize, vector: usize) {
         let Weights { cols, group, bits, .. } = *self.weights;
+        let ahead = self.out.order.ahead();
         let words = cols.div_ceil(32);
         let groups = cols.div_ceil(group);
         let lines = &self.weights.lines[block * words * bits..][..words * bits];
@@ -99,7 +101,7 @@ impl Product<'_> {
             while plane < bits {
                 macro_rules! planes {
                     ($n:literal) => {{
-                        let sums = look_up::<L, $n, N>(lanes, lines, bits, plane, tables);
+                        let sums = look_up::<L, $n, N>(lanes, lines, bits, plane, tables, ahead);
                         for i in 0..$n {
                             let coefficient = lanes.load(&coefficients[plane + i]);
                             for v in 0..N {
@@ -144,6 +146,7 @@ fn look_up<L: Lanes, const N: usize, const V: usize>(
     bits: usize,
     plane: usize,
     tables: [&[Tables]; V],
+    ahead: isize,
 ) -> [[L::U; V]; N] {
     let mut total = [[lanes.splat_bits(0); V]; N];
     for (step, lines) in lines.chunks(L::SUM_STEPS.saturating_mul(bits)).enumerate() {
@@ -153,8 +156,8 @@ fn look_up<L: Lanes, const N: usize, const V: usize>(
         for (word, lines) in lines.chunks_exact(bits).enumerate() {
             let lines = &lines[plane..plane + N];
             for i in 0..N {
-                let ahead = core::ptr::from_ref(&lines[i]).cast::<u8>().wrapping_add(8192);
-                lanes.prefetch(ahead);
+                let line = core::ptr::from_ref(&lines[i]).cast::<u8>();
+                lanes.prefetch(line.wrapping_offset(ahead));
                 let index = lanes.index(&lines[i]);
                 for v in 0..V {
                     sums[i][v] = lanes.look_up(sums[i][v], index, &tables[v][word]);

@@ -330,7 +330,7 @@ fn assert_bits(found: &[f32], expected: &[f32], what: fmt::Arguments<'_>) {
     }
 }
 
-/// Checks products with some vectors on every instruction set.
+/// Checks products with some vectors on every instruction set, in either order.
 #[track_caller]
 fn check(w: &Coded, activations: Activations, x: &[f32]) {
     let vectors = x.len() / w.cols;
@@ -339,19 +339,22 @@ fn check(w: &Coded, activations: Activations, x: &[f32]) {
     for target in targets() {
         let matrix = Matrix::pack(&w.source(), activations, target).unwrap();
         let mut scratch = Scratch::default();
-        let mut out = vec![7.0; vectors * w.rows];
-        matrix.multiply(x, vectors, &mut out, &mut scratch);
-        let what = format_args!(
-            "{} {}x{} group {} bits {} offset {} x {} on {vectors} vectors",
-            target.isa(),
-            w.rows,
-            w.cols,
-            w.group,
-            w.bits,
-            w.offsets.is_some(),
-            activations.name(),
-        );
-        assert_bits(&out, &expected, what);
+        for order in [Order::Forward, Order::Backward] {
+            scratch.order = order;
+            let mut out = vec![7.0; vectors * w.rows];
+            matrix.multiply(x, vectors, &mut out, &mut scratch);
+            let what = format_args!(
+                "{} {}x{} group {} bits {} offset {} x {} on {vectors} vectors, {order:?}",
+                target.isa(),
+                w.rows,
+                w.cols,
+                w.group,
+                w.bits,
+                w.offsets.is_some(),
+                activations.name(),
+            );
+            assert_bits(&out, &expected, what);
+        }
     }
 }
 

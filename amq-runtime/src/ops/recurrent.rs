@@ -30,7 +30,7 @@ use core::fmt;
 
 use amq_format::graph::{Cell, Direction, Recurrent, Unary};
 
-use crate::kernels::{Target, math};
+use crate::kernels::{Order, Target, math};
 use crate::matrix::{Matrix, MatrixSource, PackError, Scratch};
 
 /// Vectors of the sequence that are multiplied with W together, at most, unless the batch has more.
@@ -356,6 +356,7 @@ impl Layer {
         mut write: impl FnMut(usize, &[f32]),
     ) {
         let Inputs { steps, batch, .. } = *inputs;
+        let order = scratch.order;
         // Read backwards, a sequence also begins where t < length first holds.
         let longest = (0..batch).map(|n| inputs.length(n)).max().unwrap_or(0);
         for t in longest..steps {
@@ -369,6 +370,11 @@ impl Layer {
             let count = chunk.min(longest - first);
             let x = &inputs.x[first * batch * self.input..][..count * batch * self.input];
             let gates = &mut work.gates[..count * slot];
+            // Backwards, a call of one step starts with R, as it starts with the last rows.
+            let r_first = steps == 1 && order == Order::Backward;
+            if r_first {
+                pass.r.multiply(work.h, batch, work.products, scratch);
+            }
             pass.w.multiply(x, count * batch, gates, scratch);
             for gates in gates.chunks_exact_mut(pass.w_bias.len()) {
                 self.combine(gates, [&pass.w_bias], |sum, [bias]| sum + bias);
@@ -376,13 +382,19 @@ impl Layer {
             for step in 0..count {
                 let step = if reverse { count - 1 - step } else { step };
                 let t = first + step;
+                if !r_first {
+                    pass.r.multiply(work.h, batch, work.products, scratch);
+                }
                 self.step(pass, step * slot, |n| t < inputs.length(n), work, scratch);
                 write(t, work.h);
+                scratch.order = scratch.order.reversed();
             }
         }
+        scratch.order = order;
     }
 
-    /// One step of those sequences that are active, whose gates start at `at`.
+    /// One step, from the products with R, of those sequences that are active, whose gates start
+    /// at `at`.
     fn step(
         &self,
         pass: &Pass,
@@ -394,7 +406,6 @@ impl Layer {
         let hidden = self.hidden;
         let (width, rows) = (pass.w.rows(), pass.r.rows());
         let batch = work.h.len() / hidden;
-        pass.r.multiply(work.h, batch, work.products, scratch);
         if let Some(r_reset) = &pass.r_reset {
             for n in (0..batch).filter(|n| active(*n)) {
                 let gates = &mut work.gates[at + n * width..][..rows];

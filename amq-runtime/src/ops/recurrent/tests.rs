@@ -167,16 +167,25 @@ impl Problem {
         self.try_solve(target).unwrap()
     }
 
+    /// The answer, which must be the same whichever end the weights are read from first.
     fn try_solve(&self, target: Target) -> Result<Answer, LayerError> {
         let layer = Layer::new(&self.recurrent, &self.weights, target)?;
+        let mut scratch = Scratch::default();
+        layer.reserve(self.steps, self.batch, &mut scratch);
+        let answer = self.run(&layer, &mut scratch)?;
+        assert_eq!(scratch.order, Order::Forward);
+        scratch.order = Order::Backward;
+        assert_eq!(self.run(&layer, &mut scratch)?.bits(), answer.bits());
+        Ok(answer)
+    }
+
+    fn run(&self, layer: &Layer, scratch: &mut Scratch) -> Result<Answer, LayerError> {
         let states = self.weights.len() * self.batch * self.hidden();
         let mut answer = Answer {
             y: vec![7.0; self.steps * states],
             h: vec![7.0; states],
             c: vec![7.0; if self.lstm() { states } else { 0 }],
         };
-        let mut scratch = Scratch::default();
-        layer.reserve(self.steps, self.batch, &mut scratch);
         let mut work = vec![f32::NAN; layer.work_len(self.steps, self.batch)?];
         let inputs = Inputs {
             x: &self.x,
@@ -188,7 +197,7 @@ impl Problem {
         };
         let c = self.lstm().then_some(&mut answer.c[..]);
         let outputs = Outputs { y: Some(&mut answer.y), h: Some(&mut answer.h), c };
-        layer.forward(&inputs, outputs, &mut work, &mut scratch)?;
+        layer.forward(&inputs, outputs, &mut work, scratch)?;
         Ok(answer)
     }
 
