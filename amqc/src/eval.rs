@@ -60,20 +60,25 @@ impl Vocabulary {
     }
 
     /// The numbers of a text's words or characters; each newline is `<eos>`.
-    pub fn tokens(&self, name: &str, text: &str, unit: Unit) -> Result<Vec<i64>> {
-        let unknown = self.ids.get(UNKNOWN);
-        let mut tokens = Vec::new();
+    pub fn tokens(&self, name: &str, text: &str, unit: Unit) -> Result<Tokens> {
+        let stand_in = self.ids.get(UNKNOWN);
+        let (mut tokens, mut unknown) = (Vec::new(), 0);
         for (number, line) in text.split_inclusive('\n').enumerate() {
             let (line, newline) = match line.strip_suffix('\n') {
                 Some(line) => (line, Some(EOS)),
                 None => (line, None),
             };
-            let mut push = |token: &str| match self.ids.get(token).or(unknown) {
-                Some(&id) => {
+            let mut push = |token: &str| match (self.ids.get(token), stand_in) {
+                (Some(&id), _) => {
                     tokens.push(id);
                     Ok(())
                 }
-                None => Err(Error::bad_file(format!(
+                (None, Some(&id)) => {
+                    tokens.push(id);
+                    unknown += 1;
+                    Ok(())
+                }
+                (None, None) => Err(Error::bad_file(format!(
                     "{name}:{}: {token:?} is not in the vocabulary",
                     number + 1
                 ))
@@ -88,8 +93,17 @@ impl Vocabulary {
             }
             newline.map_or(Ok(()), &mut push)?;
         }
-        Ok(tokens)
+        Ok(Tokens { ids: tokens, unknown })
     }
+}
+
+/// A text as numbers of a vocabulary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// Of each word or character.
+    pub ids: Vec<i64>,
+    /// How many were not in the vocabulary and are `<unk>` in its place.
+    pub unknown: usize,
 }
 
 /// What a model says of each entry of the vocabulary.
@@ -225,16 +239,18 @@ mod tests {
     fn words_and_ends_of_lines() {
         let v = vocabulary("a\nb\n<eos>\n<unk>\n", Unit::Word).unwrap();
         assert_eq!(v.len(), 4);
-        let tokens = |text| v.tokens("t.txt", text, Unit::Word).unwrap();
+        let tokens = |text| v.tokens("t.txt", text, Unit::Word).unwrap().ids;
         assert_eq!(tokens(" a  b \n\nzebra a"), [0, 1, 2, 2, 3, 0]);
         assert_eq!(tokens("a\r\nb\r\n"), [0, 2, 1, 2]);
         assert_eq!(tokens(""), [0i64; 0]);
+        // One that the text holds as it is was in the vocabulary.
+        assert_eq!(v.tokens("t", "a zebra <unk> c", Unit::Word).unwrap().unknown, 2);
     }
 
     #[test]
     fn characters() {
         let v = vocabulary("é\n \n<eos>\nx", Unit::Char).unwrap();
-        assert_eq!(v.tokens("t", "é x\n", Unit::Char).unwrap(), [0, 1, 3, 2]);
+        assert_eq!(v.tokens("t", "é x\n", Unit::Char).unwrap().ids, [0, 1, 3, 2]);
         assert!(vocabulary("ab\n", Unit::Char).is_err());
     }
 

@@ -136,13 +136,37 @@ impl ConvertOptions {
         let layers = self.recipe.as_ref().map_or(0, |recipe| recipe.layers().len());
         let base = self.flags.or(self.recipe.as_ref().map(Recipe::defaults).unwrap_or_default());
         Settings::new(base).map_err(|why| Error::usage(why).remedy(CODES_REMEDY))?;
-        let pointless = self.flags.activations.filter(|&a| a != Activations::F32);
-        if let (Some(Bits::F32), Some(activations), 0) = (base.bits, pointless, layers) {
-            let name = activations.name();
-            return Err(Error::usage(format!("-a {name} has no meaning for weights in float"))
-                .remedy("leave out -a, or choose -b 1 to 8"));
+        if layers == 0 {
+            self.check_meaning(base)?;
         }
         Ok(Resolver { options: self, base, matched: vec![false; layers], names: Vec::new() })
+    }
+
+    /// Fails if a flag has no meaning for any matrix, where all have the same settings.
+    fn check_meaning(&self, base: Given) -> Result<()> {
+        let Given { bits, activations, method, cycles } = self.flags;
+        let quantizing = [
+            activations.filter(|&a| a != Activations::F32).map(|a| format!("-a {}", a.name())),
+            method.map(|method| format!("--method {method}")),
+            cycles.map(|cycles| format!("--cycles {cycles}")),
+        ];
+        if let (Some(Bits::F32), Some(flag)) = (base.bits, quantizing.iter().flatten().next()) {
+            let remedy = match bits {
+                Some(_) => format!("leave out {flag}, or choose -b 1 to 8"),
+                None => format!("leave out {flag}, or choose -b 1 to 8: the recipe has f32"),
+            };
+            return Err(
+                Error::usage(format!("{flag} has no meaning for weights in float")).remedy(remedy)
+            );
+        }
+        let method = base.method.unwrap_or(Method::Alternating);
+        if let (Some(cycles), true) = (cycles, method != Method::Alternating) {
+            return Err(Error::usage(format!(
+                "--cycles {cycles} has no meaning for the method {method}"
+            ))
+            .remedy("leave it out, or choose --method alternating"));
+        }
+        Ok(())
     }
 }
 

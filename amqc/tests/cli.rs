@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use amq_format::graph::{
-    Binary, BinaryFunction, DataType, Dim, Gather, Graph, Node, Op, Port, Softmax, State, Tensor,
+    Binary, BinaryFunction, DataType, Dim, Gather, Graph, Node, Op, Port, Reduce, ReduceKind,
+    Softmax, State, Tensor,
 };
 use amq_format::{Draft, write};
 use amqc::data::{self, Data};
@@ -16,13 +17,24 @@ use tempfile::TempDir;
 const TABLE: [[f32; 4]; 4] =
     [[0.5, 0.25, 0.125, 0.125], [0.25; 4], [0.125, 0.125, 0.25, 0.5], [0.25; 4]];
 
+/// What a model of bigrams makes of its logits.
+#[derive(Clone, Copy)]
+enum Ending {
+    Logits,
+    Softmax,
+    /// The logits and their mean over the text.
+    LookingAhead,
+    /// The logits and the number of calls.
+    CountingCalls,
+}
+
 struct Place(TempDir);
 
 impl Place {
     /// A directory with `m.amq` in it.
     fn new() -> Place {
         let place = Place(tempfile::tempdir().unwrap());
-        place.bigrams("m.amq", false, TABLE);
+        place.bigrams("m.amq", Ending::Logits, TABLE);
         place
     }
 
@@ -53,8 +65,8 @@ impl Place {
     }
 
     /// A model of which token follows which, `tokens [seq, batch]` to `logits [seq, batch, 4]` or
-    /// to probabilities `scores`, with a state that counts calls.
-    fn bigrams(&self, name: &str, softmax: bool, table: [[f32; 4]; 4]) {
+    /// to `scores` made of them, with a state that counts calls.
+    fn bigrams(&self, name: &str, ending: Ending, table: [[f32; 4]; 4]) {
         let port = |value, data_type: DataType, dims: &[&str]| Port {
             value,
             data_type: data_type as i32,
@@ -74,16 +86,30 @@ impl Place {
             bodies: vec![],
             op: Some(op),
         };
-        let names = ["", "tokens", "table", "logits", "count", "one", "next", "scores"];
+        let names = ["", "tokens", "table", "logits", "count", "one", "next", "scores", "mean"];
+        let values = match ending {
+            Ending::Logits => 7,
+            Ending::LookingAhead => 9,
+            _ => 8,
+        };
         let gather = Op::Gather(Gather { axis: 0 });
         let add = Op::Binary(Binary { function: BinaryFunction::Add as i32 });
-        let mut nodes = vec![node("lookup", &[2, 1], 3, gather), node("counter", &[4, 5], 6, add)];
-        if softmax {
-            nodes.push(node("softmax", &[3], 7, Op::Softmax(Softmax { axis: 2, log: false })));
-        }
-        let scores = if softmax { 7 } else { 3 };
+        let mut nodes =
+            vec![node("lookup", &[2, 1], 3, gather), node("counter", &[4, 5], 6, add.clone())];
+        let mean = Reduce { kind: ReduceKind::Mean as i32, axes: vec![0], keep_dims: true };
+        nodes.extend(match ending {
+            Ending::Logits => vec![],
+            Ending::Softmax => {
+                vec![node("softmax", &[3], 7, Op::Softmax(Softmax { axis: 2, log: false }))]
+            }
+            Ending::LookingAhead => {
+                vec![node("mean", &[3], 8, Op::Reduce(mean)), node("sum", &[3, 8], 7, add.clone())]
+            }
+            Ending::CountingCalls => vec![node("sum", &[3, 6], 7, add)],
+        });
+        let scores = if matches!(ending, Ending::Logits) { 3 } else { 7 };
         let graph = Graph {
-            values: names[..7 + usize::from(softmax)].iter().map(|n| (*n).to_owned()).collect(),
+            values: names[..values].iter().map(|n| (*n).to_owned()).collect(),
             inputs: vec![port(1, DataType::I64, &["seq", "batch"]), port(4, DataType::F32, &["1"])],
             outputs: vec![
                 port(scores, DataType::F32, &["seq", "batch", "4"]),
@@ -156,6 +182,9 @@ fn what_the_command_line_gets_wrong_is_exit_code_2() {
         (&["convert", "m.onnx", "-b", "9"], &["9", "f32"]),
         (&["convert", "m.onnx", "-b", "5", "-a", "2"], &["no kernel", "= help:"]),
         (&["convert", "m.onnx", "-b", "f32", "-a", "int8"], &["-a int8"]),
+        (&["convert", "m.onnx", "-b", "f32", "--method", "greedy"], &["--method greedy"]),
+        (&["convert", "m.onnx", "-b", "f32", "--cycles", "3"], &["--cycles 3"]),
+        (&["convert", "m.onnx", "--method", "greedy", "--cycles", "3"], &["--cycles 3", "greedy"]),
         (&["convert", "m.onnx", "--method", "greeedy"], &["greeedy", "greedy"]),
         (&["convert", "m.onnx", "--cycles", "x"], &["converge"]),
         (&["convert", "m.onnx", "--calib", "d"], &["--calib", "not supported", "= help:"]),
@@ -213,7 +242,7 @@ fn an_instruction_set_is_never_replaced_by_another() {
 #[test]
 fn perplexity_is_that_of_the_table() {
     let place = Place::new();
-    place.bigrams("softmax.amq", true, TABLE);
+    place.bigrams("softmax.amq", Ending::Softmax, TABLE);
     place.write("v.txt", "a\nb\n<eos>\n<unk>");
     // Repeated, to take more than one piece.
     place.write("t.txt", "a b\na a\nzebra ".repeat(30));
@@ -224,10 +253,28 @@ fn perplexity_is_that_of_the_table() {
         let args = ["eval", model, "--text", "t.txt", "--vocab", "v.txt"];
         let json = place.amqc(&[&args[..], &["--json"]].concat()).json();
         assert_eq!(json["predicted"], 209);
+        assert_eq!(json["unknown"], 30);
         let found = json["perplexity"].as_f64().unwrap();
         assert!((found / expected - 1.0).abs() < 1e-5, "{model}: {found}, expected {expected}");
         let shown = place.amqc(&args).done();
-        assert_eq!(shown, format!("perplexity {expected:.2} (209 tokens predicted)\n"));
+        assert_eq!(
+            shown,
+            format!("perplexity {expected:.2} (209 tokens predicted, 30 words read as <unk>)\n")
+        );
+    }
+}
+
+#[test]
+fn a_perplexity_that_means_nothing_is_an_error() {
+    let place = Place::new();
+    place.write("v.txt", "a\nb\n<eos>\n<unk>");
+    place.write("t.txt", "a b\na a\nb ".repeat(30));
+    for (ending, word) in
+        [(Ending::LookingAhead, "tokens that follow"), (Ending::CountingCalls, "no state carries")]
+    {
+        place.bigrams("x.amq", ending, TABLE);
+        let args = ["eval", "x.amq", "--text", "t.txt", "--vocab", "v.txt"];
+        place.amqc(&args).fails(3, &["x.amq", word, "= help:"]);
     }
 }
 
@@ -311,7 +358,7 @@ fn verify_tells_files_apart() {
     let place = Place::new();
     let mut other = TABLE;
     other[1] = [0.5, 0.25, 0.125, 0.125];
-    place.bigrams("other.amq", false, other);
+    place.bigrams("other.amq", Ending::Logits, other);
     assert_eq!(place.amqc(&["verify", "m.amq"]).done(), "m.amq: ok\n");
     let json = place.amqc(&["verify", "m.amq", "--against", "m.amq", "--json"]).json();
     assert_eq!(json["ok"], true);
@@ -334,7 +381,7 @@ fn verify_tells_files_apart() {
 #[test]
 fn bench_measures_both_models() {
     let place = Place::new();
-    place.bigrams("softmax.amq", true, TABLE);
+    place.bigrams("softmax.amq", Ending::Softmax, TABLE);
     let args = ["bench", "m.amq", "--against", "softmax.amq", "--dim", "seq=4", "--json"];
     let json = place.amqc(&args).json();
     for key in ["median_us", "p99_us", "ratio"] {

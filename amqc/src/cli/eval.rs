@@ -12,13 +12,14 @@ use super::Outcome;
 use super::model::{Loaded, Opened, port_text, views};
 use crate::data::{self, Data, Tensor};
 use crate::error::{Error, Result};
-use crate::eval::{self, Perplexity, Scores, Unit, Vocabulary, top1};
+use crate::eval::{self, Perplexity, Scores, Tokens, Unit, Vocabulary, top1};
 
 /// Measure how good a model is: perplexity of a text, or top-1 accuracy
 ///
 /// Perplexity: the model reads the text as one stream, its states carried along, and predicts each
 /// token but the first. Scores pass through a log-softmax, or a logarithm where the model ends in
 /// Softmax. Words not in the vocabulary are errors, unless it holds <unk>; each newline is <eos>.
+/// A model whose scores depend on tokens to come, or on how the text is cut, is refused.
 ///
 /// Accuracy: the share of items whose largest score is at their label.
 #[derive(Debug, Args)]
@@ -56,6 +57,8 @@ pub(super) struct Eval {
 struct TextJson {
     perplexity: f64,
     predicted: usize,
+    /// Of the text's tokens.
+    unknown: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -76,18 +79,25 @@ impl Eval {
     fn perplexity(&self, isa: Isa, text: &Path, vocabulary: &Path) -> Result<Outcome> {
         let (name, unit) = (vocabulary.display().to_string(), self.unit);
         let vocabulary = Vocabulary::parse(&name, &read_text(vocabulary)?, unit)?;
-        let tokens = vocabulary.tokens(&text.display().to_string(), &read_text(text)?, unit)?;
+        let Tokens { ids: tokens, unknown } =
+            vocabulary.tokens(&text.display().to_string(), &read_text(text)?, unit)?;
         let loaded = Opened::read(&self.file)?.load(isa)?;
         let mut reader = TextReader::new(self, &loaded, &vocabulary)?;
         let piece = reader.piece(tokens.len().saturating_sub(1))?;
+        reader.check_cuts(&tokens).map_err(|error| error.within(self.file.display()))?;
         let scores = scores(loaded.graph(), reader.output.value);
         let found = eval::perplexity(&tokens, vocabulary.len(), piece, scores, |fed, receive| {
             reader.feed(fed, receive)
         })
         .map_err(|error| error.within(self.file.display()))?;
         let Perplexity { perplexity, predicted } = found;
-        Outcome::of(self.json, &TextJson { perplexity, predicted }, |_| {
-            format!("perplexity {perplexity:.2} ({predicted} tokens predicted)\n")
+        Outcome::of(self.json, &TextJson { perplexity, predicted, unknown }, |_| {
+            let read_as = match (unknown, unit) {
+                (0, _) => String::new(),
+                (_, Unit::Word) => format!(", {unknown} words read as <unk>"),
+                (_, Unit::Char) => format!(", {unknown} characters read as <unk>"),
+            };
+            format!("perplexity {perplexity:.2} ({predicted} tokens predicted{read_as})\n")
         })
     }
 
@@ -251,6 +261,51 @@ impl<'a> TextReader<'a> {
             "export the model with its first and last states as inputs and outputs, or name them \
              with convert --state",
         ))
+    }
+
+    /// Makes sure that the scores after a token depend on it and on all before it, on nothing else:
+    /// on no token that follows, nor on how the text is cut. Leaves the initial states.
+    fn check_cuts(&mut self, tokens: &[i64]) -> Result<()> {
+        let tokens = &tokens[..tokens.len().min(self.fixed.unwrap_or(PIECE))];
+        let (first, second) = tokens.split_at(tokens.len() / 2);
+        if first.is_empty() {
+            return Ok(());
+        }
+        let mut parts = self.rows(first)?;
+        let at = parts.len();
+        // After a call of fixed length the states are those after its padding.
+        if self.fixed.is_none() && !self.loaded.graph().states.is_empty() {
+            parts.extend(self.rows(second)?);
+        }
+        self.session.reset();
+        let whole = self.rows(tokens)?;
+        self.session.reset();
+        let differs = parts.iter().zip(&whole).position(|(part, whole)| part != whole);
+        match differs {
+            None => Ok(()),
+            Some(score) if score < at => Err(Error::unsupported(
+                "the scores after a token depend on tokens that follow it, which it is to predict",
+            )
+            .remedy("eval needs a model that reads in one direction")),
+            Some(_) => Err(Error::unsupported(
+                "the scores depend on how the text is cut: no state carries all that the model \
+                 remembers",
+            )
+            .remedy(
+                "export the model with its first and last states as inputs and outputs, or name \
+                 them with convert --state; inspect lists those that are declared",
+            )),
+        }
+    }
+
+    /// The bits of the scores after each of some tokens.
+    fn rows(&mut self, tokens: &[i64]) -> Result<Vec<u32>> {
+        let mut rows = Vec::new();
+        self.feed(tokens, &mut |scores| {
+            rows.extend(scores.iter().map(|score| score.to_bits()));
+            Ok(())
+        })?;
+        Ok(rows)
     }
 
     /// Feeds tokens after those fed before, and hands on the scores after each.
