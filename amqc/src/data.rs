@@ -5,64 +5,13 @@ use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::Path;
 
 use amq_format::graph::DataType;
-use amq_runtime::View;
 use npyz::{AutoSerialize, DType, NpyFile, Order, TypeChar, WriteOptions, WriterBuilder};
 use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::error::{Error, Result};
-
-/// Elements of a tensor.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "named as the types are")]
-pub enum Data {
-    F32(Vec<f32>),
-    I64(Vec<i64>),
-    I32(Vec<i32>),
-    U8(Vec<u8>),
-    I8(Vec<i8>),
-    /// Each 0 or 1.
-    Bool(Vec<u8>),
-}
-
-/// A tensor that an input takes or an output gives.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tensor {
-    /// Its shape.
-    pub dims: Vec<usize>,
-    /// Its elements, row-major.
-    pub data: Data,
-}
-
-impl Tensor {
-    /// The tensor as the runtime takes it.
-    pub fn view(&self) -> View<'_> {
-        let data = match &self.data {
-            Data::F32(values) => amq_runtime::Data::F32(values),
-            Data::I64(values) => amq_runtime::Data::I64(values),
-            Data::I32(values) => amq_runtime::Data::I32(values),
-            Data::U8(values) => amq_runtime::Data::U8(values),
-            Data::I8(values) => amq_runtime::Data::I8(values),
-            Data::Bool(values) => amq_runtime::Data::Bool(values),
-        };
-        View { dims: &self.dims, data }
-    }
-}
-
-impl From<View<'_>> for Tensor {
-    fn from(view: View<'_>) -> Tensor {
-        let data = match view.data {
-            amq_runtime::Data::F32(values) => Data::F32(values.to_vec()),
-            amq_runtime::Data::I64(values) => Data::I64(values.to_vec()),
-            amq_runtime::Data::I32(values) => Data::I32(values.to_vec()),
-            amq_runtime::Data::U8(values) => Data::U8(values.to_vec()),
-            amq_runtime::Data::I8(values) => Data::I8(values.to_vec()),
-            amq_runtime::Data::Bool(values) => Data::Bool(values.to_vec()),
-        };
-        Tensor { dims: view.dims.to_vec(), data }
-    }
-}
+use crate::tensor::{Data, Tensor};
 
 /// An array as a file holds it.
 #[derive(Clone, Debug, PartialEq)]

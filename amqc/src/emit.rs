@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use amq_format::Draft;
 use amq_format::graph::{
-    ABSENT, Activations, CoefficientType, MultiBit, Node, Op, Recurrent, Tensor, ValueId,
+    self, ABSENT, Activations, CoefficientType, MultiBit, Node, Op, Recurrent, ValueId,
 };
 
 use crate::error::{Error, Result};
-use crate::ir::{Constant, ConstantData, Module, Names};
+use crate::ir::{Module, Names};
 use crate::options::{Bits, Resolver, Settings};
 use crate::passes;
 use crate::quant::{self, QuantizedMatrix};
 use crate::report::{Coding, Layer};
+use crate::tensor::{Data, Tensor};
 
 /// A constant that a node multiplies by.
 struct Weight {
@@ -58,7 +59,7 @@ pub(crate) fn emit(
     let mut replaced = Vec::new();
     for (weight, settings) in &chosen {
         let source = source(&module, weight);
-        let ConstantData::F32(data) = &module.constants[&source].data else { continue };
+        let Data::F32(data) = &module.constants[&source].data else { continue };
         let name = name_of(&module, weight);
         let bytes_before = 4 * data.len() as u64;
         let how = quantizable(weight, settings);
@@ -146,9 +147,9 @@ fn op_name(node: &Node) -> &'static str {
         Some(Op::Conv(_)) => "Conv",
         Some(Op::Gather(_)) => "Gather",
         Some(Op::Recurrent(layer)) => match layer.cell() {
-            amq_format::graph::Cell::Lstm => "LSTM",
-            amq_format::graph::Cell::Gru => "GRU",
-            amq_format::graph::Cell::Rnn => "RNN",
+            graph::Cell::Lstm => "LSTM",
+            graph::Cell::Gru => "GRU",
+            graph::Cell::Rnn => "RNN",
         },
         _ => "other",
     }
@@ -166,9 +167,7 @@ fn find_weights(module: &Module) -> Vec<Weight> {
         for &(slot, suffix) in slots {
             let Some(constant) = module.constants.get(&node.inputs[slot]) else { continue };
             let is_table = matches!(&node.op, Some(Op::Gather(_)));
-            if !matches!(&constant.data, ConstantData::F32(_))
-                || (is_table && constant.dims.len() != 2)
-            {
+            if !matches!(&constant.data, Data::F32(_)) || (is_table && constant.dims.len() != 2) {
                 continue;
             }
             let rows: usize = match &node.op {
@@ -243,7 +242,7 @@ fn other_floats<'a>(
         if !wide || bias || covered.contains(&value) || !seen.insert(value) {
             return None;
         }
-        let ConstantData::F32(data) = &constant.data else { return None };
+        let Data::F32(data) = &constant.data else { return None };
         let cols = *constant.dims.last()?;
         let kept_float = match &node.op {
             Some(Op::MatMul(_)) => "a stack of matrices, not one",
@@ -272,7 +271,7 @@ fn draft(mut module: Module, quantized: &[Quantized]) -> Draft {
         data.push(constant.data.to_bytes());
     }
     for Quantized { source, value, matrix, .. } in quantized {
-        module.graph.tensors.push(Tensor {
+        module.graph.tensors.push(graph::Tensor {
             multi_bit: Some(MultiBit {
                 bits: u32::from(matrix.bits),
                 rows: matrix.rows as u64,
@@ -289,8 +288,8 @@ fn draft(mut module: Module, quantized: &[Quantized]) -> Draft {
 }
 
 /// The description of a constant that is stored as it is.
-pub(crate) fn plain_tensor(value: ValueId, constant: &Constant) -> Tensor {
-    Tensor {
+pub(crate) fn plain_tensor(value: ValueId, constant: &Tensor) -> graph::Tensor {
+    graph::Tensor {
         value,
         data_type: constant.data.data_type() as i32,
         dims: constant.dims.iter().map(|&dim| dim as u64).collect(),

@@ -13,5 +13,6 @@ mod passes;
 pub mod quant;
 pub mod recipe;
 pub mod report;
+pub mod tensor;
 
 pub use error::{Error, ErrorKind, Result};

@@ -10,7 +10,8 @@ use amq_format::graph::{
     Softmax, State, Tensor,
 };
 use amq_format::{Draft, write};
-use amqc::data::{self, Data};
+use amqc::data;
+use amqc::tensor::{self, Data};
 use tempfile::TempDir;
 
 /// p(next | token), rows by token.
@@ -129,7 +130,7 @@ impl Place {
     fn npz(&self, name: &str, arrays: &[(&str, &[usize], Data)]) {
         let tensors: Vec<_> = (arrays.iter())
             .map(|(name, dims, data)| {
-                ((*name).to_owned(), data::Tensor { dims: dims.to_vec(), data: data.clone() })
+                ((*name).to_owned(), tensor::Tensor { dims: dims.to_vec(), data: data.clone() })
             })
             .collect();
         data::write_npz(fs::File::create(self.path(name)).unwrap(), &tensors).unwrap();
@@ -296,7 +297,7 @@ fn accuracy_counts_the_largest_scores() {
     let tokens: Vec<i64> = (0..130).map(|i| [0, 2][i % 2]).collect();
     let labels: Vec<i64> = (0..130).map(|i| if i < 13 { 1 } else { [0, 3][i % 2] }).collect();
     place.npz("i.npz", &[("tokens", &[130, 1], Data::I64(tokens))]);
-    let tensor = data::Tensor { dims: vec![130], data: Data::I64(labels) };
+    let tensor = tensor::Tensor { dims: vec![130], data: Data::I64(labels) };
     data::write_npy(fs::File::create(place.path("l.npy")).unwrap(), &tensor).unwrap();
     let args = ["eval", "m.amq", "--inputs", "i.npz", "--labels", "l.npy"];
     let json = place.amqc(&[&args[..], &["--json"]].concat()).json();
@@ -316,7 +317,10 @@ fn outputs_are_written_as_archives_and_as_single_files() {
     let expected: Vec<f32> = [TABLE[0], TABLE[2]].iter().flatten().map(|p| p.ln()).collect();
     for array in [outputs[0].1.clone(), data::read_npy(&place.path("d/logits.npy")).unwrap()] {
         let tensor = array.into_tensor("logits", DataType::F32).unwrap();
-        assert_eq!(tensor, data::Tensor { dims: vec![2, 1, 4], data: Data::F32(expected.clone()) });
+        assert_eq!(
+            tensor,
+            tensor::Tensor { dims: vec![2, 1, 4], data: Data::F32(expected.clone()) }
+        );
     }
     let next = || {
         let array = data::read_npy(&place.path("d/next.npy")).unwrap();

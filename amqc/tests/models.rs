@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::Command;
 
 use amq_runtime::{Isa, Session, View};
-use amqc::data::{Data, Tensor, read_npz};
+use amqc::data::read_npz;
+use amqc::tensor::{Data, Tensor};
 use common::{bits, convert, fixture, load, numbers};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;

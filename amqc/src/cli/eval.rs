@@ -10,9 +10,10 @@ use serde::Serialize;
 
 use super::Outcome;
 use super::model::{Loaded, Opened, port_text, views};
-use crate::data::{self, Data, Tensor};
+use crate::data;
 use crate::error::{Error, Result};
 use crate::eval::{self, Perplexity, Scores, Tokens, Unit, Vocabulary, top1};
+use crate::tensor::{Data, Tensor};
 
 /// Measure how good a model is: perplexity of a text, or top-1 accuracy
 ///

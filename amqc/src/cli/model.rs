@@ -13,10 +13,11 @@ use amq_runtime::{Isa, LoadOptions, Model, View};
 
 use super::no_such;
 use crate::compile::compile;
-use crate::data::{Array, Data, Tensor};
+use crate::data::Array;
 use crate::error::{Error, Result};
 use crate::options::ConvertOptions;
 use crate::report::Report;
+use crate::tensor::{Data, Tensor};
 
 /// The instruction set that `AMQ_ISA` asks for, or the fastest of this CPU.
 pub(super) fn isa() -> Result<Isa> {

@@ -10,8 +10,9 @@ use clap::{ArgGroup, Args};
 
 use super::model::{Loaded, Opened, views};
 use super::{Outcome, Threads, name_path, output};
-use crate::data::{self, Array, Tensor};
+use crate::data::{self, Array};
 use crate::error::{Error, Result};
+use crate::tensor::Tensor;
 
 /// Run a model once on arrays from NumPy files
 ///

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::model::Opened;
 use super::{Outcome, run};
-use crate::data::{Data, Tensor};
 use crate::error::{Error, Result};
+use crate::tensor::{Data, Tensor};
 
 /// Check an .amq file, and compare it with the model it was made from
 ///

@@ -1,11 +1,8 @@
-//! A graph with only the values that it uses, and constants as bytes.
+//! A graph with only the values that it uses.
 
 use std::collections::BTreeMap;
 
 use amq_format::graph::{ABSENT, Graph, ValueId};
-use amq_runtime::Data;
-
-use super::ConstantData;
 
 /// `graph` with its values numbered anew, in the order in which they are defined, and the former
 /// number of each.
@@ -35,30 +32,4 @@ pub(crate) fn compact(mut graph: Graph) -> (Graph, Vec<ValueId>) {
     }
     graph.streams.iter_mut().for_each(|stream| renumber(&mut stream.value));
     (graph, former)
-}
-
-impl ConstantData {
-    /// The elements as a file holds them: little-endian.
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        match self {
-            ConstantData::F32(data) => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            ConstantData::I64(data) => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            ConstantData::I32(data) => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            ConstantData::I8(data) => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            ConstantData::U8(data) | ConstantData::Bool(data) => data.clone(),
-        }
-    }
-}
-
-impl From<Data<'_>> for ConstantData {
-    fn from(data: Data<'_>) -> ConstantData {
-        match data {
-            Data::F32(data) => ConstantData::F32(data.to_vec()),
-            Data::I64(data) => ConstantData::I64(data.to_vec()),
-            Data::I32(data) => ConstantData::I32(data.to_vec()),
-            Data::U8(data) => ConstantData::U8(data.to_vec()),
-            Data::I8(data) => ConstantData::I8(data.to_vec()),
-            Data::Bool(data) => ConstantData::Bool(data.to_vec()),
-        }
-    }
 }

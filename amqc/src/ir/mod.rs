@@ -9,10 +9,11 @@ pub(crate) use compact::compact;
 
 use std::collections::{BTreeMap, HashMap};
 
-use amq_format::graph::{ABSENT, DataType, Dim, Graph, Node, Op, ValueId};
+use amq_format::graph::{ABSENT, Graph, Node, Op, ValueId};
 use amq_runtime::{Fact, infer};
 
 use crate::error::{Error, Result};
+use crate::tensor::Tensor;
 
 /// A network on its way from ONNX to an `.amq` file.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,105 +21,9 @@ pub struct Module {
     /// Its operators. Tensors are empty until the module is emitted; [`Module::constants`] has them.
     pub graph: Graph,
     /// Its constants, by the value that each gives.
-    pub constants: BTreeMap<ValueId, Constant>,
+    pub constants: BTreeMap<ValueId, Tensor>,
     /// What the user should know, such as a changed precision.
     pub notes: Vec<String>,
-}
-
-/// A constant tensor, row-major.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Constant {
-    /// Its shape.
-    pub dims: Vec<usize>,
-    /// Its elements, as many as the product of the shape.
-    pub data: ConstantData,
-}
-
-/// Elements of a constant.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "the types say it")]
-pub enum ConstantData {
-    F32(Vec<f32>),
-    I64(Vec<i64>),
-    I32(Vec<i32>),
-    U8(Vec<u8>),
-    I8(Vec<i8>),
-    /// Bytes that are 0 or 1.
-    Bool(Vec<u8>),
-}
-
-impl ConstantData {
-    /// Type of the elements.
-    pub fn data_type(&self) -> DataType {
-        match self {
-            ConstantData::F32(_) => DataType::F32,
-            ConstantData::I64(_) => DataType::I64,
-            ConstantData::I32(_) => DataType::I32,
-            ConstantData::U8(_) => DataType::U8,
-            ConstantData::I8(_) => DataType::I8,
-            ConstantData::Bool(_) => DataType::Bool,
-        }
-    }
-
-    /// Number of elements.
-    pub fn len(&self) -> usize {
-        match self {
-            ConstantData::F32(data) => data.len(),
-            ConstantData::I64(data) => data.len(),
-            ConstantData::I32(data) => data.len(),
-            ConstantData::U8(data) | ConstantData::Bool(data) => data.len(),
-            ConstantData::I8(data) => data.len(),
-        }
-    }
-
-    /// Whether there are no elements.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The elements as integers, where they are integers or bool.
-    pub fn integers(&self) -> Option<Vec<i64>> {
-        Some(match self {
-            ConstantData::F32(_) => return None,
-            ConstantData::I64(data) => data.clone(),
-            ConstantData::I32(data) => data.iter().map(|&i| i.into()).collect(),
-            ConstantData::U8(data) | ConstantData::Bool(data) => {
-                data.iter().map(|&i| i.into()).collect()
-            }
-            ConstantData::I8(data) => data.iter().map(|&i| i.into()).collect(),
-        })
-    }
-
-    /// Integers as elements of an integer type or bool, if they fit it.
-    pub fn from_integers(data_type: DataType, integers: &[i64]) -> Option<ConstantData> {
-        fn fit<T: TryFrom<i64>>(integers: &[i64]) -> Option<Vec<T>> {
-            integers.iter().map(|&i| T::try_from(i).ok()).collect()
-        }
-        Some(match data_type {
-            DataType::F32 => return None,
-            DataType::I64 => ConstantData::I64(integers.to_vec()),
-            DataType::I32 => ConstantData::I32(fit(integers)?),
-            DataType::U8 => ConstantData::U8(fit(integers)?),
-            DataType::I8 => ConstantData::I8(fit(integers)?),
-            DataType::Bool => {
-                let bytes: Vec<u8> = fit(integers)?;
-                bytes.iter().all(|&b| b < 2).then_some(ConstantData::Bool(bytes))?
-            }
-        })
-    }
-}
-
-impl Constant {
-    /// A constant without axes.
-    pub fn scalar(value: f32) -> Constant {
-        Constant { dims: Vec::new(), data: ConstantData::F32(vec![value]) }
-    }
-
-    /// Its type and shape.
-    pub fn fact(&self) -> Fact {
-        let dims = self.dims.iter().map(|&d| Dim::from(i64::try_from(d).unwrap_or(i64::MAX)));
-        Fact { data_type: self.data.data_type(), dims: dims.collect() }
-    }
 }
 
 impl Default for Module {
@@ -137,7 +42,7 @@ impl Module {
     }
 
     /// Adds a value that is a constant. Its name must be unique in the module.
-    pub fn add_constant(&mut self, name: impl Into<String>, constant: Constant) -> ValueId {
+    pub fn add_constant(&mut self, name: impl Into<String>, constant: Tensor) -> ValueId {
         let id = self.add_value(name);
         self.constants.insert(id, constant);
         id

@@ -5,7 +5,8 @@ use std::fmt;
 use amq_format::graph::{ABSENT, Dim, Op, Unary, UnaryFunction, ValueId};
 use amq_runtime::Fact;
 
-use super::{Constant, ConstantData, Module};
+use super::Module;
+use crate::tensor::{Data, Tensor};
 
 /// Elements that are shown of a constant.
 const SHOWN: usize = 8;
@@ -63,10 +64,10 @@ fn shown_fact(fact: Option<&Fact>) -> String {
     }
 }
 
-fn shown_constant(constant: &Constant) -> String {
+fn shown_constant(constant: &Tensor) -> String {
     let elements = match &constant.data {
         data if data.len() > SHOWN => None,
-        ConstantData::F32(data) => Some(list(data)),
+        Data::F32(data) => Some(list(data)),
         data => data.integers().map(|integers| list(&integers)),
     };
     let fact = shown_fact(Some(&constant.fact()));

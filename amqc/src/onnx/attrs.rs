@@ -10,7 +10,7 @@ use super::proto::{AttributeProto, AttributeType, NodeProto, TensorProto};
 use super::shape::Elements;
 use super::tensor::{MAX_RANK, Store};
 use crate::error::{Error, Result};
-use crate::ir::Constant;
+use crate::tensor::{Data, Tensor};
 
 /// How products take their activations until quantization decides otherwise.
 pub(super) const FLOAT: i32 = Activations::F32 as i32;
@@ -185,12 +185,12 @@ impl<'a, 'b> Reader<'a, 'b> {
     }
 
     /// An attribute that is a tensor.
-    pub(super) fn tensor(&mut self, name: &str) -> Result<Option<Constant>> {
+    pub(super) fn tensor(&mut self, name: &str) -> Result<Option<Tensor>> {
         let tensor = self.attribute(name, AttributeType::Tensor)?.map(|a| a.t.as_deref());
         tensor.map(|t| self.decode(t.unwrap_or(&TensorProto::default()))).transpose()
     }
 
-    fn decode(&mut self, tensor: &TensorProto) -> Result<Constant> {
+    fn decode(&mut self, tensor: &TensorProto) -> Result<Tensor> {
         let (constant, changed) = self.store.constant(tensor)?;
         self.changed_precision |= changed;
         Ok(constant)
@@ -282,7 +282,7 @@ impl<'a, 'b> Reader<'a, 'b> {
     /// The only element of a constant, as f32, if `value` is such.
     pub(super) fn constant_scalar(&self, value: Value) -> Option<f32> {
         match &self.builder.constant_of(value)?.data {
-            crate::ir::ConstantData::F32(data) if data.len() == 1 => data.first().copied(),
+            Data::F32(data) if data.len() == 1 => data.first().copied(),
             _ => None,
         }
     }
@@ -293,13 +293,13 @@ impl<'a, 'b> Reader<'a, 'b> {
     }
 
     /// Adds a constant.
-    pub(super) fn constant(&mut self, part: &str, constant: Constant) -> Result<Value> {
+    pub(super) fn constant(&mut self, part: &str, constant: Tensor) -> Result<Value> {
         self.builder.constant(&self.part_name(part), constant)
     }
 
     /// Adds a scalar of f32.
     pub(super) fn scalar(&mut self, part: &str, value: f32) -> Result<Value> {
-        self.constant(part, Constant::scalar(value))
+        self.constant(part, Tensor::scalar(value))
     }
 
     /// Adds a tensor of integers that are known.

@@ -8,7 +8,8 @@ use prost::Message;
 
 use super::shape::{Elements, MAX_ELEMENTS, Sizes};
 use crate::error::{Error, Result};
-use crate::ir::{Constant, ConstantData, Module, Names, node};
+use crate::ir::{Module, Names, node};
+use crate::tensor::{Data, Tensor};
 
 /// A value of the ONNX graph, or one between the operators that an ONNX node became.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ struct Entry {
     fact: Fact,
     /// Its place in the module. Constants and shapes get one when an operator reads them as data.
     id: Option<ValueId>,
-    constant: Option<Constant>,
+    constant: Option<Tensor>,
     elements: Option<Elements>,
     /// Whether an ONNX value is bound to it, so that its name stays.
     bound: bool,
@@ -104,7 +105,7 @@ impl Builder {
     }
 
     /// A constant, named when it is bound or else `wanted`.
-    pub(super) fn constant(&mut self, wanted: &str, constant: Constant) -> Result<Value> {
+    pub(super) fn constant(&mut self, wanted: &str, constant: Tensor) -> Result<Value> {
         let name = self.fresh_name(wanted);
         let elements = match constant.data.integers() {
             Some(integers) if integers.len() <= MAX_ELEMENTS => {
@@ -138,7 +139,7 @@ impl Builder {
         self.entries[value.0].elements.as_ref()
     }
 
-    pub(super) fn constant_of(&self, value: Value) -> Option<&Constant> {
+    pub(super) fn constant_of(&self, value: Value) -> Option<&Tensor> {
         let entry = &self.entries[value.0];
         entry.constant.as_ref().or_else(|| self.module.constants.get(&entry.id?))
     }
@@ -154,11 +155,11 @@ impl Builder {
             (None, Some(elements)) => elements
                 .numbers()
                 .map(|numbers| {
-                    let data = ConstantData::from_integers(entry.fact.data_type, &numbers);
+                    let data = Data::from_integers(entry.fact.data_type, &numbers);
                     let data = data.ok_or_else(|| {
                         Error::unsupported(format!("an element of {name:?} does not fit its type"))
                     })?;
-                    Ok(Constant { dims: elements.dims.clone(), data })
+                    Ok(Tensor { dims: elements.dims.clone(), data })
                 })
                 .transpose()?,
             (constant, _) => constant,

@@ -12,7 +12,7 @@ use super::external;
 use super::load::Limits;
 use super::proto::{ElementType, TensorProto};
 use crate::error::{Error, Result};
-use crate::ir::{Constant, ConstantData};
+use crate::tensor::{Data, Tensor};
 
 /// The most axes a tensor may have.
 pub(super) const MAX_RANK: usize = 16;
@@ -44,7 +44,7 @@ impl<'a> Store<'a> {
     }
 
     /// Decodes a tensor; the flag says whether its precision was changed to f32.
-    pub(super) fn constant(&mut self, tensor: &TensorProto) -> Result<(Constant, bool)> {
+    pub(super) fn constant(&mut self, tensor: &TensorProto) -> Result<(Tensor, bool)> {
         if tensor.segment.is_some() {
             return Err(Error::unsupported("the tensor is stored in segments"));
         }
@@ -86,7 +86,7 @@ impl<'a> Store<'a> {
         };
         let changed =
             matches!(element, ElementType::Float16 | ElementType::Bfloat16 | ElementType::Double);
-        Ok((Constant { dims, data }, changed))
+        Ok((Tensor { dims, data }, changed))
     }
 
     /// The tensor's raw bytes, exactly `expected` of them, if it has any.
@@ -164,28 +164,28 @@ fn check_length(found: usize, expected: usize, dims: &[i64]) -> Result<()> {
     )))
 }
 
-fn from_raw(element: ElementType, raw: &[u8]) -> Result<ConstantData> {
+fn from_raw(element: ElementType, raw: &[u8]) -> Result<Data> {
     fn each<const N: usize, T>(raw: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {
         raw.as_chunks().0.iter().map(|bytes| read(*bytes)).collect()
     }
     Ok(match element {
-        ElementType::Float => ConstantData::F32(each(raw, f32::from_le_bytes)),
-        ElementType::Float16 => ConstantData::F32(each(raw, |b| f16::from_le_bytes(b).to_f32())),
-        ElementType::Bfloat16 => ConstantData::F32(each(raw, |b| bf16::from_le_bytes(b).to_f32())),
+        ElementType::Float => Data::F32(each(raw, f32::from_le_bytes)),
+        ElementType::Float16 => Data::F32(each(raw, |b| f16::from_le_bytes(b).to_f32())),
+        ElementType::Bfloat16 => Data::F32(each(raw, |b| bf16::from_le_bytes(b).to_f32())),
         ElementType::Double => narrowed(&each(raw, f64::from_le_bytes))?,
-        ElementType::Int64 => ConstantData::I64(each(raw, i64::from_le_bytes)),
+        ElementType::Int64 => Data::I64(each(raw, i64::from_le_bytes)),
         ElementType::Uint64 => signed(&each(raw, u64::from_le_bytes))?,
-        ElementType::Uint32 => ConstantData::I64(each(raw, |b| u32::from_le_bytes(b).into())),
-        ElementType::Int32 => ConstantData::I32(each(raw, i32::from_le_bytes)),
-        ElementType::Int16 => ConstantData::I32(each(raw, |b| i16::from_le_bytes(b).into())),
-        ElementType::Uint16 => ConstantData::I32(each(raw, |b| u16::from_le_bytes(b).into())),
-        ElementType::Int8 => ConstantData::I8(each(raw, i8::from_le_bytes)),
-        ElementType::Bool => ConstantData::Bool(raw.iter().map(|&b| u8::from(b != 0)).collect()),
-        _ => ConstantData::U8(raw.to_vec()),
+        ElementType::Uint32 => Data::I64(each(raw, |b| u32::from_le_bytes(b).into())),
+        ElementType::Int32 => Data::I32(each(raw, i32::from_le_bytes)),
+        ElementType::Int16 => Data::I32(each(raw, |b| i16::from_le_bytes(b).into())),
+        ElementType::Uint16 => Data::I32(each(raw, |b| u16::from_le_bytes(b).into())),
+        ElementType::Int8 => Data::I8(each(raw, i8::from_le_bytes)),
+        ElementType::Bool => Data::Bool(raw.iter().map(|&b| u8::from(b != 0)).collect()),
+        _ => Data::U8(raw.to_vec()),
     })
 }
 
-fn from_typed(element: ElementType, tensor: &TensorProto, count: usize) -> Result<ConstantData> {
+fn from_typed(element: ElementType, tensor: &TensorProto, count: usize) -> Result<Data> {
     let ints = &tensor.int32_data;
     let length = match element {
         ElementType::Float => tensor.float_data.len(),
@@ -207,25 +207,25 @@ fn from_typed(element: ElementType, tensor: &TensorProto, count: usize) -> Resul
         };
         ints.iter().map(fit).collect()
     }
-    let halves = |to_f32: fn(u16) -> f32| -> Result<ConstantData> {
-        Ok(ConstantData::F32(fitting(ints)?.into_iter().map(to_f32).collect()))
+    let halves = |to_f32: fn(u16) -> f32| -> Result<Data> {
+        Ok(Data::F32(fitting(ints)?.into_iter().map(to_f32).collect()))
     };
     Ok(match element {
-        ElementType::Float => ConstantData::F32(tensor.float_data.clone()),
+        ElementType::Float => Data::F32(tensor.float_data.clone()),
         ElementType::Float16 => halves(|bits| f16::from_bits(bits).to_f32())?,
         ElementType::Bfloat16 => halves(|bits| bf16::from_bits(bits).to_f32())?,
         ElementType::Double => narrowed(&tensor.double_data)?,
-        ElementType::Int64 => ConstantData::I64(tensor.int64_data.clone()),
+        ElementType::Int64 => Data::I64(tensor.int64_data.clone()),
         ElementType::Uint32 | ElementType::Uint64 => signed(&tensor.uint64_data)?,
-        ElementType::Int8 => ConstantData::I8(fitting(ints)?),
-        ElementType::Uint8 => ConstantData::U8(fitting(ints)?),
-        ElementType::Bool => ConstantData::Bool(ints.iter().map(|&i| u8::from(i != 0)).collect()),
-        _ => ConstantData::I32(ints.clone()),
+        ElementType::Int8 => Data::I8(fitting(ints)?),
+        ElementType::Uint8 => Data::U8(fitting(ints)?),
+        ElementType::Bool => Data::Bool(ints.iter().map(|&i| u8::from(i != 0)).collect()),
+        _ => Data::I32(ints.clone()),
     })
 }
 
 /// Doubles in f32. One that only f64 can hold is an error, because it would become infinite.
-fn narrowed(doubles: &[f64]) -> Result<ConstantData> {
+fn narrowed(doubles: &[f64]) -> Result<Data> {
     let narrow = |&double: &f64| {
         let float = double as f32;
         if float.is_infinite() && double.is_finite() {
@@ -233,13 +233,13 @@ fn narrowed(doubles: &[f64]) -> Result<ConstantData> {
         }
         Ok(float)
     };
-    doubles.iter().map(narrow).collect::<Result<_>>().map(ConstantData::F32)
+    doubles.iter().map(narrow).collect::<Result<_>>().map(Data::F32)
 }
 
-fn signed(unsigned: &[u64]) -> Result<ConstantData> {
+fn signed(unsigned: &[u64]) -> Result<Data> {
     let fit = |&value: &u64| {
         i64::try_from(value)
             .map_err(|_| Error::unsupported(format!("{value} exceeds the range of i64")))
     };
-    unsigned.iter().map(fit).collect::<Result<_>>().map(ConstantData::I64)
+    unsigned.iter().map(fit).collect::<Result<_>>().map(Data::I64)
 }

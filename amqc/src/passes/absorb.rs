@@ -7,8 +7,9 @@ use amq_format::graph::{ABSENT, BinaryFunction, Node, Op, ValueId};
 use amq_runtime::Fact;
 
 use crate::error::Result;
-use crate::ir::{Constant, ConstantData, Module, Names};
+use crate::ir::{Module, Names};
 use crate::passes::fact;
+use crate::tensor::{Data, Tensor};
 
 pub(super) fn run(module: &mut Module) -> Result<()> {
     let mut known = Known {
@@ -48,7 +49,7 @@ impl Known {
         module: &mut Module,
         old: ValueId,
         name: &str,
-        constant: Constant,
+        constant: Tensor,
     ) -> ValueId {
         if self.made.contains(&old) {
             module.constants.insert(old, constant);
@@ -88,12 +89,12 @@ fn absorbed(module: &mut Module, index: usize, known: &mut Known) -> Option<(usi
     let rows = *weights.dims.first()?;
     let operand = per_channel(operand, rows, channel_axis_from_end, rank)?;
     let bias = match module.constants.get(&bias_id) {
-        Some(Constant { data: ConstantData::F32(bias), .. }) => bias.clone(),
+        Some(Tensor { data: Data::F32(bias), .. }) => bias.clone(),
         Some(_) => return None,
         None if bias_id == ABSENT => vec![0.0; rows],
         None => return None,
     };
-    let ConstantData::F32(old) = &weights.data else { return None };
+    let Data::F32(old) = &weights.data else { return None };
 
     let apply = |x: f32, c: f32| match function {
         BinaryFunction::Add => x + c,
@@ -117,13 +118,13 @@ fn absorbed(module: &mut Module, index: usize, known: &mut Known) -> Option<(usi
         if !finite(&scaled) {
             return None;
         }
-        let constant = Constant { dims: weights.dims.clone(), data: ConstantData::F32(scaled) };
+        let constant = Tensor { dims: weights.dims.clone(), data: Data::F32(scaled) };
         let name = format!("{}/scaled", module.name(weights_id));
         node.inputs[1] = known.replace(module, weights_id, &name, constant);
     } else if !matches!(function, BinaryFunction::Add | BinaryFunction::Sub) {
         return None;
     }
-    let constant = Constant { dims: vec![rows], data: ConstantData::F32(bias) };
+    let constant = Tensor { dims: vec![rows], data: Data::F32(bias) };
     let bias_id = known.replace(module, bias_id, &format!("{}/bias", node.name), constant);
     node.inputs.truncate(2);
     node.inputs.push(bias_id);
@@ -138,12 +139,12 @@ fn commutes(function: BinaryFunction) -> bool {
 /// `constant` as one number for each of `channels`, if it varies along no other axis and does not
 /// broaden a tensor of `rank` axes.
 fn per_channel(
-    constant: &Constant,
+    constant: &Tensor,
     channels: usize,
     channel_axis_from_end: usize,
     rank: usize,
 ) -> Option<Vec<f32>> {
-    let ConstantData::F32(data) = &constant.data else { return None };
+    let Data::F32(data) = &constant.data else { return None };
     if constant.dims.len() > rank {
         return None;
     }

@@ -9,7 +9,7 @@ use amq_runtime::{Fact, Isa, LoadOptions, Model, Session};
 
 use crate::emit::plain_tensor;
 use crate::error::{Error, Result};
-use crate::ir::{Constant, Module};
+use crate::ir::Module;
 use crate::passes::fact;
 
 /// Bytes that all folded constants may take, each element counted as 8, beside four times those of the constants they come from:
@@ -77,8 +77,7 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
     let mut session = Session::new(model);
     let results = session.run(&[]).map_err(fail)?;
     for (port, (_, view)) in file.graph().outputs.iter().zip(results.iter()) {
-        let constant = Constant { dims: view.dims.to_vec(), data: view.data.into() };
-        module.constants.insert(back[port.value as usize], constant);
+        module.constants.insert(back[port.value as usize], view.into());
     }
     Ok(())
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use amq_format::graph::{ABSENT, Activations, Linear, Node, Op, Transpose, ValueId};
 
 use crate::error::Result;
-use crate::ir::{self, Constant, ConstantData, Module, Names};
+use crate::ir::{self, Module, Names};
 use crate::passes::fact;
+use crate::tensor::{Data, Tensor};
 
 pub(super) fn run(module: &mut Module) -> Result<()> {
     let facts = module.facts()?;
@@ -15,7 +16,7 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
     let mut turned = BTreeMap::new();
     for mut node in std::mem::take(&mut module.graph.nodes) {
         let matrix = |value: &ValueId| match module.constants.get(value) {
-            Some(Constant { dims, data: ConstantData::F32(data) }) if dims.len() == 2 => {
+            Some(Tensor { dims, data: Data::F32(data) }) if dims.len() == 2 => {
                 Some((dims[0], dims[1], data))
             }
             _ => None,
@@ -29,9 +30,9 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
             let weights = match turned.get(&b) {
                 Some(&weights) => weights,
                 None => {
-                    let data = ConstantData::F32(transposed(data, rows, cols));
+                    let data = Data::F32(transposed(data, rows, cols));
                     let name = names.unique(&format!("{}^T", module.name(b)), '.');
-                    module.add_constant(name, Constant { dims: vec![cols, rows], data })
+                    module.add_constant(name, Tensor { dims: vec![cols, rows], data })
                 }
             };
             turned.insert(b, weights);

@@ -10,8 +10,9 @@ use amq_format::graph::{ABSENT, Dim, Direction, Node, Op, Port, State, Stream, V
 use amq_runtime::Fact;
 
 use crate::error::{Error, Result};
-use crate::ir::{ConstantData, Module};
+use crate::ir::Module;
 use crate::passes::fact;
+use crate::tensor::Data;
 
 /// Declares the states that are found and those that the user names as `(input, output)`, and, if
 /// there are any, the streamed inputs and outputs.
@@ -162,9 +163,7 @@ impl Trace<'_> {
                 Some(Op::Gather(gather)) => {
                     let index = self.module.constants.get(node.inputs.get(1)?)?;
                     match &index.data {
-                        ConstantData::I64(data) if data.len() == 1 => {
-                            (gather.axis, Dim::from(data[0]))
-                        }
+                        Data::I64(data) if data.len() == 1 => (gather.axis, Dim::from(data[0])),
                         _ => return None,
                     }
                 }

@@ -10,12 +10,12 @@ use amq_runtime::{Model, Session, View};
 use super::*;
 use crate::emit::emit;
 use crate::error::ErrorKind;
-use crate::ir::ConstantData;
 use crate::onnx::tests::{A, Build, ElementType, f32s, i64s};
 use crate::onnx::{self, Limits};
 use crate::options::{Bits, ConvertOptions, Given};
 use crate::recipe::Recipe;
 use crate::report::{Coding, Layer};
+use crate::tensor::Data;
 
 /// The same numbers in -1..1 for the same seed.
 fn numbers(seed: u64, count: usize) -> Vec<f32> {
@@ -228,8 +228,8 @@ fn constants_are_computed_shared_and_dropped() {
                 .unwrap(),
         )
     });
-    let (ConstantData::F32(a), ConstantData::F32(b)) = (a.data, b.data) else { panic!() };
-    let ConstantData::F32(found) = only(&after).data else { panic!() };
+    let (Data::F32(a), Data::F32(b)) = (a.data, b.data) else { panic!() };
+    let Data::F32(found) = only(&after).data else { panic!() };
     for ((a, b), found) in a.iter().zip(&b).zip(found) {
         assert!((found - 1.0 / (1.0 + (-(a + b)).exp())).abs() < 1e-6);
     }

@@ -4,26 +4,26 @@ use amq_format::graph::{Cast, DataType, Dim, Expand, Op};
 
 use super::layout::product;
 use crate::error::{Error, Result};
-use crate::ir::{Constant, ConstantData};
 use crate::onnx::attrs::Reader;
 use crate::onnx::builder::Value;
 use crate::onnx::proto::ElementType;
 use crate::onnx::shape::{self, Elements};
 use crate::onnx::tensor::data_type;
+use crate::tensor::{Data, Tensor};
 
 pub(in crate::onnx) fn constant(r: &mut Reader<'_, '_>) -> Result<()> {
-    let vector = |data: ConstantData| Constant { dims: vec![data.len()], data };
-    let scalar = |data: ConstantData| Constant { dims: Vec::new(), data };
+    let vector = |data: Data| Tensor { dims: vec![data.len()], data };
+    let scalar = |data: Data| Tensor { dims: Vec::new(), data };
     let constant = if let Some(tensor) = r.tensor("value")? {
         tensor
     } else if let Some(value) = r.float("value_float")? {
-        Constant::scalar(value)
+        Tensor::scalar(value)
     } else if let Some(values) = r.floats("value_floats")? {
-        vector(ConstantData::F32(values.to_vec()))
+        vector(Data::F32(values.to_vec()))
     } else if let Some(value) = r.int("value_int")? {
-        scalar(ConstantData::I64(vec![value]))
+        scalar(Data::I64(vec![value]))
     } else if let Some(values) = r.ints("value_ints")? {
-        vector(ConstantData::I64(values.to_vec()))
+        vector(Data::I64(values.to_vec()))
     } else {
         return Err(Error::unsupported("it has no value that is a tensor, float or integer"));
     };
@@ -38,7 +38,7 @@ pub(in crate::onnx) fn constant_of_shape(r: &mut Reader<'_, '_>) -> Result<()> {
         Some(value) => {
             return Err(Error::bad_file(format!("value has {} elements", value.data.len())));
         }
-        None => Constant::scalar(0.0),
+        None => Tensor::scalar(0.0),
     };
     value.dims.clear();
     let value = r.constant("value", value)?;
@@ -135,7 +135,7 @@ fn cast_now(r: &Reader<'_, '_>, x: Value, to: DataType) -> Option<Elements> {
             let is_zero = shape::binary(function, dim, &zero, &r.builder.sizes)?;
             Some(Dim::from(1 - is_zero.as_size()?))
         }
-        (_, Some(size)) => ConstantData::from_integers(to, &[size]).map(|_| dim.clone()),
+        (_, Some(size)) => Data::from_integers(to, &[size]).map(|_| dim.clone()),
         (DataType::I64 | DataType::I32, None) => Some(dim.clone()),
         _ => None,
     };
@@ -143,7 +143,7 @@ fn cast_now(r: &Reader<'_, '_>, x: Value, to: DataType) -> Option<Elements> {
         return elements.map(convert);
     }
     let constant = r.builder.constant_of(x)?;
-    let ConstantData::F32(floats) = &constant.data else { return None };
+    let Data::F32(floats) = &constant.data else { return None };
     if floats.len() > shape::MAX_ELEMENTS {
         return None;
     }

@@ -5,10 +5,10 @@ use amq_format::graph::{
 };
 
 use crate::error::{Error, Result};
-use crate::ir::ConstantData;
 use crate::onnx::attrs::Reader;
 use crate::onnx::builder::Value;
 use crate::onnx::shape;
+use crate::tensor::Data;
 
 fn unary_op(function: UnaryFunction, alpha: f32, beta: f32) -> Op {
     // A file holds no negative zero here; the sum makes it positive.
@@ -53,7 +53,7 @@ pub(in crate::onnx) fn with_parameters(
 }
 
 fn fits(data_type: DataType, dim: &Dim) -> bool {
-    dim.as_size().is_none_or(|size| ConstantData::from_integers(data_type, &[size]).is_some())
+    dim.as_size().is_none_or(|size| Data::from_integers(data_type, &[size]).is_some())
 }
 
 /// The function of a and b, computed now where both are known.
@@ -93,7 +93,7 @@ pub(in crate::onnx) fn pow(r: &mut Reader<'_, '_>) -> Result<()> {
     let to = r.data_type(x);
     if r.data_type(exponent) != to {
         let whole = match r.builder.constant_of(exponent).map(|constant| &constant.data) {
-            Some(ConstantData::F32(exponents)) => exponents.iter().all(|e| e.fract() == 0.0),
+            Some(Data::F32(exponents)) => exponents.iter().all(|e| e.fract() == 0.0),
             _ => r.data_type(exponent) != DataType::F32,
         };
         if to != DataType::F32 && !whole {

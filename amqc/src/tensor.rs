@@ -1,0 +1,136 @@
+//! Tensors: what a network's constants are, and what its inputs take and its outputs give.
+
+use amq_format::graph::{DataType, Dim};
+use amq_runtime::{Fact, View};
+
+/// A tensor, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Its shape.
+    pub dims: Vec<usize>,
+    /// Its elements, as many as the product of the shape.
+    pub data: Data,
+}
+
+/// Elements of a tensor.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "named as the types are")]
+pub enum Data {
+    F32(Vec<f32>),
+    I64(Vec<i64>),
+    I32(Vec<i32>),
+    U8(Vec<u8>),
+    I8(Vec<i8>),
+    /// Each 0 or 1.
+    Bool(Vec<u8>),
+}
+
+impl Tensor {
+    /// A tensor without axes.
+    pub fn scalar(value: f32) -> Tensor {
+        Tensor { dims: Vec::new(), data: Data::F32(vec![value]) }
+    }
+
+    /// Its type and shape.
+    pub fn fact(&self) -> Fact {
+        let dims = self.dims.iter().map(|&d| Dim::from(i64::try_from(d).unwrap_or(i64::MAX)));
+        Fact { data_type: self.data.data_type(), dims: dims.collect() }
+    }
+
+    /// The tensor as the runtime takes it.
+    pub fn view(&self) -> View<'_> {
+        let data = match &self.data {
+            Data::F32(values) => amq_runtime::Data::F32(values),
+            Data::I64(values) => amq_runtime::Data::I64(values),
+            Data::I32(values) => amq_runtime::Data::I32(values),
+            Data::U8(values) => amq_runtime::Data::U8(values),
+            Data::I8(values) => amq_runtime::Data::I8(values),
+            Data::Bool(values) => amq_runtime::Data::Bool(values),
+        };
+        View { dims: &self.dims, data }
+    }
+}
+
+impl From<View<'_>> for Tensor {
+    fn from(view: View<'_>) -> Tensor {
+        let data = match view.data {
+            amq_runtime::Data::F32(values) => Data::F32(values.to_vec()),
+            amq_runtime::Data::I64(values) => Data::I64(values.to_vec()),
+            amq_runtime::Data::I32(values) => Data::I32(values.to_vec()),
+            amq_runtime::Data::U8(values) => Data::U8(values.to_vec()),
+            amq_runtime::Data::I8(values) => Data::I8(values.to_vec()),
+            amq_runtime::Data::Bool(values) => Data::Bool(values.to_vec()),
+        };
+        Tensor { dims: view.dims.to_vec(), data }
+    }
+}
+
+impl Data {
+    /// Type of the elements.
+    pub fn data_type(&self) -> DataType {
+        match self {
+            Data::F32(_) => DataType::F32,
+            Data::I64(_) => DataType::I64,
+            Data::I32(_) => DataType::I32,
+            Data::U8(_) => DataType::U8,
+            Data::I8(_) => DataType::I8,
+            Data::Bool(_) => DataType::Bool,
+        }
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Data::F32(data) => data.len(),
+            Data::I64(data) => data.len(),
+            Data::I32(data) => data.len(),
+            Data::U8(data) | Data::Bool(data) => data.len(),
+            Data::I8(data) => data.len(),
+        }
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The elements as integers, where they are integers or bool.
+    pub fn integers(&self) -> Option<Vec<i64>> {
+        Some(match self {
+            Data::F32(_) => return None,
+            Data::I64(data) => data.clone(),
+            Data::I32(data) => data.iter().map(|&i| i.into()).collect(),
+            Data::U8(data) | Data::Bool(data) => data.iter().map(|&i| i.into()).collect(),
+            Data::I8(data) => data.iter().map(|&i| i.into()).collect(),
+        })
+    }
+
+    /// Integers as elements of an integer type or bool, if they fit it.
+    pub fn from_integers(data_type: DataType, integers: &[i64]) -> Option<Data> {
+        fn fit<T: TryFrom<i64>>(integers: &[i64]) -> Option<Vec<T>> {
+            integers.iter().map(|&i| T::try_from(i).ok()).collect()
+        }
+        Some(match data_type {
+            DataType::F32 => return None,
+            DataType::I64 => Data::I64(integers.to_vec()),
+            DataType::I32 => Data::I32(fit(integers)?),
+            DataType::U8 => Data::U8(fit(integers)?),
+            DataType::I8 => Data::I8(fit(integers)?),
+            DataType::Bool => {
+                let bytes: Vec<u8> = fit(integers)?;
+                bytes.iter().all(|&b| b < 2).then_some(Data::Bool(bytes))?
+            }
+        })
+    }
+
+    /// The elements as a file holds them: little-endian.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Data::F32(data) => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Data::I64(data) => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Data::I32(data) => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Data::I8(data) => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Data::U8(data) | Data::Bool(data) => data.clone(),
+        }
+    }
+}
