@@ -124,6 +124,14 @@ impl Dim {
         }
     }
 
+    /// The terms, where this is the size that they have when broadcast together.
+    pub fn as_broadcast(&self) -> Option<&[Dim]> {
+        match &self.kind {
+            Some(DimKind::Expr(expr)) if expr.op == DimOp::Broadcast as i32 => Some(&expr.args),
+            _ => None,
+        }
+    }
+
     /// `self + other`.
     pub fn add(&self, other: &Dim) -> Result<Dim, DimError> {
         if let (Some(a), Some(b)) = (self.as_size(), other.as_size()) {

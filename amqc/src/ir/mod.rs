@@ -9,7 +9,7 @@ pub(crate) use compact::compact;
 
 use std::collections::{BTreeMap, HashMap};
 
-use amq_format::graph::{ABSENT, Graph, Node, Op, ValueId};
+use amq_format::graph::{ABSENT, Dim, Graph, Node, Op, ValueId};
 use amq_runtime::{Fact, infer};
 
 use crate::error::{Error, Result};
@@ -124,6 +124,26 @@ impl Names {
         name
     }
 }
+
+macro_rules! dims {
+    ($name:ident $(, $mutable:tt)?) => {
+        /// The dimensions that an operator holds.
+        pub(crate) fn $name(op: &$($mutable)? Op) -> impl Iterator<Item = &$($mutable)? Dim> {
+            let (first, second): (&$($mutable)? [Dim], &$($mutable)? [Dim]) = match op {
+                Op::Dims(op) => (&$($mutable)? op.dims, &$($mutable)? []),
+                Op::Reshape(op) => (&$($mutable)? op.dims, &$($mutable)? []),
+                Op::Expand(op) => (&$($mutable)? op.dims, &$($mutable)? []),
+                Op::Slice(op) => (&$($mutable)? op.starts, &$($mutable)? op.ends),
+                Op::Pad(op) => (&$($mutable)? op.begins, &$($mutable)? op.ends),
+                _ => (&$($mutable)? [], &$($mutable)? []),
+            };
+            first.into_iter().chain(second)
+        }
+    };
+}
+
+dims!(dims);
+dims!(dims_mut, mut);
 
 /// A node in the version of its operator that this crate writes.
 pub(crate) fn node(name: &str, op: Op, inputs: Vec<ValueId>, outputs: Vec<ValueId>) -> Node {

@@ -9,7 +9,7 @@ use amq_runtime::{Fact, Isa, LoadOptions, Model, Session};
 
 use crate::emit::plain_tensor;
 use crate::error::{Error, Result};
-use crate::ir::Module;
+use crate::ir::{self, Module};
 use crate::passes::fact;
 
 /// Bytes that all folded constants may take, each element counted as 8, beside four times those of the constants they come from:
@@ -29,7 +29,7 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
     let (mut folded, mut kept) = (Vec::new(), Vec::new());
     for node in std::mem::take(&mut module.graph.nodes) {
         let constant = node.inputs.iter().all(|value| known.contains(value))
-            && node.op.as_ref().is_some_and(|op| dims(op).all(|dim| dim.as_size().is_some()));
+            && node.op.as_ref().is_some_and(|op| ir::dims(op).all(|dim| dim.as_size().is_some()));
         if constant && left.take(&node, &facts).is_some() {
             known.extend(&node.outputs);
             folded.push(node);
@@ -65,7 +65,7 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
     if graph.outputs.is_empty() {
         return Ok(());
     }
-    let (graph, back) = crate::ir::compact(graph);
+    let (graph, back) = ir::compact(graph);
     let bytes = amq_format::write(Draft { graph, data, provenance: None })
         .map_err(|error| Error::bad_file(format!("constants cannot be computed: {error}")))?;
     let fail = |error| Error::bad_file(format!("constants cannot be computed: {error}"));
@@ -80,19 +80,6 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
         module.constants.insert(back[port.value as usize], view.into());
     }
     Ok(())
-}
-
-/// The dimensions that an operator holds.
-fn dims(op: &Op) -> impl Iterator<Item = &Dim> {
-    let (first, second): (&[Dim], &[Dim]) = match op {
-        Op::Dims(op) => (&op.dims, &[]),
-        Op::Reshape(op) => (&op.dims, &[]),
-        Op::Expand(op) => (&op.dims, &[]),
-        Op::Slice(op) => (&op.starts, &op.ends),
-        Op::Pad(op) => (&op.begins, &op.ends),
-        _ => (&[], &[]),
-    };
-    first.iter().chain(second)
 }
 
 /// What may still be spent.
@@ -149,7 +136,7 @@ mod tests {
             Some(Fact { data_type: DataType::F32, dims: vec![Dim::from(1 << k), Dim::from(4)] })
         };
         let facts: Vec<_> = (0..40).map(square).collect();
-        let node = |op, inputs, output| crate::ir::node("n", op, inputs, vec![output]);
+        let node = |op, inputs, output| ir::node("n", op, inputs, vec![output]);
         let double = |k| node(Op::Concat(Concat { axis: 0 }), vec![k, k], k + 1);
         let mut left = Budget { bytes: 8 * 4 * (2 + 4 + 8), work: 1000 };
         let taken = (0..39).take_while(|&k| left.take(&double(k), &facts).is_some());

@@ -11,6 +11,7 @@ mod share;
 pub(crate) mod states;
 #[cfg(test)]
 mod tests;
+mod unify;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,7 @@ type Pass = (&'static str, fn(&mut Module) -> Result<()>);
 /// The passes, in the order in which they run.
 const PASSES: &[Pass] = &[
     ("fold constants", fold::run),
+    ("give equal dimensions one name", unify::run),
     ("drop views that change nothing", views::run),
     ("make products with constants linear", linear::run),
     ("absorb scales and biases", absorb::run),

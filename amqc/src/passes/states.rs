@@ -5,6 +5,7 @@
 //! that reshape, cut or join along the outermost axis may stand between.
 
 use std::collections::BTreeMap;
+use std::slice::from_ref;
 
 use amq_format::graph::{ABSENT, Dim, Direction, Node, Op, Port, State, Stream, ValueId};
 use amq_runtime::Fact;
@@ -12,44 +13,14 @@ use amq_runtime::Fact;
 use crate::error::{Error, Result};
 use crate::ir::Module;
 use crate::passes::fact;
+use crate::passes::unify::Equal;
 use crate::tensor::Data;
 
 /// Declares the states that are found and those that the user names as `(input, output)`, and, if
 /// there are any, the streamed inputs and outputs.
 pub(crate) fn declare(module: &mut Module, named: &[(String, String)]) -> Result<()> {
+    let mut states = named_states(module, named)?;
     let facts = module.facts()?;
-    let mut states = Vec::new();
-    for (input, output) in named {
-        let find = |ports: &[Port], kind: &str, name: &String| {
-            let id = |port: &&Port| module.graph.values[port.value as usize] == *name;
-            ports.iter().find(id).cloned().ok_or_else(|| {
-                let names = ports.iter().map(|port| &module.graph.values[port.value as usize]);
-                let names: Vec<_> = names.map(String::as_str).collect();
-                Error::usage(format!("--state {input}={output}: the model has no {kind} {name:?}"))
-                    .remedy(format!("its {kind}s are {}", names.join(", ")))
-            })
-        };
-        let from = find(&module.graph.inputs, "input", input)?;
-        let to = find(&module.graph.outputs, "output", output)?;
-        if !compatible(&from, &to) {
-            return Err(Error::usage(format!(
-                "--state {input}={output}: the input is {} and the output {}",
-                describe(&from),
-                describe(&to)
-            )));
-        }
-        if states.iter().any(|s: &State| s.input == from.value || s.output == to.value) {
-            return Err(Error::usage(format!(
-                "--state {input}={output}: a value can belong to one state only"
-            )));
-        }
-        states.push(State {
-            name: input.clone(),
-            input: from.value,
-            output: to.value,
-            initial: ABSENT,
-        });
-    }
     let trace = Trace { module, facts: &facts, producers: super::producers(&module.graph.nodes) };
     for output in &module.graph.outputs {
         let taken = |s: &State| s.input == output.value || s.output == output.value;
@@ -77,15 +48,61 @@ pub(crate) fn declare(module: &mut Module, named: &[(String, String)]) -> Result
     Ok(())
 }
 
-/// Whether two ports can hold the same tensors: dimensions with different names may be equal.
-fn compatible(a: &Port, b: &Port) -> bool {
-    let fits = |(a, b): (&Dim, &Dim)| match (a.as_size(), b.as_size()) {
-        (Some(a), Some(b)) => a == b,
-        _ => true,
+/// The states that the user names. Dimensions of a state's input and output are taken to be equal
+/// where one is a name.
+fn named_states(module: &mut Module, named: &[(String, String)]) -> Result<Vec<State>> {
+    let mut equal = Equal::default();
+    let mut states: Vec<State> = Vec::new();
+    for (input, output) in named {
+        let (from, to) = named_ports(module, input, output)?;
+        if states.iter().any(|s| s.input == from.value || s.output == to.value) {
+            return Err(Error::usage(format!(
+                "--state {input}={output}: a value can belong to one state only"
+            )));
+        }
+        for (from, to) in from.dims.iter().zip(&to.dims) {
+            for to in to.as_broadcast().unwrap_or(from_ref(to)) {
+                equal.add(from.clone(), to.clone());
+            }
+        }
+        states.push(State {
+            name: input.clone(),
+            input: from.value,
+            output: to.value,
+            initial: ABSENT,
+        });
+    }
+    equal.apply(module)?;
+    for (input, output) in named {
+        let (from, to) = named_ports(module, input, output)?;
+        if !compatible(from, to) {
+            return Err(Error::usage(format!(
+                "--state {input}={output}: the input is {} and the output {}",
+                describe(from),
+                describe(to)
+            ))
+            .remedy("a state keeps its type and shape from call to call"));
+        }
+    }
+    Ok(states)
+}
+
+/// The input and the output of these names.
+fn named_ports<'a>(module: &'a Module, input: &str, output: &str) -> Result<(&'a Port, &'a Port)> {
+    let find = |ports: &'a [Port], kind: &str, name: &str| {
+        ports.iter().find(|port| module.name(port.value) == name).ok_or_else(|| {
+            let names: Vec<_> = ports.iter().map(|port| module.name(port.value)).collect();
+            Error::usage(format!("--state {input}={output}: the model has no {kind} {name:?}"))
+                .remedy(format!("its {kind}s are {}", names.join(", ")))
+        })
     };
-    a.data_type == b.data_type
-        && a.dims.len() == b.dims.len()
-        && a.dims.iter().zip(&b.dims).all(fits)
+    let graph = &module.graph;
+    Ok((find(&graph.inputs, "input", input)?, find(&graph.outputs, "output", output)?))
+}
+
+/// Whether a call's output has the type and shape of the next call's input.
+fn compatible(a: &Port, b: &Port) -> bool {
+    a.data_type == b.data_type && a.dims == b.dims
 }
 
 fn describe(port: &Port) -> String {

@@ -339,6 +339,7 @@ fn declared(build: &Build, named: &[(&str, &str)]) -> Result<(Vec<String>, Vec<S
     let mut module = passed(build);
     let named: Vec<_> = named.iter().map(|&(a, b)| (a.to_owned(), b.to_owned())).collect();
     states::declare(&mut module, &named)?;
+    load(&module);
     let Graph { values, states, streams, .. } = &module.graph;
     let name = |value: u32| values[value as usize].as_str();
     let pair = |s: &amq_format::graph::State| format!("{} -> {}", name(s.input), name(s.output));
@@ -378,6 +379,35 @@ fn states_of_one_layer_are_found() {
             assert_eq!((found.len(), streams.len()), (0, 0), "{op} {direction}");
         }
     }
+}
+
+#[test]
+fn a_batch_that_is_named_twice_is_one() {
+    for [x, h0, batch] in [
+        ["seq batch 2", "1 other 3", "batch"],
+        ["seq ? 2", "1 ? 3", "x.1"],
+        ["seq batch 2", "1 1 3", "1"],
+        ["seq 1 2", "1 batch 3", "1"],
+    ] {
+        let build = Build::new(14).input("x", x).input("h0", h0);
+        let build = build.numbers("w", &[1, 9, 2]).numbers("r", &[1, 9, 3]);
+        let build = build.node("GRU", "x w r _ _ h0", "y hn").output("y").output("hn");
+        let (found, streams) = declared(&build, &[]).unwrap();
+        assert_eq!((&found.join(" ")[..], &streams.join(" ")[..]), ("h0 -> hn", "x y"));
+        let module = passed(&build);
+        let dims: Vec<_> = module.graph.inputs[1].dims.iter().map(ToString::to_string).collect();
+        assert_eq!(dims, ["1", batch, "3"]);
+        assert_eq!(module.graph.inputs[1].dims, module.graph.outputs[1].dims);
+    }
+}
+
+#[test]
+fn an_output_of_another_shape_is_no_state() {
+    let build = Build::new(14).input("x", "seq batch 2").input("h0", "batch 1 3");
+    let build = build.numbers("w", &[1, 9, 2]).numbers("r", &[1, 9, 3]);
+    let build = build.node_with("Transpose", "h0", "h", &[("perm", A::Is(&[1, 0, 2]))]);
+    let build = build.node("GRU", "x w r _ _ h", "y hn").output("y").output("hn");
+    assert_eq!(declared(&build, &[]).unwrap().0, [""; 0]);
 }
 
 /// Two GRU layers, whose states are cut from `h0` and joined to `hn`, as exporters do.
@@ -453,6 +483,26 @@ fn states_that_are_named_must_exist_and_fit() {
         assert_eq!(error.kind(), ErrorKind::Usage);
         assert!(error.to_string().contains(words), "{error}");
     }
+    // Names that differ are taken to be equal; what is computed from one and a number is not.
+    let cell = |inputs: [&str; 2]| {
+        let build = Build::new(14).input("x", inputs[0]).input("s", inputs[1]);
+        build.node("Add", "x s", "y").output("y")
+    };
+    let turned = Build::new(14).input("s", "n 1 3").node_with(
+        "Transpose",
+        "s",
+        "t",
+        &[("perm", A::Is(&[1, 0, 2]))],
+    );
+    for build in
+        [cell(["n 3", "m 3"]), cell(["1 3", "m 3"]), turned.node("Relu", "t", "y").output("y")]
+    {
+        assert_eq!(declared(&build, &[("s", "y")]).unwrap().0, ["s -> y"]);
+    }
+    let doubled = Build::new(14).input("s", "n 3");
+    let doubled = doubled.node_with("Concat", "s s", "y", &[("axis", A::I(0))]).output("y");
+    let error = declared(&doubled, &[("s", "y")]).unwrap_err();
+    assert!(error.to_string().contains("keeps its type and shape"), "{error}");
     // A name overrides what would be found.
     let crossed = declared(&recurrent("LSTM", 4, "forward"), &[("c0", "hn")]).unwrap().0;
     assert_eq!(crossed, ["c0 -> hn"]);
