@@ -10,6 +10,7 @@ use amq_format::graph::{
     Softmax, State, Tensor,
 };
 use amq_format::{Draft, write};
+use amq_runtime::Isa;
 use amqc::data;
 use amqc::tensor::{self, Data};
 use tempfile::TempDir;
@@ -232,7 +233,11 @@ fn damaged_and_missing_files_have_their_own_exit_codes() {
 #[test]
 fn an_instruction_set_is_never_replaced_by_another() {
     let place = Place::new();
-    for name in ["", "AVX2", "sse"] {
+    let help = place.amqc(&["--help"]).done();
+    for isa in Isa::ALL {
+        assert!(help.contains(isa.name()), "{isa}");
+    }
+    for name in ["", "AVX2", "neon"] {
         let output = place.command(&["inspect", "m.amq"]).env("AMQ_ISA", name).output().unwrap();
         Ran(output).fails(2, &[&format!("AMQ_ISA={name}"), "scalar"]);
     }

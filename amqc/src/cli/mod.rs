@@ -42,7 +42,7 @@ Exit codes:
   5  a file cannot be read or written
 
 Environment:
-  AMQ_ISA   instruction set to run models with: scalar, avx2, avx512, neon or simd128
+  AMQ_ISA   instruction set to run models with: scalar, avx2 or avx512
             (default: the fastest that the CPU has)
   NO_COLOR  no colours";
 

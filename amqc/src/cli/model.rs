@@ -25,10 +25,14 @@ pub(super) fn isa() -> Result<Isa> {
     let name = name.to_string_lossy();
     match Isa::from_name(&name) {
         Some(isa) if isa.is_available() => Ok(isa),
-        _ => {
+        found => {
+            let why = match found {
+                Some(_) => "this CPU does not have it",
+                None => "this version has no kernels for it",
+            };
             let available = Isa::ALL.into_iter().filter(|isa| isa.is_available());
             let names: Vec<&str> = available.map(Isa::name).collect();
-            Err(Error::usage(format!("AMQ_ISA={name}: this CPU has no such instruction set"))
+            Err(Error::usage(format!("AMQ_ISA={name}: {why}"))
                 .remedy(format!("use one of {}, or leave it unset", names.join(", "))))
         }
     }

@@ -267,6 +267,28 @@ impl<'a, 'b> Reader<'a, 'b> {
         self.builder.fact(value).data_type
     }
 
+    /// Makes sure that `result` still has the shape of `x`, which it was made of by broadcasting
+    /// what `other` names.
+    pub(super) fn keeps_shape(&self, other: &str, x: Value, result: Value) -> Result<()> {
+        let (before, after) = (self.dims(x), self.dims(result));
+        let shape = |dims: &[Dim]| dims.iter().map(Dim::to_string).collect::<Vec<_>>().join(", ");
+        if before == after {
+            return Ok(());
+        }
+        let fits = |(a, b): (&Dim, &Dim)| a == b || a.as_size().zip(b.as_size()).is_none();
+        if before.len() == after.len() && before.iter().zip(&after).all(fits) {
+            return Err(Error::unsupported(format!(
+                "whether {other} fits the shape [{}] depends on its dimensions",
+                shape(&before)
+            ))
+            .remedy("export the model with numbers for them"));
+        }
+        Err(Error::bad_file(format!(
+            "{other} has a larger shape than [{}], which it is to fit",
+            shape(&before)
+        )))
+    }
+
     pub(super) fn dims(&self, value: Value) -> Vec<Dim> {
         self.builder.fact(value).dims.clone()
     }

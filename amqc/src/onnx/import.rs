@@ -216,6 +216,7 @@ fn input_fact(info: &ValueInfoProto, dim_names: &mut HashSet<String>) -> Result<
     let mut dims = Vec::with_capacity(rank);
     for (axis, dim) in shape.dim.iter().enumerate() {
         dims.push(match (dim.dim_value, dim_name(dim)) {
+            // Some exporters write 0 where they do not know the size.
             (Some(size), _) if size > 0 => Dim::from(size),
             (_, Some(name)) => Dim::named(name),
             _ => {

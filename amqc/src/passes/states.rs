@@ -221,7 +221,8 @@ fn product(dims: &[Dim]) -> Option<Dim> {
 }
 
 /// Inputs and outputs, but for states, that have the time axis of a recurrent layer. There are none
-/// where a layer reads backwards: such a sequence cannot be cut.
+/// where a layer reads backwards. That an axis is time does not say that the sequence may be cut
+/// anywhere: a convolution may look around.
 fn streams(module: &Module, facts: &[Option<Fact>], states: &[State]) -> Vec<Stream> {
     let backward = |node: &Node| matches!(&node.op, Some(Op::Recurrent(layer)) if layer.direction() != Direction::Forward);
     if module.graph.nodes.iter().any(backward) {

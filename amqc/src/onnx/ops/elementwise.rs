@@ -109,9 +109,7 @@ pub(in crate::onnx) fn pow(r: &mut Reader<'_, '_>) -> Result<()> {
 pub(in crate::onnx) fn prelu(r: &mut Reader<'_, '_>) -> Result<()> {
     let (x, slope) = (r.input(0)?, r.input(1)?);
     let y = r.emit("", binary_op(BinaryFunction::Prelu), &[x, slope])?;
-    if r.dims(y) != r.dims(x) {
-        return Err(Error::bad_file("the slope has a larger shape than x"));
-    }
+    r.keeps_shape("the slope", x, y)?;
     r.give(0, y)
 }
 
@@ -162,7 +160,7 @@ pub(in crate::onnx) fn clip(r: &mut Reader<'_, '_>) -> Result<()> {
     if r.opset < 11 {
         let low = r.float("min")?.unwrap_or(f32::MIN);
         let high = r.float("max")?.unwrap_or(f32::MAX);
-        let y = r.emit("", clipped(low, high), &[x])?;
+        let y = r.emit("", clipped(low, high)?, &[x])?;
         return r.give(0, y);
     }
     let (low, high) = (r.optional_input(1), r.optional_input(2));
@@ -170,7 +168,7 @@ pub(in crate::onnx) fn clip(r: &mut Reader<'_, '_>) -> Result<()> {
         && let (Some(low), Some(high)) = (r.constant_scalar(low), r.constant_scalar(high))
         && r.data_type(x) == DataType::F32
     {
-        let y = r.emit("", clipped(low, high), &[x])?;
+        let y = r.emit("", clipped(low, high)?, &[x])?;
         return r.give(0, y);
     }
     let mut y = x;
@@ -185,8 +183,11 @@ pub(in crate::onnx) fn clip(r: &mut Reader<'_, '_>) -> Result<()> {
 }
 
 /// `min(high, max(low, x))`, which differs from the vocabulary's order where low exceeds high.
-fn clipped(low: f32, high: f32) -> Op {
-    unary_op(UnaryFunction::Clip, low.min(high), high)
+fn clipped(low: f32, high: f32) -> Result<Op> {
+    if low.is_nan() || high.is_nan() {
+        return Err(Error::unsupported("a bound is NaN").remedy("leave out the bound"));
+    }
+    Ok(unary_op(UnaryFunction::Clip, low.min(high), high))
 }
 
 /// `x / 2 (1 + erf(x / sqrt 2))`, or the approximation of it by tanh.

@@ -20,11 +20,9 @@ pub(in crate::onnx) fn gemm(r: &mut Reader<'_, '_>) -> Result<()> {
     let mut y = scaled(r, "alpha", product, alpha)?;
     if let Some(c) = r.optional_input(2) {
         let c = scaled(r, "beta", c, beta)?;
-        let shape = r.dims(y);
-        y = r.emit("add", add(), &[y, c])?;
-        if r.dims(y) != shape {
-            return Err(Error::bad_file("C has a larger shape than the product of A and B"));
-        }
+        let product = y;
+        y = r.emit("add", add(), &[product, c])?;
+        r.keeps_shape("C", product, y)?;
     }
     r.give(0, y)
 }

@@ -131,6 +131,24 @@ fn gemm_is_a_product_and_what_surrounds_it() {
     let large = Build::new(13).input("a", "1 3").weight("b", &[3, 4]).weight("c", &[2, 4]);
     let error = large.node("Gemm", "a b c", "y").output("y").error();
     assert!(error.contains("C has a larger shape"), "{error}");
+    let open = Build::new(13).input("b", "3 n").weight("a", &[2, 3]).weight("c", &[4]);
+    let error = open.node("Gemm", "a b c", "y").output("y").error();
+    assert!(error.contains("whether C fits the shape [2, n] depends"), "{error}");
+}
+
+#[test]
+fn a_slope_must_fit_and_a_bound_be_a_number() {
+    let prelu = |slope: &[i64]| {
+        let build = Build::new(16).input("x", "n c 2").weight("slope", slope);
+        build.node("PRelu", "x slope", "y").output("y").text()
+    };
+    assert!(prelu(&[2]).contains("%y = Prelu %x, %slope : f32[n, c, 2]"), "{}", prelu(&[2]));
+    assert!(prelu(&[3, 1]).contains("whether the slope fits the shape [n, c, 2] depends"));
+    assert!(prelu(&[3]).contains("sizes 2 and 3 cannot be broadcast"), "{}", prelu(&[3]));
+    assert!(prelu(&[1, 1, 1, 2]).contains("the slope has a larger shape than [n, c, 2]"));
+    let clip = Build::new(13).input("x", "n").initializer(f32s("low", &[], &[f32::NAN]));
+    let clip = clip.initializer(f32s("high", &[], &[1.0])).node("Clip", "x low high", "y");
+    assert!(clip.output("y").error().contains("a bound is NaN"));
 }
 
 #[test]

@@ -248,4 +248,7 @@ fn splits_are_slices() {
     assert!(error.contains("its parts have 5 entries together, and the axis n"), "{error}");
     let odd = Build::new(13).input("x", "n 2").node("Split", "x", "a b").output("b").error();
     assert!(odd.contains("an axis of size n in 2 equal parts"), "{odd}");
+    let parts = [("num_outputs", A::I(2))];
+    let odd = Build::new(18).input("x", "n 2").node_with("Split", "x", "a b", &parts).output("b");
+    assert!(odd.error().contains("an axis of size n in 2 equal parts"), "{}", odd.error());
 }
