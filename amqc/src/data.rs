@@ -31,33 +31,32 @@ enum Values {
 
 /// The longest header that is read: NumPy's own limit for headers of untrusted files is 10,000.
 const MAX_HEADER: usize = 10_000;
-/// The largest array that is read, in bytes.
-const MAX_ARRAY: u64 = 1 << 34;
+/// Most bytes of elements that are read from one file, as they are stored; while they are decoded,
+/// each element takes up to 8 bytes more.
+const MAX_BYTES: u64 = 1 << 32;
 
 /// Reads the array of an `.npy` file.
 pub fn read_npy(path: &Path) -> Result<Array> {
     let file = File::open(path).map_err(|error| Error::io(path, error))?;
-    read_array(BufReader::new(file)).map_err(|bad| bad.error(path))
+    read_array(BufReader::new(file), &mut { MAX_BYTES }).map_err(|bad| bad.error(path))
 }
 
-/// Reads every array of an `.npz` file, in the order of their names.
-pub fn read_npz(path: &Path) -> Result<Vec<(String, Array)>> {
+/// Reads every array of an `.npz` file, in the order of their names. `wanted` may refuse a name
+/// before its array is decoded.
+pub fn read_npz(path: &Path, wanted: impl Fn(&str) -> Result<()>) -> Result<Vec<(String, Array)>> {
     let file = File::open(path).map_err(|error| Error::io(path, error))?;
-    let mut arrays = (|| {
-        let mut zip = ZipArchive::new(BufReader::new(file))?;
-        let mut arrays = Vec::new();
-        for index in 0..zip.len() {
-            let entry = zip.by_index(index)?;
-            let file_name = entry.name()?.into_owned();
-            let Some(name) = file_name.strip_suffix(".npy").map(str::to_owned) else {
-                return Err(Bad::File(format!("{file_name:?} is not an array")));
-            };
-            let array = read_array(BufReader::new(entry)).map_err(|bad| bad.within(&name))?;
-            arrays.push((name, array));
-        }
-        Ok(arrays)
-    })()
-    .map_err(|bad: Bad| bad.error(path))?;
+    let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|e| Bad::from(e).error(path))?;
+    let (mut arrays, mut left) = (Vec::new(), MAX_BYTES);
+    for index in 0..zip.len() {
+        let entry = zip.by_index(index).map_err(|error| Bad::from(error).error(path))?;
+        let file_name = entry.name().map_err(|error| Bad::from(error).error(path))?.into_owned();
+        let Some(name) = file_name.strip_suffix(".npy") else {
+            return Err(Bad::File(format!("{file_name:?} is not an array")).error(path));
+        };
+        wanted(name)?;
+        let array = read_array(BufReader::new(entry), &mut left);
+        arrays.push((name.to_owned(), array.map_err(|bad| bad.within(name).error(path))?));
+    }
     arrays.sort_by(|(a, _), (b, _)| a.cmp(b));
     match arrays.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         Some(pair) => Err(Bad::File(format!("{:?} is there twice", pair[0].0)).error(path)),
@@ -110,20 +109,31 @@ impl From<io::Error> for Bad {
     }
 }
 
-fn read_array(mut reader: impl Read) -> Result<Array, Bad> {
+/// A vector with room for `len` elements.
+fn with_room<T>(len: usize) -> Result<Vec<T>, Bad> {
+    let mut vec = Vec::new();
+    match vec.try_reserve_exact(len) {
+        Ok(()) => Ok(vec),
+        Err(_) => Err(Bad::Io(io::ErrorKind::OutOfMemory.into())),
+    }
+}
+
+/// Reads an array of which the file may still have `left` bytes.
+fn read_array(mut reader: impl Read, left: &mut u64) -> Result<Array, Bad> {
     let header = read_header(&mut reader)?;
     let header = npyz::NpyHeader::from_reader(&header[..])?;
     let DType::Plain(dtype) = header.dtype() else {
         return Err(Bad::File("structured arrays are not read".into()));
     };
     let element = dtype.num_bytes().unwrap_or(0) as u64;
-    let bytes = header.len().checked_mul(element).filter(|&bytes| bytes <= MAX_ARRAY);
+    let bytes = header.len().checked_mul(element).filter(|bytes| bytes <= left);
     let (Some(bytes), Ok(dims)) = (
         bytes,
         header.shape().iter().map(|&dim| usize::try_from(dim)).collect::<Result<Vec<_>, _>>(),
     ) else {
-        return Err(Bad::File("the array is larger than 16 GiB".into()));
+        return Err(Bad::File("the arrays of the file take more than 4 GiB".into()));
     };
+    *left -= bytes;
     // Memory grows with what is there, not with what the header promises.
     let mut data = Vec::new();
     reader.by_ref().take(bytes).read_to_end(&mut data)?;
@@ -134,19 +144,18 @@ fn read_array(mut reader: impl Read) -> Result<Array, Bad> {
     }
     let unread = || Bad::File(format!("arrays of type {dtype} are not read"));
     let file = NpyFile::with_header(header, &data[..]);
-    let order = file.order();
     let values = match (dtype.type_char(), element) {
-        (TypeChar::Float, 4) => Values::F32(rows_first(file.into_vec()?, &dims, order)),
-        (TypeChar::Float, 8) => Values::F64(rows_first(file.into_vec()?, &dims, order)),
-        (TypeChar::Bool, 1) => Values::Bool(rows_first(file.into_vec()?, &dims, order)),
-        (TypeChar::Int, 1) => integers::<i8>(file, &dims, order)?,
-        (TypeChar::Int, 2) => integers::<i16>(file, &dims, order)?,
-        (TypeChar::Int, 4) => integers::<i32>(file, &dims, order)?,
-        (TypeChar::Int, 8) => integers::<i64>(file, &dims, order)?,
-        (TypeChar::Uint, 1) => integers::<u8>(file, &dims, order)?,
-        (TypeChar::Uint, 2) => integers::<u16>(file, &dims, order)?,
-        (TypeChar::Uint, 4) => integers::<u32>(file, &dims, order)?,
-        (TypeChar::Uint, 8) => integers::<u64>(file, &dims, order)?,
+        (TypeChar::Float, 4) => Values::F32(elements_of(file, &dims)?),
+        (TypeChar::Float, 8) => Values::F64(elements_of(file, &dims)?),
+        (TypeChar::Bool, 1) => Values::Bool(elements_of(file, &dims)?),
+        (TypeChar::Int, 1) => integers::<i8>(file, &dims)?,
+        (TypeChar::Int, 2) => integers::<i16>(file, &dims)?,
+        (TypeChar::Int, 4) => integers::<i32>(file, &dims)?,
+        (TypeChar::Int, 8) => integers::<i64>(file, &dims)?,
+        (TypeChar::Uint, 1) => integers::<u8>(file, &dims)?,
+        (TypeChar::Uint, 2) => integers::<u16>(file, &dims)?,
+        (TypeChar::Uint, 4) => integers::<u32>(file, &dims)?,
+        (TypeChar::Uint, 8) => integers::<u64>(file, &dims)?,
         _ => return Err(unread()),
     };
     Ok(Array { dims, values })
@@ -198,10 +207,23 @@ fn read_header(reader: &mut impl Read) -> Result<Vec<u8>, Bad> {
     }
 }
 
+/// The elements of an array, row-major.
+fn elements_of<T: npyz::Deserialize + Copy>(
+    file: NpyFile<&[u8]>,
+    dims: &[usize],
+) -> Result<Vec<T>, Bad> {
+    let order = file.order();
+    let mut data = with_room(file.len() as usize)?;
+    for element in file.data().map_err(|error| Bad::File(error.to_string()))? {
+        data.push(element?);
+    }
+    rows_first(data, dims, order)
+}
+
 /// Puts elements that are stored with the first axis fastest into row-major order.
-fn rows_first<T: Copy>(data: Vec<T>, dims: &[usize], order: Order) -> Vec<T> {
+fn rows_first<T: Copy>(data: Vec<T>, dims: &[usize], order: Order) -> Result<Vec<T>, Bad> {
     if order == Order::C || dims.len() < 2 || data.is_empty() {
-        return data;
+        return Ok(data);
     }
     let mut strides = Vec::with_capacity(dims.len());
     let mut stride = 1;
@@ -211,7 +233,7 @@ fn rows_first<T: Copy>(data: Vec<T>, dims: &[usize], order: Order) -> Vec<T> {
     }
     let mut index = vec![0; dims.len()];
     let mut offset = 0;
-    let mut out = Vec::with_capacity(data.len());
+    let mut out = with_room(data.len())?;
     for _ in 0..data.len() {
         out.push(data[offset]);
         for axis in (0..dims.len()).rev() {
@@ -224,17 +246,21 @@ fn rows_first<T: Copy>(data: Vec<T>, dims: &[usize], order: Order) -> Vec<T> {
             offset -= strides[axis] * dims[axis];
         }
     }
-    out
+    Ok(out)
 }
 
-fn integers<T>(file: NpyFile<&[u8]>, dims: &[usize], order: Order) -> Result<Values, Bad>
+fn integers<T>(file: NpyFile<&[u8]>, dims: &[usize]) -> Result<Values, Bad>
 where
     T: npyz::Deserialize + Copy,
     i64: TryFrom<T>,
 {
-    let data = rows_first(file.into_vec::<T>()?, dims, order);
-    let wide = data.into_iter().map(i64::try_from).collect::<Result<_, _>>();
-    wide.map(Values::Int).map_err(|_| Bad::File("an integer does not fit 63 bits".into()))
+    let data = elements_of::<T>(file, dims)?;
+    let mut wide = with_room(data.len())?;
+    for value in data {
+        let value = i64::try_from(value);
+        wide.push(value.map_err(|_| Bad::File("an integer does not fit 63 bits".into()))?);
+    }
+    Ok(Values::Int(wide))
 }
 
 impl Array {
@@ -261,22 +287,28 @@ impl Array {
                 let exact = |v: f64| v.is_nan() || f64::from(v as f32) == v;
                 match values.iter().find(|&&v| !exact(v)) {
                     Some(value) => return Err(refuse(value.to_string())),
-                    None => Data::F32(values.into_iter().map(|v| v as f32).collect()),
+                    None => Data::F32(converted(name, values, |v| Ok(v as f32))?),
                 }
             }
             (DataType::F32, Values::Int(values)) => {
                 let exact = |v: i64| (v as f32) as i128 == i128::from(v);
                 match values.iter().find(|&&v| !exact(v)) {
                     Some(value) => return Err(refuse(value.to_string())),
-                    None => Data::F32(values.into_iter().map(|v| v as f32).collect()),
+                    None => Data::F32(converted(name, values, |v| Ok(v as f32))?),
                 }
             }
             (DataType::I64, Values::Int(values)) => Data::I64(values),
-            (DataType::I32, Values::Int(values)) => Data::I32(narrow(values, refuse)?),
-            (DataType::U8, Values::Int(values)) => Data::U8(narrow(values, refuse)?),
-            (DataType::I8, Values::Int(values)) => Data::I8(narrow(values, refuse)?),
+            (DataType::I32, Values::Int(values)) => {
+                Data::I32(converted(name, values, narrow(refuse))?)
+            }
+            (DataType::U8, Values::Int(values)) => {
+                Data::U8(converted(name, values, narrow(refuse))?)
+            }
+            (DataType::I8, Values::Int(values)) => {
+                Data::I8(converted(name, values, narrow(refuse))?)
+            }
             (DataType::Bool, Values::Bool(values)) => {
-                Data::Bool(values.into_iter().map(u8::from).collect())
+                Data::Bool(converted(name, values, |v| Ok(u8::from(v)))?)
             }
             (wanted, _) => {
                 let wanted = numpy_name(wanted);
@@ -298,9 +330,16 @@ impl Array {
     }
 }
 
-fn narrow<T: TryFrom<i64>>(values: Vec<i64>, refuse: impl Fn(String) -> Error) -> Result<Vec<T>> {
-    let narrowed = values.into_iter().map(|v| T::try_from(v).map_err(|_| refuse(v.to_string())));
-    narrowed.collect()
+fn narrow<T: TryFrom<i64>>(refuse: impl Fn(String) -> Error) -> impl Fn(i64) -> Result<T> {
+    move |v| T::try_from(v).map_err(|_| refuse(v.to_string()))
+}
+
+fn converted<T, R>(name: &str, values: Vec<T>, convert: impl Fn(T) -> Result<R>) -> Result<Vec<R>> {
+    let mut out = with_room(values.len()).map_err(|bad| bad.error(Path::new(name)))?;
+    for value in values {
+        out.push(convert(value)?);
+    }
+    Ok(out)
 }
 
 fn numpy_name(data_type: DataType) -> &'static str {

@@ -199,11 +199,13 @@ pub fn perplexity(
             let losses: Vec<f64> = (rows.par_chunks_exact(classes).zip(targets))
                 .map(|(row, &target)| negative_log_likelihood(scores, row, target as usize))
                 .collect();
-            if let Some(nan) = losses.iter().position(|loss| loss.is_nan()) {
-                let token = start + nan + 1;
-                return Err(Error::unsupported(format!(
-                    "the model's scores for token {token} are not numbers"
-                )));
+            if let Some(bad) = losses.iter().position(|loss| !loss.is_finite()) {
+                let token = start + bad + 1;
+                return Err(Error::unsupported(if losses[bad].is_nan() {
+                    format!("the model's scores for token {token} are not numbers")
+                } else {
+                    format!("the model gives token {token} no chance: perplexity is infinite")
+                }));
             }
             // In order: the sum is the same for every number of threads and length of piece.
             total = losses.iter().fold(total, |total, loss| total + loss);
@@ -330,6 +332,7 @@ mod tests {
         assert!(run(&[0], &[]).is_err());
         assert!(run(&[0, 1, 0], &[0.0; 2]).is_err());
         assert!(run(&[0, 1], &[0.0, f32::NAN]).is_err());
+        assert!(run(&[0, 1], &[0.0, f32::NEG_INFINITY]).is_err());
         assert!(run(&[0, 1], &[0.0; 2]).is_ok());
     }
 

@@ -316,7 +316,7 @@ fn outputs_are_written_as_archives_and_as_single_files() {
     place.npz("i.npz", &[("tokens", &[2, 1], Data::I32(vec![0, 2]))]);
     let args = ["run", "m.amq", "--inputs", "i.npz", "--outputs", "o.npz", "--output-dir", "d"];
     assert_eq!(place.amqc(&args).done(), "");
-    let outputs = data::read_npz(&place.path("o.npz")).unwrap();
+    let outputs = data::read_npz(&place.path("o.npz"), |_| Ok(())).unwrap();
     let names: Vec<&str> = outputs.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["logits", "next"]);
     let expected: Vec<f32> = [TABLE[0], TABLE[2]].iter().flatten().map(|p| p.ln()).collect();
@@ -398,7 +398,9 @@ fn bench_measures_both_models() {
     }
     assert_eq!(json["threads"], 1);
     let median = |timing: &serde_json::Value| timing["median_us"].as_f64().unwrap();
-    assert_eq!(json["ratio"].as_f64(), Some(median(&json["against"]) / median(&json)));
+    let expected = median(&json["against"]) / median(&json);
+    // Numbers in JSON may lose their last bit when they are read.
+    assert!((json["ratio"].as_f64().unwrap() / expected - 1.0).abs() < 1e-12, "{json}");
 }
 
 #[test]

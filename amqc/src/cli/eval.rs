@@ -104,7 +104,7 @@ impl Eval {
 
     fn accuracy(&self, isa: Isa, inputs: &Path, labels: &Path) -> Result<Outcome> {
         let loaded = Opened::read(&self.file)?.load(isa)?;
-        let inputs = loaded.bind(data::read_npz(inputs)?)?;
+        let inputs = loaded.bind(loaded.read_inputs(inputs)?)?;
         let array = data::read_npy(labels)?;
         let fail = |what: String| Err(Error::bad_file(what).within(labels.display()));
         let Some(classes) = array.integers() else {

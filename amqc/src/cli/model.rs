@@ -13,7 +13,7 @@ use amq_runtime::{Isa, LoadOptions, Model, View};
 
 use super::no_such;
 use crate::compile::compile;
-use crate::data::Array;
+use crate::data::{self, Array};
 use crate::error::{Error, Result};
 use crate::options::ConvertOptions;
 use crate::report::Report;
@@ -174,15 +174,25 @@ impl Loaded {
         Err(error.within(self.path.display()))
     }
 
+    /// The input of this name.
+    pub(super) fn input(&self, name: &str) -> Result<&Port> {
+        let port = self.graph().inputs.iter().find(|port| self.name(port.value) == name);
+        port.ok_or_else(|| {
+            let names = self.graph().inputs.iter().map(|port| self.name(port.value));
+            no_such("input", name, names).within(self.path.display())
+        })
+    }
+
+    /// The arrays of an `.npz` file, each for an input.
+    pub(super) fn read_inputs(&self, path: &Path) -> Result<Vec<(String, Array)>> {
+        data::read_npz(path, |name| self.input(name).map(|_| ()))
+    }
+
     /// Arrays as the inputs they are for. Every input that is no state must be there.
     pub(super) fn bind(&self, arrays: Vec<(String, Array)>) -> Result<Vec<(String, Tensor)>> {
         let mut bound: Vec<(String, Tensor)> = Vec::new();
         for (name, array) in arrays {
-            let port = self.graph().inputs.iter().find(|port| self.name(port.value) == name);
-            let Some(port) = port else {
-                let names = self.graph().inputs.iter().map(|port| self.name(port.value));
-                return Err(no_such("input", &name, names).within(self.path.display()));
-            };
+            let port = self.input(&name)?;
             if bound.iter().any(|(other, _)| *other == name) {
                 return Err(Error::usage(format!("the input {name:?} is given twice")));
             }

@@ -10,7 +10,7 @@ use clap::{ArgGroup, Args};
 
 use super::model::{Loaded, Opened, views};
 use super::{Outcome, Threads, name_path, output};
-use crate::data::{self, Array};
+use crate::data;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
@@ -44,11 +44,14 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn execute(&self, isa: Isa) -> Result<Outcome> {
         self.threads.check()?;
-        let mut arrays = read_inputs(self.inputs.as_ref())?;
+        let loaded = Opened::read(&self.file)?.load(isa)?;
+        let mut arrays = match &self.inputs {
+            Some(path) => loaded.read_inputs(path)?,
+            None => Vec::new(),
+        };
         for (name, path) in &self.input {
             arrays.push((name.clone(), data::read_npy(path)?));
         }
-        let loaded = Opened::read(&self.file)?.load(isa)?;
         let inputs = loaded.bind(arrays)?;
         let outputs = outputs(&loaded, &inputs)?;
         if let Some(path) = &self.outputs {
@@ -64,11 +67,6 @@ impl Run {
         }
         Ok(Outcome::default())
     }
-}
-
-/// The arrays of an `.npz` file, if one is given.
-pub(super) fn read_inputs(path: Option<&PathBuf>) -> Result<Vec<(String, Array)>> {
-    path.map_or(Ok(Vec::new()), |path| data::read_npz(path))
 }
 
 /// Runs a model once, from initial states unless they are among the inputs.

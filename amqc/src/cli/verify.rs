@@ -75,7 +75,7 @@ impl Verify {
         if let Some(against) = &self.against {
             let reference = Opened::read(against)?.load(isa)?;
             let inputs = match &self.inputs {
-                Some(path) => loaded.bind(run::read_inputs(Some(path))?)?,
+                Some(path) => loaded.bind(loaded.read_inputs(path)?)?,
                 None => {
                     let mut sizes = BTreeMap::new();
                     for stream in &loaded.graph().streams {

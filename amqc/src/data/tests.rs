@@ -10,7 +10,7 @@ fn npy(header: &str, data: &[u8]) -> Vec<u8> {
 }
 
 fn read(bytes: &[u8]) -> Result<Array> {
-    read_array(bytes).map_err(|bad| bad.error(Path::new("x.npy")))
+    read_array(bytes, &mut { MAX_BYTES }).map_err(|bad| bad.error(Path::new("x.npy")))
 }
 
 fn tensor(dims: &[usize], data: Data) -> Tensor {
@@ -46,7 +46,7 @@ fn archives_are_read_back_and_the_same_each_time() {
     let mut again = io::Cursor::new(Vec::new());
     write_npz(&mut again, &tensors).unwrap();
     assert_eq!(bytes, again.into_inner());
-    let read = read_npz(file.path()).unwrap();
+    let read = read_npz(file.path(), |_| Ok(())).unwrap();
     let mut expected = all_types();
     expected.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(read.len(), expected.len());
@@ -146,7 +146,11 @@ fn damaged_archives_are_errors() {
     let file = tempfile::NamedTempFile::new().unwrap();
     for length in 0..good.len() {
         std::fs::write(file.path(), &good[..length]).unwrap();
-        assert_eq!(read_npz(file.path()).unwrap_err().kind(), ErrorKind::BadFile, "{length}");
+        assert_eq!(
+            read_npz(file.path(), |_| Ok(())).unwrap_err().kind(),
+            ErrorKind::BadFile,
+            "{length}"
+        );
     }
     for at in 0..good.len() {
         for flip in [1, 0x80, 0xff] {
@@ -154,7 +158,7 @@ fn damaged_archives_are_errors() {
             bad[at] ^= flip;
             std::fs::write(file.path(), &bad).unwrap();
             // Some bytes (times, modes) mean nothing to us; the array's are covered by a checksum.
-            if let Err(error) = read_npz(file.path()) {
+            if let Err(error) = read_npz(file.path(), |_| Ok(())) {
                 assert_eq!(error.kind(), ErrorKind::BadFile, "{at}: {error}");
             }
         }
@@ -164,5 +168,26 @@ fn damaged_archives_are_errors() {
 #[test]
 fn a_missing_file_is_an_io_error() {
     assert_eq!(read_npy(Path::new("/no/such.npy")).unwrap_err().kind(), ErrorKind::Io);
-    assert_eq!(read_npz(Path::new("/no/such.npz")).unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(read_npz(Path::new("/no/such.npz"), |_| Ok(())).unwrap_err().kind(), ErrorKind::Io);
+}
+
+#[test]
+fn archives_are_bounded_and_only_what_is_wanted_is_decoded() {
+    let tensor = tensor(&[1000], Data::I8(vec![1; 1000]));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    write_npz(
+        file.reopen().unwrap(),
+        &[("x".into(), tensor.clone()), ("y".into(), tensor.clone())],
+    )
+    .unwrap();
+    let refused = read_npz(file.path(), |name| match name {
+        "x" => Ok(()),
+        _ => Err(Error::usage(format!("no {name}"))),
+    });
+    assert_eq!(refused.unwrap_err().message(), "no y");
+    let (mut left, mut bytes) = (1500, Vec::new());
+    write_npy(&mut bytes, &tensor).unwrap();
+    assert!(read_array(&bytes[..], &mut left).is_ok());
+    let Err(bad) = read_array(&bytes[..], &mut left) else { panic!("more than is left") };
+    assert!(bad.error(Path::new("x.npy")).message().contains("more than 4 GiB"));
 }

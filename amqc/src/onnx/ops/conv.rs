@@ -129,6 +129,27 @@ pub(in crate::onnx) fn batch_normalization(r: &mut Reader<'_, '_>) -> Result<()>
     if rank < 2 {
         return Err(Error::bad_file(format!("its input has {rank} axes; at least 2 are needed")));
     }
+    let channels = r.dims(x)[1].clone();
+    for (i, statistic) in [scale, bias, mean, variance].into_iter().enumerate() {
+        // Broadcasting would take one for all channels, or a channel for many.
+        match r.dims(statistic).as_slice() {
+            [size] if *size == channels => {}
+            [size] if size.as_size().zip(channels.as_size()).is_none() => {
+                return Err(Error::unsupported(format!(
+                    "whether statistics of size {size} fit {channels} channels is not known"
+                ))
+                .remedy("export the model with a number of channels"));
+            }
+            dims => {
+                let dims: Vec<_> = dims.iter().map(Dim::to_string).collect();
+                return Err(Error::bad_file(format!(
+                    "its input {} has the shape [{}], for {channels} channels",
+                    i + 1,
+                    dims.join(", ")
+                )));
+            }
+        }
+    }
     let op = |function: BinaryFunction| Op::Binary(Binary { function: function.into() });
     let root = Unary { function: UnaryFunction::Sqrt.into(), alpha: 0.0, beta: 0.0 };
     let epsilon = r.scalar("epsilon", epsilon)?;

@@ -164,6 +164,13 @@ pub(in crate::onnx) fn clip(r: &mut Reader<'_, '_>) -> Result<()> {
         return r.give(0, y);
     }
     let (low, high) = (r.optional_input(1), r.optional_input(2));
+    for bound in [low, high].into_iter().flatten() {
+        // One element with an axis is no scalar, but some exporters write it.
+        let dims = r.dims(bound);
+        if dims.len() > r.rank(x).min(1) || dims.iter().any(|dim| dim.as_size() != Some(1)) {
+            return Err(Error::bad_file("a bound is not a scalar"));
+        }
+    }
     if let (Some(low), Some(high)) = (low, high)
         && let (Some(low), Some(high)) = (r.constant_scalar(low), r.constant_scalar(high))
         && r.data_type(x) == DataType::F32

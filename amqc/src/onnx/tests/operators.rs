@@ -149,6 +149,29 @@ fn a_slope_must_fit_and_a_bound_be_a_number() {
     let clip = Build::new(13).input("x", "n").initializer(f32s("low", &[], &[f32::NAN]));
     let clip = clip.initializer(f32s("high", &[], &[1.0])).node("Clip", "x low high", "y");
     assert!(clip.output("y").error().contains("a bound is NaN"));
+    let wide = Build::new(13).input("x", "n").weight("low", &[2]).node("Clip", "x low", "y");
+    assert!(wide.output("y").error().contains("a bound is not a scalar"));
+    let one = Build::new(13).input("x", "n").weight("low", &[1]).node("Clip", "x low", "y");
+    assert!(one.output("y").ops().contains("f32[n]"));
+}
+
+#[test]
+fn statistics_are_one_for_each_channel() {
+    let norm = |x: &str, size: i64| {
+        let mut build = Build::new(15).input("x", x);
+        for name in ["s", "b", "m", "v"] {
+            build = build.weight(name, &[size]);
+        }
+        build.node("BatchNormalization", "x s b m v", "y").output("y").text()
+    };
+    assert!(norm("n 3 2", 3).contains("output %y: f32[n, 3, 2]"), "{}", norm("n 3 2", 3));
+    for (x, size, words) in [
+        ("n 3 2", 1, "its input 1 has the shape [1], for 3 channels"),
+        ("n 1 2", 3, "its input 1 has the shape [3], for 1 channels"),
+        ("n c 2", 3, "whether statistics of size 3 fit c channels is not known"),
+    ] {
+        assert!(norm(x, size).contains(words), "{}", norm(x, size));
+    }
 }
 
 #[test]
