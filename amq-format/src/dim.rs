@@ -36,21 +36,22 @@ struct DimExpr {
     args: Vec<Dim>,
 }
 
-/// What an expression of dimensions computes from its arguments.
+/// What an expression of dimensions computes from its arguments, of which it has two or more: the
+/// first and the second, then the result and the third, and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum DimOp {
-    /// Sum of two or more.
+    /// Sum.
     Add = 0,
-    /// Product of two or more.
+    /// Product.
     Mul = 1,
-    /// Quotient of two, rounded towards minus infinity.
+    /// Quotient, rounded towards minus infinity.
     FloorDiv = 2,
-    /// The larger of two.
+    /// The largest.
     Max = 3,
-    /// The smaller of two.
+    /// The smallest.
     Min = 4,
-    /// The size of two broadcast dimensions: either, if equal or if the other is 1.
+    /// The size of broadcast dimensions: of two either, if equal or if the other is 1.
     Broadcast = 5,
 }
 
@@ -219,7 +220,10 @@ impl Dim {
     }
 
     fn ordered(&self, other: &Dim, op: DimOp) -> Result<Dim, DimError> {
-        let (larger, smaller) = if self.sub(other)?.at_least_zero()? {
+        let sizes = self.as_size().zip(other.as_size());
+        let (larger, smaller) = if let Some((a, b)) = sizes {
+            if a >= b { (self, other) } else { (other, self) }
+        } else if self.sub(other)?.at_least_zero()? {
             (self, other)
         } else if other.sub(self)?.at_least_zero()? {
             (other, self)
@@ -522,6 +526,7 @@ mod tests {
         assert_eq!(name("x").eval(&size_of), Err(DimError::Unbound("x".into())));
         let huge = Dim::from(i64::MAX);
         assert_eq!(huge.add(&Dim::from(1)), Err(DimError::Overflow));
+        assert_eq!(huge.larger(&Dim::from(-5)), Ok(huge));
         assert_eq!(Dim::from(1).floor_div(&Dim::from(0)), Err(DimError::DivisionByZero));
         assert_eq!(Dim::from(i64::MIN).floor_div(&Dim::from(-1)), Err(DimError::Overflow));
     }

@@ -117,7 +117,7 @@ rules! {
     S2 "no critical section is of an unknown kind"
     S3 "no flag but critical is set, and known kinds have the flags stated for them"
     S4 "the alignment is 64"
-    S5 "each section begins at the first multiple of 64 after what precedes it"
+    S5 "each section begins at the first multiple of 64 after what precedes it, and lies inside the file"
     S6 "the last section ends where the file ends"
     S7 "padding is zero"
     S8 "each section's digest is that of its bytes"

@@ -111,7 +111,7 @@ pub struct Tensor {
     /// Its shape.
     #[prost(uint64, repeated, tag = "3")]
     pub dims: Vec<u64>,
-    /// Number of the section that holds its data.
+    /// Index in the section table of the section that holds its data; the graph's is 0.
     #[prost(uint32, tag = "4")]
     pub section: u32,
     /// How it is coded, if it is not stored as plain elements.
@@ -203,7 +203,7 @@ pub struct Node {
     /// Bodies of control flow. No operator of format 1.0 has any.
     #[prost(message, repeated, tag = "5")]
     pub bodies: Vec<Graph>,
-    /// What it computes.
+    /// What it computes. Operators of later versions have numbers from 35 on.
     #[prost(
         oneof = "Op",
         tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34"
@@ -312,6 +312,18 @@ impl Activations {
             Activations::Codes2 => "2",
             Activations::Codes3 => "3",
             Activations::Codes4 => "4",
+        }
+    }
+
+    /// The kind that errors name: `f32`, `int8` or the number of codes, such as `2-code`.
+    pub fn adjective(self) -> &'static str {
+        match self {
+            Activations::F32 => "f32",
+            Activations::Int8 => "int8",
+            Activations::Codes1 => "1-code",
+            Activations::Codes2 => "2-code",
+            Activations::Codes3 => "3-code",
+            Activations::Codes4 => "4-code",
         }
     }
 }
@@ -460,9 +472,11 @@ impl Direction {
 /// Inputs, with S steps, N sequences, D directions, H hidden units, G gates:
 /// X `[S, N, I]`, W constant `[D, G*H, I]`, R constant `[D, G*H, H]`, B constant `[D, 2*G*H]`,
 /// sequence_lens `[N]` i32, initial_h `[D, N, H]`, initial_c `[D, N, H]` (LSTM), P constant
-/// `[D, 3*H]` in order i, o, f (LSTM). All but X, W and R may be absent, and trailing ones missing.
+/// `[D, 3*H]` in order i, o, f (LSTM). All but X, W and R may be absent, and trailing ones missing;
+/// GRU and RNN have the first six.
 ///
-/// Outputs: Y `[S, D, N, H]`, Y_h `[D, N, H]`, Y_c `[D, N, H]` (LSTM). Each may be absent.
+/// Outputs: Y `[S, D, N, H]`, Y_h `[D, N, H]`, Y_c `[D, N, H]` (LSTM). Each may be absent, but not
+/// all.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Recurrent {
     /// Which recurrence.
@@ -502,7 +516,8 @@ pub struct Gather {
     pub axis: u32,
 }
 
-/// A function of one element. alpha and beta are its parameters, named in each.
+/// A function of one element. alpha and beta are its parameters, named in each. `max(a, b)` is a
+/// where `b < a`, else b; `min(a, b)` is a where `b > a`, else b.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prost::Enumeration)]
 #[repr(i32)]
 pub enum UnaryFunction {
@@ -510,7 +525,7 @@ pub enum UnaryFunction {
     Abs = 0,
     /// `-x`
     Neg = 1,
-    /// Sign: -1, 0 or 1.
+    /// Sign: -1, +0 or 1.
     Sign = 2,
     /// Largest integer not above x.
     Floor = 3,
@@ -530,7 +545,7 @@ pub enum UnaryFunction {
     Erf = 10,
     /// Logical not, of bool.
     Not = 11,
-    /// `max(x, 0)`
+    /// `max(0, x)`
     Relu = 12,
     /// `x` if `x >= 0`, else `alpha x`
     LeakyRelu = 13,
@@ -538,7 +553,7 @@ pub enum UnaryFunction {
     ThresholdedRelu = 14,
     /// `x` if `x >= 0`, else `alpha (e^x - 1)`
     Elu = 15,
-    /// `beta x` if `x > 0`, else `beta (alpha e^x - alpha)`
+    /// `beta x` if `x > 0`, else `beta (alpha (e^x - 1))`
     Selu = 16,
     /// `max(0, x) + min(0, alpha (e^(x/alpha) - 1))`
     Celu = 17,
@@ -562,7 +577,8 @@ pub enum UnaryFunction {
     Clip = 26,
 }
 
-/// A function of each element of x: f32, or what its function states.
+/// A function of each element of x, which is f32, for `Not` bool. A parameter that is left out is
+/// 0, whatever ONNX's default is; none is NaN or -0.
 ///
 /// Inputs: x. Outputs: y of the same shape and type.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -588,17 +604,17 @@ pub enum BinaryFunction {
     Sub = 1,
     /// `a * b`; integers wrap.
     Mul = 2,
-    /// `a / b`; integers are rounded towards zero.
+    /// `a / b`; integers are rounded towards zero and wrap, and division by zero is an error.
     Div = 3,
-    /// `a^b`
+    /// `a^b`; integers wrap, a negative power is rounded towards zero, of 0 it is an error.
     Pow = 4,
-    /// The smaller; NaN if either is.
+    /// The smaller, b if they are equal; NaN if either is.
     Min = 5,
-    /// The larger; NaN if either is.
+    /// The larger, b if they are equal; NaN if either is.
     Max = 6,
-    /// `a` if `a >= 0`, else `a b`
+    /// `a` if `a >= 0`, else `a b`; f32.
     Prelu = 7,
-    /// Bool: `a == b`
+    /// Bool: `a == b`, of any type.
     Equal = 8,
     /// Bool: `a < b`
     Less = 9,
@@ -616,7 +632,8 @@ pub enum BinaryFunction {
     Xor = 15,
 }
 
-/// A function of each pair of elements of a and b, broadcast together.
+/// A function of each pair of elements of a and b, broadcast together: floats or integers, where
+/// its function states no other type.
 ///
 /// Inputs: a, b, of one type. Outputs: y.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -740,9 +757,10 @@ pub enum PadMode {
     Wrap = 3,
 }
 
-/// x with entries added, or with negative sizes taken away, at both ends of each axis.
+/// x with entries added, or with negative sizes taken away, at both ends of each axis. Borders are
+/// made of what is left, which is repeated where they are longer.
 ///
-/// Inputs: x, value (a scalar of x's type, may be absent: zero). Outputs: y.
+/// Inputs: x, value (one element of x's type, may be absent: zero). Outputs: y.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Pad {
     /// What the border holds.
@@ -766,7 +784,9 @@ pub struct Expand {
     pub dims: Vec<Dim>,
 }
 
-/// Elements in another type. Floats are rounded towards zero to integers; any but zero is true.
+/// Elements in another type. From float to integer: rounded towards zero, at most to the ends of
+/// the range, NaN to 0. From integer to float: to nearest, ties to even. From integer to a narrower
+/// one: the low bits. All but zero is true, and true is 1.
 ///
 /// Inputs: x. Outputs: y of the same shape.
 #[derive(Clone, PartialEq, prost::Message)]

@@ -21,9 +21,9 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<(Graph, Vec<bool>)
     scan(bytes, limits)?;
     let graph = Graph::decode(bytes)
         .map_err(|error| Error::invalid(Rule::G1, format!("the graph section: {error}")))?;
-    // Before the next rule, which would only say that there is something unknown.
-    graph.nodes.iter().try_for_each(|node| known(node, limits))?;
     if graph.encode_to_vec() != bytes {
+        // What is unknown may be an operator, or part of a version, that a newer reader knows.
+        graph.nodes.iter().try_for_each(|node| known(node, limits, true))?;
         let detail = "the graph section has unknown fields or is not in the canonical encoding";
         return Err(Error::invalid(Rule::G2, detail));
     }
@@ -34,7 +34,7 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<(Graph, Vec<bool>)
 /// Checks a graph; tells of each tensor whether it is a weight or a bias.
 pub(crate) fn check(graph: &Graph, limits: &Limits) -> Result<Vec<bool>, Error> {
     check_names(graph, limits)?;
-    graph.nodes.iter().try_for_each(|node| known(node, limits))?;
+    graph.nodes.iter().try_for_each(|node| known(node, limits, false))?;
     let constants = check_values(graph)?;
     let names = check_inputs(graph, limits)?;
     let (inputs, outputs) = (by_value(&graph.inputs), by_value(&graph.outputs));
@@ -73,10 +73,14 @@ fn by_value(ports: &[Port]) -> BTreeMap<ValueId, &Port> {
     ports.iter().map(|port| (port.value, port)).collect()
 }
 
-/// The operator is one that this crate knows.
-fn known(node: &Node, limits: &Limits) -> Result<(), Error> {
+/// The operator is one that this crate knows. Where a node has none and the graph has unknown
+/// fields, one of them may be an operator of a later version.
+fn known(node: &Node, limits: &Limits, unknown_fields: bool) -> Result<(), Error> {
     within("name_bytes", node.name.len() as u64, limits.name_bytes)?;
     let Some(op) = &node.op else {
+        if !unknown_fields {
+            return Err(at_node(Rule::G7, node, "it computes nothing"));
+        }
         let detail = format!(
             "node {:?} has an operator that version {MAJOR}.{MINOR} does not know",
             node.name

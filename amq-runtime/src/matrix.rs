@@ -63,7 +63,8 @@ impl fmt::Display for PackError {
                 write!(f, "groups of {group} columns; a multiple of 64 is needed")
             }
             PackError::Bits { bits, activations } => {
-                write!(f, "no product of {bits}-bit weights and {} activations", activations.name())
+                let activations = activations.adjective();
+                write!(f, "no product of {bits}-bit weights and {activations} activations")
             }
             PackError::Groups { rows, groups } => {
                 write!(f, "{rows} rows do not divide into {groups} groups")

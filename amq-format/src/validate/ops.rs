@@ -102,7 +102,9 @@ impl Context<'_> {
         let tensor = self.constant(value).cloned();
         let tensor = tensor.ok_or_else(|| (Rule::G13, format!("{name} is no constant")))?;
         ensure(tensor.data_type == DataType::F32 as i32 && fits(&tensor.dims), Rule::G13, || {
-            format!("{name} has type {} and shape {:?}", tensor.data_type, tensor.dims)
+            let found =
+                DataType::try_from(tensor.data_type).map_or("of no known type", DataType::name);
+            format!("{name} is {found}, its shape {:?}", tensor.dims)
         })?;
         if let Some(index) = self.constants[value as usize] {
             self.weights[index] = true;
@@ -177,9 +179,9 @@ impl Context<'_> {
             Rule::G11,
             || String::from("input_forget is LSTM's alone, linear_before_reset GRU's"),
         )?;
-        ensure(recurrent.clip.is_none_or(|clip| clip >= 0.0), Rule::G11, || {
-            format!("clip {:?}", recurrent.clip)
-        })?;
+        if let Some(clip) = recurrent.clip {
+            ensure(clip >= 0.0, Rule::G11, || format!("clip is {clip}"))?;
+        }
         let of_cell = match cell {
             Cell::Lstm => 3,
             Cell::Gru => 2,
@@ -302,9 +304,12 @@ fn check_activations(activations: i32, weights: &[Option<&MultiBit>]) -> Checked
         return Ok(());
     }
     let most = weights.iter().flatten().map(|coding| coding.bits).max();
-    let (allowed, found) = (activations.codes().is_none(), activations.name());
-    ensure(most.is_some_and(|most| allowed || most <= MAX_BITS_WITH_CODES), Rule::G15, || {
-        format!("activations {found} meet weights of {} bits", most.unwrap_or(32))
+    let (allowed, found) = (activations.codes().is_none(), activations.adjective());
+    let Some(bits) = most else {
+        return Err((Rule::G15, format!("{found} activations meet plain weights")));
+    };
+    ensure(allowed || bits <= MAX_BITS_WITH_CODES, Rule::G15, || {
+        format!("{found} activations meet weights of {bits} bits")
     })
 }
 

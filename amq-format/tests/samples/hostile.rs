@@ -1,4 +1,4 @@
-//! Files that break one rule each, and are right otherwise, digests included.
+//! Files that break a rule each and have right digests; some cannot but break another too.
 
 use super::{Builder, golden, named, sizes, unary};
 use amq_format::Draft;

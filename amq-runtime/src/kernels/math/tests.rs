@@ -197,6 +197,129 @@ fn every_instruction_set_gives_the_same_bits() {
     }
 }
 
+/// The functions as `docs/mathematics.md` states them, with the coefficients of its table.
+struct Stated {
+    q: Vec<f32>,
+    r: Vec<f32>,
+    p: Vec<f32>,
+    far: Vec<f32>,
+}
+
+impl Stated {
+    fn new() -> Stated {
+        let text = include_str!("../../../../docs/mathematics.md");
+        let row = |name: &str| {
+            let row = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            let bits = row.split("0x").skip(1).map(|bits| u32::from_str_radix(&bits[..8], 16));
+            bits.map(|bits| f32::from_bits(bits.unwrap())).collect()
+        };
+        Stated { q: row("| q |"), r: row("| R |"), p: row("| P |"), far: row("| Q |") }
+    }
+
+    fn polynomial(c: &[f32], t: f32) -> f32 {
+        c.iter().copied().rev().reduce(|sum, c| c + t * sum).unwrap()
+    }
+
+    /// 2^n
+    fn power(n: f32) -> f32 {
+        f32::from_bits(((n + 127.0) as u32) << 23)
+    }
+
+    /// p and n of exp.
+    fn reduced(&self, x: f32, b: f32) -> (f32, f32) {
+        let m = 12_582_912.0 + b;
+        let n = (x * f32::from_bits(0x3fb8_aa3b) + m) - m;
+        let r = (x - n * f32::from_bits(0x3f31_7200)) - n * f32::from_bits(0x35bf_be8e);
+        (r + (r * r) * Self::polynomial(&self.q, r), n)
+    }
+
+    fn exp(&self, x: f32) -> f32 {
+        let x = x.clamp(-104.0, 89.0);
+        let b = if x > 0.0 { 126.0 } else { 190.0 };
+        let (p, n) = self.reduced(x, b);
+        ((1.0 + p) * Self::power(n + b - 127.0)) * Self::power(127.0 - b)
+    }
+
+    fn exp_m1(&self, x: f32) -> f32 {
+        if x > 88.0 {
+            return self.exp(x);
+        }
+        let (p, n) = self.reduced(if x < -20.0 { -20.0 } else { x }, 127.0);
+        let w = Self::power(n);
+        w * p + (w - 1.0)
+    }
+
+    fn sigmoid(&self, x: f32) -> f32 {
+        let e = self.exp(-x.abs());
+        if x < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) }
+    }
+
+    fn tanh(&self, x: f32) -> f32 {
+        let a = if x.abs() > 10.0 { 10.0 } else { x.abs() };
+        let t = self.exp_m1(a + a);
+        (t / (t + 2.0)).copysign(x)
+    }
+
+    fn ln(&self, x: f32) -> f32 {
+        if x == 0.0 {
+            return f32::NEG_INFINITY;
+        } else if x < 0.0 || !x.is_finite() {
+            return if x == f32::INFINITY { x } else { f32::NAN };
+        }
+        let tiny = x < Self::power(-126.0);
+        let (mut m, mut n) = if tiny { (x * Self::power(23.0), -23.0) } else { (x, 0.0) };
+        let least = f32::from_bits(0x3f35_04f3);
+        while m < least {
+            (m, n) = (m * 2.0, n - 1.0);
+        }
+        while m >= 2.0 * least {
+            (m, n) = (m * 0.5, n + 1.0);
+        }
+        let f = m - 1.0;
+        let s = f / (2.0 + f);
+        let z = s * s;
+        let h = (0.5 * f) * f;
+        let r = z * Self::polynomial(&self.r, z);
+        let (high, low) = (f32::from_bits(0x3f31_7200), f32::from_bits(0x35bf_be8e));
+        n * high + (f - (h - (s * (h + r) + n * low)))
+    }
+
+    fn softplus(&self, x: f32) -> f32 {
+        let e = self.exp(-x.abs());
+        let u = 1.0 + e;
+        x.max(0.0) + (self.ln(u) + (e - (u - 1.0)) / u)
+    }
+
+    fn erf(&self, x: f32) -> f32 {
+        let a = x.abs();
+        let far = || 1.0 - self.exp(Self::polynomial(&self.far, if a > 4.0 { 4.0 } else { a }));
+        let y = if a < 0.92 { a + a * Self::polynomial(&self.p, a * a) } else { far() };
+        y.copysign(x)
+    }
+}
+
+#[test]
+fn functions_are_as_stated_to_the_bit() {
+    type Both = (fn(f32) -> f32, fn(&Stated, f32) -> f32);
+    let functions: [Both; 7] = [
+        (exp, Stated::exp),
+        (exp_m1, Stated::exp_m1),
+        (sigmoid, Stated::sigmoid),
+        (tanh, Stated::tanh),
+        (ln, Stated::ln),
+        (softplus, Stated::softplus),
+        (erf, Stated::erf),
+    ];
+    let stated = Stated::new();
+    for (i, (function, stated_function)) in functions.into_iter().enumerate() {
+        for x in sweep() {
+            let (y, expected) = (function(x), stated_function(&stated, x));
+            let same = y.to_bits() == expected.to_bits() || (y.is_nan() && expected.is_nan());
+            assert!(same, "function {i} of {x:e}: {y:e}, stated is {expected:e}");
+        }
+    }
+}
+
 /// The vocabulary's formulas, in f64.
 fn formula(u: &Unary, x: f64) -> f64 {
     let (alpha, beta) = (f64::from(u.alpha), f64::from(u.beta));
