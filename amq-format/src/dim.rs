@@ -170,6 +170,11 @@ impl Dim {
         Dim::from_polynomial(product)
     }
 
+    /// The product of dimensions; 1 of none.
+    pub fn product(dims: &[Dim]) -> Result<Dim, DimError> {
+        dims.iter().try_fold(Dim::from(1), |product, dim| product.mul(dim))
+    }
+
     /// `self / other`, rounded towards minus infinity.
     pub fn floor_div(&self, other: &Dim) -> Result<Dim, DimError> {
         if other.as_size() == Some(0) {

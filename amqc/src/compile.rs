@@ -72,7 +72,7 @@ pub fn compile(
     Ok(Compiled { bytes, report })
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 use crate::quant::{Cycles, Method};
-use crate::recipe::Recipe;
+use crate::recipe::{self, Recipe};
 
 /// How the weights of a matrix are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,15 +57,19 @@ pub fn parse_activations(text: &str) -> Result<Activations, String> {
 }
 
 /// Settings of which each may be given or left to something else.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Given {
     /// Weights.
     pub bits: Option<Bits>,
     /// Activations of products with multi-bit weights.
+    #[serde(deserialize_with = "recipe::activations")]
     pub activations: Option<Activations>,
     /// How weights are fitted.
+    #[serde(deserialize_with = "recipe::method")]
     pub method: Option<Method>,
     /// How long the alternating method goes on.
+    #[serde(deserialize_with = "recipe::cycles")]
     pub cycles: Option<Cycles>,
 }
 

@@ -58,13 +58,12 @@ impl Recipe {
                 cycles: entry.cycles,
             },
         });
-        let defaults = Given {
-            bits: file.defaults.bits,
-            activations: file.defaults.activations,
-            method: file.defaults.method,
-            cycles: file.defaults.cycles,
-        };
-        Ok(Recipe { name: name.to_owned(), defaults, layers: layers.collect(), text })
+        Ok(Recipe {
+            name: name.to_owned(),
+            defaults: file.defaults,
+            layers: layers.collect(),
+            text,
+        })
     }
 
     /// What stands for the recipe in errors: its path.
@@ -131,24 +130,12 @@ fn mistake(name: &str, error: &serde_saphyr::Error) -> Error {
 struct File {
     version: Spanned<u64>,
     #[serde(default)]
-    defaults: Defaults,
+    defaults: Given,
     #[serde(default)]
     layers: Vec<Entry>,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct Defaults {
-    bits: Option<Bits>,
-    #[serde(deserialize_with = "activations")]
-    activations: Option<Activations>,
-    #[serde(deserialize_with = "method")]
-    method: Option<Method>,
-    #[serde(deserialize_with = "cycles")]
-    cycles: Option<Cycles>,
-}
-
-// Not a flattened `Defaults`: flattening loses unknown keys and line numbers.
+// Not a flattened `Given`: flattening loses unknown keys and line numbers.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -164,15 +151,17 @@ struct Entry {
     cycles: Option<Cycles>,
 }
 
-fn activations<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Activations>, D::Error> {
+pub(crate) fn activations<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Activations>, D::Error> {
     options::word_or_number(from, options::parse_activations).map(Some)
 }
 
-fn method<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Method>, D::Error> {
+pub(crate) fn method<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Method>, D::Error> {
     options::word_or_number(from, parse::<Method>).map(Some)
 }
 
-fn cycles<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Cycles>, D::Error> {
+pub(crate) fn cycles<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Cycles>, D::Error> {
     options::word_or_number(from, parse::<Cycles>).map(Some)
 }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::Outcome;
 use super::model::{Opened, port_text, value_name};
+use crate::compile::hex;
 use crate::error::Result;
 use crate::report::{Report, Table};
 
@@ -290,11 +291,4 @@ fn sections(file: &Validated<'_>) -> Vec<Section> {
         sha256: hex(&section.digest),
     });
     sections.collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -138,18 +138,6 @@ impl Verified {
 
 /// Compares two outputs; `None` if their types or shapes differ.
 fn compare(name: &str, expected: &Tensor, found: &Tensor) -> Option<Comparison> {
-    fn wide<T: Copy>(values: &[T], to: impl Fn(T) -> i128) -> Vec<i128> {
-        values.iter().map(|&value| to(value)).collect()
-    }
-    fn integers(data: &Data) -> Vec<i128> {
-        match data {
-            Data::F32(_) => Vec::new(),
-            Data::I64(values) => wide(values, i128::from),
-            Data::I32(values) => wide(values, i128::from),
-            Data::U8(values) | Data::Bool(values) => wide(values, i128::from),
-            Data::I8(values) => wide(values, i128::from),
-        }
-    }
     let same_type = std::mem::discriminant(&expected.data) == std::mem::discriminant(&found.data);
     if !same_type || expected.dims != found.dims {
         return None;
@@ -170,8 +158,9 @@ fn compare(name: &str, expected: &Tensor, found: &Tensor) -> Option<Comparison> 
             }
         }
     }
-    for (x, y) in integers(&expected.data).into_iter().zip(integers(&found.data)) {
-        add(x as f64, (y - x) as f64);
+    let integers = |tensor: &Tensor| tensor.data.integers().unwrap_or_default();
+    for (x, y) in integers(expected).into_iter().zip(integers(found)) {
+        add(x as f64, (i128::from(y) - i128::from(x)) as f64);
     }
     let snr_db = if noise == 0.0 { f64::INFINITY } else { 10.0 * (signal / noise).log10() };
     Some(Comparison { name: name.to_owned(), max_abs, snr_db, float })

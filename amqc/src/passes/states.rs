@@ -196,7 +196,7 @@ impl Trace<'_> {
                     Some(index) if index < 0 => size.add(&first).ok()?,
                     _ => first,
                 };
-                let inner = product(&dims[axis as usize + 1..])?;
+                let inner = Dim::product(&dims[axis as usize + 1..]).ok()?;
                 start = start.add(&first.mul(&inner).ok()?).ok()?;
             }
             value = input;
@@ -212,12 +212,8 @@ impl Trace<'_> {
     }
 
     fn elements(&self, value: ValueId) -> Option<Dim> {
-        product(&fact(self.facts, value)?.dims)
+        Dim::product(&fact(self.facts, value)?.dims).ok()
     }
-}
-
-fn product(dims: &[Dim]) -> Option<Dim> {
-    dims.iter().try_fold(Dim::from(1), |product, dim| product.mul(dim).ok())
 }
 
 /// Inputs and outputs, but for states, that have the time axis of a recurrent layer. There are none

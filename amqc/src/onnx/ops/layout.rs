@@ -7,8 +7,7 @@ use crate::onnx::attrs::Reader;
 
 /// Product of dimensions.
 pub(super) fn product(dims: &[Dim]) -> Result<Dim> {
-    let product = dims.iter().try_fold(Dim::from(1), |product, dim| product.mul(dim));
-    product.map_err(|error| Error::unsupported(error.to_string()))
+    Dim::product(dims).map_err(|error| Error::unsupported(error.to_string()))
 }
 
 pub(in crate::onnx) fn reshape(r: &mut Reader<'_, '_>) -> Result<()> {
