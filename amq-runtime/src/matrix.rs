@@ -5,13 +5,11 @@ use core::fmt;
 use core::ops::Range;
 
 use amq_format::graph::Activations;
+use amq_format::spec::MAX_COLUMNS;
 
 use crate::kernels::lanes::{ENTRY_BIAS, Line, Tables};
 use crate::kernels::{BLOCK, Order, Output, Target, codes, float, tables};
 use crate::quantize::{Code, Tabulate, largest_four, scale};
-
-/// Most columns of a matrix: sums of their products are exact in the integers that kernels use.
-pub(crate) const MAX_COLUMNS: usize = 1 << 24;
 
 /// Vectors that are quantized together: their tables should stay in the second cache.
 const VECTORS: usize = 32;
@@ -138,7 +136,8 @@ impl MatrixSource {
     /// Checks lengths, so that later indices are in bounds.
     fn check(&self) -> Result<(), PackError> {
         let (rows, cols) = self.shape();
-        if cols > MAX_COLUMNS {
+        // Sums over more would not be exact in the integers that kernels use.
+        if cols as u64 > MAX_COLUMNS {
             return Err(PackError::Columns(cols));
         }
         let length = |part, sizes: &[usize], found| {
