@@ -407,7 +407,11 @@ fn slices_take_what_onnxruntime_takes() {
             let y = run(slice(start.into(), end.into(), step), from_ref(&x)).unwrap();
             let digits = expected.chars().filter_map(|digit| digit.to_digit(10));
             let expected: Vec<i64> = digits.map(i64::from).collect();
-            assert_eq!(y, integers(&[expected.len()], expected), "[{start}:{end}:{step}] of {size}");
+            assert_eq!(
+                y,
+                integers(&[expected.len()], expected),
+                "[{start}:{end}:{step}] of {size}"
+            );
         }
     }
 }
@@ -451,7 +455,8 @@ fn slices_of_named_axes_keep_the_names() {
 fn slices_of_named_axes_are_those_of_their_sizes() {
     let bounds = [i64::MIN, -9, -2, -1, 0, 1, 9, i64::MAX];
     let name = Dim::named("t");
-    for axis in [name.clone(), name.add(&(-1).into()).unwrap(), name.floor_div(&2.into()).unwrap()] {
+    for axis in [name.clone(), name.add(&(-1).into()).unwrap(), name.floor_div(&2.into()).unwrap()]
+    {
         for (start, end) in bounds.iter().flat_map(|&start| bounds.map(|end| (start, end))) {
             for step in [1, 2, -1, -2] {
                 let taken = |axis| sliced(axis, start.into(), end.into(), step).unwrap();
