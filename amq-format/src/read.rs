@@ -130,11 +130,6 @@ impl<'a> Validated<'a> {
         &self.graph
     }
 
-    /// The graph, for a caller that needs nothing else.
-    pub fn into_graph(self) -> Graph {
-        self.graph
-    }
-
     /// The constant at `index` in the graph's tensors.
     ///
     /// # Panics

@@ -4,10 +4,13 @@
 mod samples;
 
 use amq_format::graph::{DataType, Graph, Node, Op, Port, State, Stream, Unary, UnaryFunction};
-use amq_format::{Error, Limits, Rule, Validated, write};
+use amq_format::{Draft, Error, Limits, Rule, Validated, write};
 use prost::Message;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
+
+/// Far above what these files take on a busy machine, and far below what quadratic time takes.
+const LONG: Duration = Duration::from_secs(60);
 
 fn refused_by(error: &Error) -> &'static str {
     match error {
@@ -29,7 +32,7 @@ fn each_file_is_refused_by_its_rule() {
             Err(error) => wrong.push(format!("{}: {error}", file.file_name())),
             Ok(_) => wrong.push(format!("{} was read", file.file_name())),
         }
-        assert!(before.elapsed() < Duration::from_secs(2), "{} is slow", file.file_name());
+        assert!(before.elapsed() < LONG, "{} is slow", file.file_name());
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
@@ -136,15 +139,13 @@ fn small_messages_in_great_number_stop_at_a_limit() {
         let before = Instant::now();
         let error = Validated::new(&file).expect_err(limit);
         assert_eq!(refused_by(&error), limit);
-        assert!(before.elapsed() < Duration::from_secs(5), "{limit} took long");
+        assert!(before.elapsed() < LONG, "{limit} took long");
     }
 }
 
-/// States join inputs to outputs, names are unique: nothing may be looked for one by one.
-#[test]
-fn a_large_graph_is_read_in_time() {
+/// States join inputs to outputs, names are unique.
+fn large_graph(count: u32) -> Draft {
     let mut b = samples::Builder::new();
-    let count = 10_000;
     let graph = &mut b.graph;
     graph.values.extend((0..3 * count).map(|i| format!("v{i}")));
     let port = |value| Port { value, dims: vec![1.into()], ..Port::default() };
@@ -161,7 +162,22 @@ fn a_large_graph_is_read_in_time() {
         graph.states.push(State { name, input, output, initial: 0 });
         graph.streams.push(Stream { value: output, ..Stream::default() });
     }
-    let before = Instant::now();
-    write(b.draft()).expect("the graph is right");
-    assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
+    b.draft()
+}
+
+/// Nothing may be looked for one by one: eight times the graph takes about eight times the time, and
+/// not 64 times. The shortest of some times counts: another process only adds to them.
+#[test]
+fn a_large_graph_is_read_in_time() {
+    let mut times = [Duration::MAX; 2];
+    let linear = (0..10).any(|_| {
+        for (count, shortest) in [3_000, 24_000].into_iter().zip(&mut times) {
+            let draft = large_graph(count);
+            let before = Instant::now();
+            write(draft).expect("the graph is right");
+            *shortest = before.elapsed().min(*shortest);
+        }
+        times[1] < 16 * times[0]
+    });
+    assert!(linear, "{times:?}");
 }

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use amq_format::graph::{DataType, Dim, Node};
 pub(crate) use amq_format::spec::MAX_RANK;
+use amq_format::spec::operator;
 
 use crate::error::{Error, Fault, ensure, fault};
 use crate::ops;
@@ -47,7 +48,8 @@ pub fn infer(node: &Node, inputs: &[Option<Fact>]) -> Result<Vec<Fact>, Error> {
 
 /// The error for a fault at a node.
 pub(crate) fn at(node: &Node, Fault(what): Fault) -> Error {
-    Error::Node { node: node.name.clone(), op: ops::name(node), what }
+    let op = node.op.as_ref().map_or("no operator", |op| operator(op).0);
+    Error::Node { node: node.name.clone(), op, what }
 }
 
 /// What is known of a node's inputs.
@@ -77,6 +79,16 @@ impl<'a> Facts<'a> {
         let found = fact.data_type.name();
         ensure!(fact.data_type == DataType::F32, "input {i} is {found}, it must be f32");
         Ok(fact)
+    }
+
+    /// Input 2, if it is there, must be a float for each of the rows of W.
+    pub(crate) fn bias(&self, rows: &Dim) -> Result<(), Fault> {
+        if self.optional(2).is_none() {
+            return Ok(());
+        }
+        let bias = self.f32(2)?;
+        bias.rank("bias", 1)?;
+        same("the size of bias", &bias.dims[0], rows)
     }
 }
 

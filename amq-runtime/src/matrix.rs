@@ -5,13 +5,11 @@ use core::fmt;
 use core::ops::Range;
 
 use amq_format::graph::Activations;
+use amq_format::spec::MAX_COLUMNS;
 
 use crate::kernels::lanes::{ENTRY_BIAS, Line, Tables};
 use crate::kernels::{BLOCK, Order, Output, Target, codes, float, tables};
 use crate::quantize::{Code, Tabulate, largest_four, scale};
-
-/// Most columns of a matrix: sums of their products are exact in the integers that kernels use.
-pub(crate) const MAX_COLUMNS: usize = 1 << 24;
 
 /// Vectors that are quantized together: their tables should stay in the second cache.
 const VECTORS: usize = 32;
@@ -139,7 +137,8 @@ impl MatrixSource {
     /// Checks lengths, so that later indices are in bounds.
     fn check(&self) -> Result<(), PackError> {
         let (rows, cols) = self.shape();
-        if cols > MAX_COLUMNS {
+        // Sums over more would not be exact in the integers that kernels use.
+        if cols as u64 > MAX_COLUMNS {
             return Err(PackError::Columns(cols));
         }
         let length = |part, sizes: &[usize], found| {
@@ -186,6 +185,95 @@ fn interleave<T: Copy + Default>(
     packed
 }
 
+/// Packs weights that are multiplied as they are.
+fn pack_float(rows: usize, cols: usize, weight: impl Fn(usize, usize) -> f32) -> Weights {
+    let columns = interleave(rows, cols, weight).into_iter().map(float::Column).collect();
+    Weights::Float(float::Weights { cols, columns })
+}
+
+/// Some rows of a matrix of codes; they are counted from the first of the range.
+struct CodedRows<'a> {
+    range: Range<usize>,
+    /// Rows of the whole matrix.
+    all: usize,
+    cols: usize,
+    group: usize,
+    bits: usize,
+    /// Words of a row and plane.
+    words: usize,
+    /// Groups of a row.
+    groups: usize,
+    planes: &'a [u64],
+    coefficients: &'a [f32],
+    offsets: Option<&'a [f32]>,
+}
+
+impl CodedRows<'_> {
+    fn word(&self, plane: usize, row: usize, word: usize) -> u64 {
+        self.planes[(plane * self.all + self.range.start + row) * self.words + word]
+    }
+
+    /// Half a word.
+    fn half(&self, plane: usize, row: usize, at: usize) -> u32 {
+        (self.word(plane, row, at / 2) >> (at % 2 * 32)) as u32
+    }
+
+    /// `part` counts `[group][plane]`.
+    fn coefficient(&self, row: usize, part: usize) -> f32 {
+        self.coefficients[(self.range.start + row) * self.groups * self.bits + part]
+    }
+
+    fn offset(&self, offsets: &[f32], row: usize, group: usize) -> f32 {
+        offsets[(self.range.start + row) * self.groups + group]
+    }
+
+    /// `((a_0 b_0 + a_1 b_1) + ..) + c`
+    fn weight(&self, row: usize, col: usize) -> f32 {
+        let group = col / self.group;
+        let terms = (0..self.bits).map(|plane| {
+            let a = self.coefficient(row, group * self.bits + plane);
+            let set = self.word(plane, row, col / 64) >> (col % 64) & 1 == 1;
+            if set { a } else { -a }
+        });
+        let offset = self.offsets.map(|offsets| self.offset(offsets, row, group));
+        terms.chain(offset).reduce(|sum, term| sum + term).unwrap_or(0.0)
+    }
+
+    fn pack_tables(&self, target: Target) -> Weights {
+        let CodedRows { cols, group, bits, .. } = *self;
+        let lines = interleave(self.range.len(), cols.div_ceil(32) * bits, |row, part| {
+            self.half(part % bits, row, part / bits)
+        });
+        let lines = lines.into_iter().map(|line| target.arrange(Line(line))).collect();
+        let (coefficients, offsets) = self.pack_scales();
+        Weights::Tables(tables::Weights { cols, group, bits, lines, coefficients, offsets })
+    }
+
+    fn pack_codes(&self, codes: usize) -> Weights {
+        let CodedRows { cols, group, bits, .. } = *self;
+        let lines = interleave(self.range.len(), self.words * bits * 2, |row, part| {
+            let (pair, plane) = (part / 2 / bits, part / 2 % bits);
+            let first = self.half(plane, row, 2 * pair);
+            if part % 2 == 0 { first } else { first ^ self.half(plane, row, 2 * pair + 1) }
+        });
+        let lines = lines.as_chunks::<2>().0.iter().map(|pair| pair.map(Line)).collect();
+        let (coefficients, offsets) = self.pack_scales();
+        let weights = codes::Weights { cols, group, bits, lines, coefficients, offsets };
+        Weights::Codes { weights, codes }
+    }
+
+    /// The coefficients, and the offsets if there are any.
+    fn pack_scales(&self) -> (Vec<[f32; BLOCK]>, Option<Vec<[f32; BLOCK]>>) {
+        let rows = self.range.len();
+        let coefficients =
+            interleave(rows, self.groups * self.bits, |row, part| self.coefficient(row, part));
+        let offsets = self.offsets.map(|offsets| {
+            interleave(rows, self.groups, |row, group| self.offset(offsets, row, group))
+        });
+        (coefficients, offsets)
+    }
+}
+
 impl Matrix {
     /// Packs a matrix for a kind of activations. Plain weights ignore it: they are multiplied as
     /// they are.
@@ -205,100 +293,32 @@ impl Matrix {
         target: Target,
     ) -> Result<Matrix, PackError> {
         source.check()?;
-        let rows = range.len();
-        let cols = source.shape().1;
+        let (rows, (all, cols)) = (range.len(), source.shape());
         let weights = match source {
             MatrixSource::Float { data, .. } => {
-                let columns =
-                    interleave(rows, cols, |row, col| data[(range.start + row) * cols + col]);
-                Weights::Float(float::Weights {
-                    cols,
-                    columns: columns.into_iter().map(float::Column).collect(),
-                })
+                pack_float(rows, cols, |row, col| data[(range.start + row) * cols + col])
             }
-            MatrixSource::Codes {
-                rows: all, group, bits, planes, coefficients, offsets, ..
-            } => {
-                let (bits, group) = (*bits, *group);
-                let words = cols.div_ceil(64);
-                let groups = cols.div_ceil(group);
-                let word = |plane: usize, row: usize, word: usize| {
-                    planes[(plane * all + range.start + row) * words + word]
-                };
-                let half =
-                    |plane, row, at: usize| (word(plane, row, at / 2) >> (at % 2 * 32)) as u32;
-                let coefficient = |row: usize, part: usize| {
-                    coefficients[(range.start + row) * groups * bits + part]
-                };
-                let offset = |offsets: &Vec<f32>| {
-                    interleave(rows, groups, |row, group| {
-                        offsets[(range.start + row) * groups + group]
-                    })
+            MatrixSource::Codes { group, bits, planes, coefficients, offsets, .. } => {
+                let (group, bits) = (*group, *bits);
+                let (words, groups) = (cols.div_ceil(64), cols.div_ceil(group));
+                let coded = CodedRows {
+                    range,
+                    all,
+                    cols,
+                    group,
+                    bits,
+                    words,
+                    groups,
+                    planes,
+                    coefficients,
+                    offsets: offsets.as_deref(),
                 };
                 match (activations, activations.codes()) {
                     (Activations::F32, _) => {
-                        let columns = interleave(rows, cols, |row, col| {
-                            let mut sum = None;
-                            for plane in 0..bits {
-                                let a = coefficient(row, col / group * bits + plane);
-                                let set = word(plane, row, col / 64) >> (col % 64) & 1 == 1;
-                                let term = if set { a } else { -a };
-                                sum = Some(sum.map_or(term, |sum| sum + term));
-                            }
-                            let offset = offsets
-                                .as_ref()
-                                .map(|offsets| offsets[(range.start + row) * groups + col / group]);
-                            match (sum, offset) {
-                                (Some(sum), Some(offset)) => sum + offset,
-                                (sum, offset) => sum.or(offset).unwrap_or(0.0),
-                            }
-                        });
-                        Weights::Float(float::Weights {
-                            cols,
-                            columns: columns.into_iter().map(float::Column).collect(),
-                        })
+                        pack_float(rows, cols, |row, col| coded.weight(row, col))
                     }
-                    (Activations::Int8, _) if (1..=8).contains(&bits) => {
-                        let lines = interleave(rows, cols.div_ceil(32) * bits, |row, part| {
-                            half(part % bits, row, part / bits)
-                        });
-                        Weights::Tables(tables::Weights {
-                            cols,
-                            group,
-                            bits,
-                            lines: lines
-                                .into_iter()
-                                .map(|line| target.arrange(Line(line)))
-                                .collect(),
-                            coefficients: interleave(rows, groups * bits, coefficient),
-                            offsets: offsets.as_ref().map(offset),
-                        })
-                    }
-                    (_, Some(codes)) if (1..=4).contains(&bits) => {
-                        let lines = interleave(rows, words * bits * 2, |row, part| {
-                            let (pair, plane) = (part / 2 / bits, part / 2 % bits);
-                            let first = half(plane, row, 2 * pair);
-                            if part % 2 == 0 {
-                                first
-                            } else {
-                                first ^ half(plane, row, 2 * pair + 1)
-                            }
-                        });
-                        let weights = codes::Weights {
-                            cols,
-                            group,
-                            bits,
-                            lines: lines
-                                .as_chunks::<2>()
-                                .0
-                                .iter()
-                                .map(|pair| pair.map(Line))
-                                .collect(),
-                            coefficients: interleave(rows, groups * bits, coefficient),
-                            offsets: offsets.as_ref().map(offset),
-                        };
-                        Weights::Codes { weights, codes }
-                    }
+                    (Activations::Int8, _) if (1..=8).contains(&bits) => coded.pack_tables(target),
+                    (_, Some(codes)) if (1..=4).contains(&bits) => coded.pack_codes(codes),
                     _ => return Err(PackError::Bits { bits, activations }),
                 }
             }

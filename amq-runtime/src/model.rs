@@ -388,24 +388,29 @@ fn elements(view: &PlainView<'_>) -> Buffer {
 }
 
 fn codes(view: &MultiBitView<'_>, rows: Range<usize>) -> MatrixSource {
-    let MultiBitView { cols, bits, group, has_offset, .. } = *view;
-    let (words, groups) = (view.words_per_row(), view.groups());
+    let MultiBitView { cols, bits, group, .. } = *view;
+    let words = view.words_per_row();
     let mut planes = Vec::with_capacity(bits * rows.len() * words);
     for plane in 0..bits {
         for row in rows.clone() {
             planes.extend((0..words).map(|word| view.word(plane, row, word)));
         }
     }
-    let mut coefficients = Vec::with_capacity(rows.len() * groups * bits);
-    let mut offsets = has_offset.then(|| Vec::with_capacity(rows.len() * groups));
-    for row in rows.clone() {
-        for group in 0..groups {
-            coefficients.extend((0..bits).map(|plane| view.coefficient(row, group, plane)));
-            if let Some(offsets) = &mut offsets {
-                offsets.push(view.offset(row, group));
-            }
-        }
-    }
+    let (coefficients, offsets) = scales(view, rows.clone());
     let rows = rows.len();
     MatrixSource::Codes { rows, cols, group, bits, planes, coefficients, offsets }
+}
+
+/// Coefficients `[row][group][plane]` and offsets `[row][group]` of some rows.
+pub(crate) fn scales(view: &MultiBitView<'_>, rows: Range<usize>) -> (Vec<f32>, Option<Vec<f32>>) {
+    let (bits, groups) = (view.bits, view.groups());
+    let mut coefficients = Vec::with_capacity(rows.len() * groups * bits);
+    let mut offsets = view.has_offset.then(|| Vec::with_capacity(rows.len() * groups));
+    for (row, group) in rows.flat_map(|row| (0..groups).map(move |group| (row, group))) {
+        coefficients.extend((0..bits).map(|plane| view.coefficient(row, group, plane)));
+        if let Some(offsets) = &mut offsets {
+            offsets.push(view.offset(row, group));
+        }
+    }
+    (coefficients, offsets)
 }

@@ -235,17 +235,6 @@ impl Planner<'_> {
         let kernels = self.kernels()?;
         self.check_outputs()?;
 
-        // From here on it is known which values share a place, and so how long each is needed.
-        let mut last_use: Vec<usize> = alloc::vec![0; graph.values.len()];
-        for (i, node) in graph.nodes.iter().enumerate() {
-            for &value in node.inputs.iter().chain(&node.outputs) {
-                last_use[self.roots[value as usize] as usize] = i;
-            }
-        }
-        for port in &graph.outputs {
-            last_use[self.roots[port.value as usize] as usize] = usize::MAX;
-        }
-
         let mut memory = Memory { free: (0..slots.len()).collect(), slots };
         let mut places: Vec<Place> = (0..graph.values.len())
             .map(|value| Place { source: Source::Nowhere, len: self.len(value as ValueId) })
@@ -270,7 +259,8 @@ impl Planner<'_> {
         }
 
         let mut steps = Vec::with_capacity(kernels.len());
-        for (i, (node, kernel)) in graph.nodes.iter().zip(kernels).enumerate() {
+        let nodes = graph.nodes.iter().zip(kernels).zip(self.last_uses());
+        for (i, ((node, kernel), last_used)) in nodes.enumerate() {
             let mut outputs = [None; MAX_OUTPUTS];
             match kernel {
                 Some(kernel) => {
@@ -290,16 +280,10 @@ impl Planner<'_> {
                     }
                 }
             }
-            for &value in node.inputs.iter().chain(&node.outputs) {
-                let root = self.roots[value as usize] as usize;
-                if let Source::Slot(slot) = places[root].source
-                    && last_use[root] == i
-                {
-                    memory.free.push(slot);
-                    // Once, however often the node names it.
-                    last_use[root] = usize::MAX;
-                }
-            }
+            memory.free.extend(last_used.iter().filter_map(|&root| match places[root].source {
+                Source::Slot(slot) => Some(slot),
+                _ => None,
+            }));
         }
 
         let mut outputs = Vec::with_capacity(graph.outputs.len());
@@ -351,6 +335,27 @@ impl Planner<'_> {
             kernels.push(kernel);
         }
         Ok(kernels)
+    }
+
+    /// Of each node, the roots of the places that nothing needs after it. Known once it is known
+    /// which values share a place.
+    fn last_uses(&self) -> Vec<Vec<usize>> {
+        let graph = self.model.graph();
+        let root = |value: ValueId| self.roots[value as usize] as usize;
+        let mut last_use = alloc::vec![None; graph.values.len()];
+        for (i, node) in graph.nodes.iter().enumerate() {
+            for &value in node.inputs.iter().chain(&node.outputs) {
+                last_use[root(value)] = Some(i);
+            }
+        }
+        graph.outputs.iter().for_each(|port| last_use[root(port.value)] = None);
+        let mut last_used = alloc::vec![Vec::new(); graph.nodes.len()];
+        for (root, last_use) in last_use.into_iter().enumerate() {
+            if let Some(i) = last_use {
+                last_used[i].push(root);
+            }
+        }
+        last_used
     }
 
     /// Shapes of the graph's outputs must be those that it declares.

@@ -69,7 +69,16 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The elements, if they are 64-bit integers.
+    /// The elements, if they are 64-bit integers: tokens, classes, sizes.
+    ///
+    /// ```
+    /// use amq_runtime::View;
+    ///
+    /// let tokens = View::i64(&[2], &[7, -1]);
+    /// assert_eq!(tokens.as_i64(), Some(&[7, -1][..]));
+    /// assert_eq!(tokens.as_f32(), None);
+    /// assert_eq!(View::f32(&[], &[7.0]).as_i64(), None);
+    /// ```
     pub fn as_i64(&self) -> Option<&'a [i64]> {
         match self.data {
             Data::I64(elements) => Some(elements),

@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use amq_format::Draft;
-use amq_format::graph::{
-    self, ABSENT, Activations, CoefficientType, MultiBit, Node, Op, Recurrent, ValueId,
-};
+use amq_format::graph::{self, ABSENT, Activations, MultiBit, Node, Op, Recurrent, ValueId};
+use amq_format::{Draft, multi_bit_bytes, spec};
 
 use crate::error::{Error, Result};
 use crate::ir::{Module, Names};
@@ -140,18 +138,16 @@ fn name_of(module: &Module, weight: &Weight) -> String {
     weight.suffix.map_or_else(|| node.clone(), |suffix| format!("{node}.{suffix}"))
 }
 
-fn op_name(node: &Node) -> &'static str {
+/// Name of a node's operator or cell, as people read it.
+pub(crate) fn op_name(node: &Node) -> &'static str {
     match &node.op {
-        Some(Op::Linear(_)) => "Linear",
-        Some(Op::MatMul(_)) => "MatMul",
-        Some(Op::Conv(_)) => "Conv",
-        Some(Op::Gather(_)) => "Gather",
         Some(Op::Recurrent(layer)) => match layer.cell() {
             graph::Cell::Lstm => "LSTM",
             graph::Cell::Gru => "GRU",
             graph::Cell::Rnn => "RNN",
         },
-        _ => "other",
+        Some(op) => spec::operator(op).0,
+        None => "",
     }
 }
 
@@ -187,8 +183,9 @@ fn find_weights(module: &Module) -> Vec<Weight> {
 fn quantizable(weight: &Weight, settings: &Settings) -> Result<quant::Options, String> {
     let Bits::Codes(bits) = settings.bits else { return Err("asked for".into()) };
     // Counted with coefficients of 32 bits: whether 16 suffice is known only afterwards.
-    let after = quant::encoded_size(weight.rows, weight.cols, bits, CoefficientType::F32);
-    let before = 4 * (weight.rows * weight.cols) as u64;
+    let (rows, cols) = (weight.rows as u64, weight.cols as u64);
+    let after = multi_bit_bytes(rows, cols, bits.into(), 1, 4, false);
+    let before = 4 * rows * cols;
     let after = after.unwrap_or(u64::MAX);
     if after >= before {
         return Err(format!("{bits} bits would take {after} bytes, not fewer than {before}"));

@@ -353,7 +353,8 @@ fn check_pool(pool: &Pool) -> Checked {
         auto_pad: pool.auto_pad,
     };
     window.check()?;
-    // A border as wide as the window would give windows without an element.
+    // A border as wide as the window would give windows without an element. So may dilation, on an
+    // axis shorter than it: that is known only when a call is planned.
     let narrow = pool.pads.iter().enumerate().all(|(i, &pad)| {
         let axis = i % pool.kernel.len();
         pad <= (pool.kernel[axis] - 1) * pool.dilations[axis]

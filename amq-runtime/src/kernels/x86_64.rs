@@ -1,5 +1,14 @@
 //! x86-64: the lanes of its instruction sets, and what code is compiled with.
 
+/// Calls intrinsics that need nothing of memory.
+macro_rules! intrinsic {
+    ($call:expr) => {
+        // SAFETY: `self` proves that the CPU has the features that the intrinsics need, and they
+        // have no other condition.
+        unsafe { $call }
+    };
+}
+
 mod avx2;
 mod avx512;
 

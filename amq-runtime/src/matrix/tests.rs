@@ -717,8 +717,9 @@ fn matrices_that_are_not_as_they_say_are_refused() {
     let short = MatrixSource::Float { rows: 2, cols: 3, data: r.floats(5) };
     let length = PackError::Length { part: "elements", expected: 6, found: 5 };
     assert_eq!(refused(&short, Activations::F32), length);
-    let wide = MatrixSource::Float { rows: 0, cols: MAX_COLUMNS + 1, data: Vec::new() };
-    assert_eq!(refused(&wide, Activations::F32), PackError::Columns(MAX_COLUMNS + 1));
+    let cols = MAX_COLUMNS as usize + 1;
+    let wide = MatrixSource::Float { rows: 0, cols, data: Vec::new() };
+    assert_eq!(refused(&wide, Activations::F32), PackError::Columns(cols));
     let groups = ConvMatrix::pack(&coded(130, 2), 3, Activations::Int8, target).unwrap_err();
     assert_eq!(groups, PackError::Groups { rows: 4, groups: 3 });
 }

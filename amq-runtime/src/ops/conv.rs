@@ -24,11 +24,7 @@ pub(super) fn rule(op: &Conv, inputs: &Facts<'_>) -> Result<Fact, Fault> {
     same("the number of channels of x", &x.dims[1], &channels)?;
     let divided = w.dims[0].as_size().is_none_or(|rows| rows.checked_rem(groups) == Some(0));
     ensure!(divided, "{} output channels cannot be divided into {groups} groups", w.dims[0]);
-    if inputs.optional(2).is_some() {
-        let bias = inputs.f32(2)?;
-        bias.rank("bias", 1)?;
-        same("the size of bias", &bias.dims[0], &w.dims[0])?;
-    }
+    inputs.bias(&w.dims[0])?;
     let mut dims = Vec::from([x.dims[0].clone(), w.dims[0].clone()]);
     for (window, size) in windows.iter().zip(&x.dims[2..]) {
         dims.push(window.positions(size, false)?);

@@ -10,6 +10,7 @@ use amq_format::graph::{DataType, Gather};
 use super::{Context, Kernel, Operands, Results, Shape, mismatch};
 use crate::error::{Fault, ensure};
 use crate::infer::{Fact, Facts};
+use crate::model::scales;
 use crate::view::{Data, with_same_type};
 
 pub(super) fn rule(op: &Gather, inputs: &Facts<'_>) -> Result<Fact, Fault> {
@@ -42,22 +43,15 @@ pub(crate) struct Table {
 
 impl Table {
     pub(super) fn new(view: &MultiBitView<'_>) -> Table {
-        let MultiBitView { rows, cols, bits, group, has_offset, .. } = *view;
-        let (words, groups) = (view.words_per_row(), view.groups());
+        let MultiBitView { rows, cols, bits, group, .. } = *view;
+        let words = view.words_per_row();
         let mut planes = Vec::with_capacity(rows * bits * words);
-        let mut coefficients = Vec::with_capacity(rows * groups * bits);
-        let mut offsets = has_offset.then(|| Vec::with_capacity(rows * groups));
         for row in 0..rows {
             for plane in 0..bits {
                 planes.extend((0..words).map(|word| view.word(plane, row, word)));
             }
-            for group in 0..groups {
-                coefficients.extend((0..bits).map(|plane| view.coefficient(row, group, plane)));
-                if let Some(offsets) = &mut offsets {
-                    offsets.push(view.offset(row, group));
-                }
-            }
         }
+        let (coefficients, offsets) = scales(view, 0..rows);
         Table { rows, cols, bits, group, planes, coefficients, offsets }
     }
 

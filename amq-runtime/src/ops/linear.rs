@@ -17,11 +17,7 @@ pub(super) fn rule(_: &Linear, inputs: &Facts<'_>) -> Result<Fact, Fault> {
     w.rank("W", 2)?;
     let (last, lead) = x.dims.split_last().ok_or_else(|| fault!("x is a scalar"))?;
     same("the last axis of x", last, &w.dims[1])?;
-    if inputs.optional(2).is_some() {
-        let bias = inputs.f32(2)?;
-        bias.rank("bias", 1)?;
-        same("the size of bias", &bias.dims[0], &w.dims[0])?;
-    }
+    inputs.bias(&w.dims[0])?;
     let mut dims = lead.to_vec();
     dims.push(w.dims[0].clone());
     Ok(Fact::f32(dims))

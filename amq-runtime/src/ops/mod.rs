@@ -87,32 +87,6 @@ impl Shape {
     }
 }
 
-/// Name of a node's operator, as errors show it.
-pub(crate) fn name(node: &Node) -> &'static str {
-    match &node.op {
-        None => "no operator",
-        Some(Op::Linear(_)) => "Linear",
-        Some(Op::MatMul(_)) => "MatMul",
-        Some(Op::Conv(_)) => "Conv",
-        Some(Op::Pool(_)) => "Pool",
-        Some(Op::Recurrent(_)) => "Recurrent",
-        Some(Op::Gather(_)) => "Gather",
-        Some(Op::Unary(_)) => "Unary",
-        Some(Op::Binary(_)) => "Binary",
-        Some(Op::Select(_)) => "Select",
-        Some(Op::Reduce(_)) => "Reduce",
-        Some(Op::Softmax(_)) => "Softmax",
-        Some(Op::Concat(_)) => "Concat",
-        Some(Op::Slice(_)) => "Slice",
-        Some(Op::Reshape(_)) => "Reshape",
-        Some(Op::Transpose(_)) => "Transpose",
-        Some(Op::Pad(_)) => "Pad",
-        Some(Op::Expand(_)) => "Expand",
-        Some(Op::Cast(_)) => "Cast",
-        Some(Op::Dims(_)) => "Dims",
-    }
-}
-
 /// Types and shapes of all outputs that a node's operator has.
 pub(crate) fn rule(node: &Node, inputs: &Facts<'_>) -> Result<Vec<Fact>, Fault> {
     let op = node.op.as_ref().ok_or_else(|| fault!("it has no operator"))?;

@@ -33,6 +33,8 @@ fn windows(op: &Pool) -> Result<Vec<Window>, Fault> {
 }
 
 pub(super) fn kernel(op: &Pool, x: &Shape, y: &Shape) -> Result<Box<dyn Kernel>, Fault> {
+    // An average that counts the border is 0 over the border alone; all else is undefined there.
+    let counts_border = op.kind() == PoolKind::Average && op.count_include_pad;
     let mut axes = Vec::with_capacity(2);
     for (i, window) in windows(op)?.into_iter().enumerate() {
         let (input, output) = (x.dims[i + 2], y.dims[i + 2]);
@@ -51,6 +53,10 @@ pub(super) fn kernel(op: &Pool, x: &Shape, y: &Shape) -> Result<Box<dyn Kernel>,
         room.map_err(|_| fault!("{output} positions are too many"))?;
         if y.len() > 0 {
             spans.extend((0..output).map(span));
+        }
+        let empty = spans.iter().position(|span| span.count == 0 && !counts_border);
+        if let Some(position) = empty {
+            return Err(fault!("window {position} along axis {} covers no element of x", i + 2));
         }
         axes.push(Axis { size: input, dilation: window.dilation, spans });
     }

@@ -108,32 +108,38 @@ fn ranges(op: &Slice, dims: &[Dim]) -> Result<Vec<(usize, Range)>, Fault> {
 fn range(size: &Dim, start: &Dim, end: &Dim, step: i64) -> Result<Range, Fault> {
     ensure!(step != 0, "a step is 0");
     let zero = Dim::from(0);
-    let (least, most) = match step > 0 {
-        true => (0, size.clone()),
-        false => (-1, size.add(&Dim::from(-1))?),
+    // ONNX keeps a start within the axis for a negative step; only an end may lie before it. On an
+    // empty axis, where most is -1 then, both do and nothing is taken.
+    let (first, least, most) = if step > 0 {
+        (zero.clone(), zero.clone(), size.clone())
+    } else {
+        let most = size.add(&Dim::from(-1))?;
+        (zero.smaller(&most)?, Dim::from(-1), most)
     };
-    // Bounds are within [least, most]; for a negative step the first entry is so as well, and an
-    // empty axis, where most is -1, leaves nothing.
-    let clamp = |bound: &Dim| -> Result<Dim, Fault> {
+    let clamp = |bound: &Dim, low: &Dim| -> Result<Dim, Fault> {
         let number = bound.as_size();
         match (number, size.as_size()) {
             (Some(number), None) if number >= TO_THE_END => return Ok(most.clone()),
-            (Some(number), None) if number <= -TO_THE_END => return Ok(Dim::from(least)),
+            (Some(number), None) if number <= -TO_THE_END => return Ok(low.clone()),
             _ => {}
         }
         // No size is as large as a quarter of all numbers, and sums of such do not overflow.
         let bound = &number
             .map_or(bound.clone(), |number| Dim::from(number.clamp(-i64::MAX / 4, i64::MAX / 4)));
-        let from_start = if bound.larger(&Dim::from(0))? == *bound {
+        let from_start = if bound.larger(&zero)? == *bound {
             bound.clone()
         } else if bound.smaller(&Dim::from(-1))? == *bound {
             size.add(bound)?
         } else {
             return Err(fault!("the bound {bound} may be negative or not, which is not supported"));
         };
-        Ok(from_start.larger(&Dim::from(least))?.smaller(&most)?)
+        // Expressions do not show that most is at least low.
+        if from_start == most {
+            return Ok(most.clone());
+        }
+        Ok(from_start.larger(low)?.smaller(&most)?)
     };
-    let (first, last) = (clamp(start)?, clamp(end)?);
+    let (first, last) = (clamp(start, &first)?, clamp(end, &least)?);
     let length = last.sub(&first)?.ceil_div(&Dim::from(step))?;
     Ok(Range { first, step, count: length.larger(&zero)? })
 }

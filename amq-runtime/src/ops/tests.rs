@@ -40,6 +40,24 @@ fn at(tensor: &Tensor, index: &[usize]) -> f32 {
     as_f32(tensor)[flat]
 }
 
+/// A slice of axis 0.
+fn slice(start: Dim, end: Dim, step: i64) -> Op {
+    let (axes, starts, ends) = (Vec::from([0]), Vec::from([start]), Vec::from([end]));
+    Op::Slice(Slice { axes, starts, ends, steps: Vec::from([step]) })
+}
+
+/// The size of a slice of an axis.
+fn sliced(axis: Dim, start: Dim, end: Dim, step: i64) -> Result<Dim, String> {
+    let node = Node {
+        inputs: Vec::from([1]),
+        outputs: Vec::from([2]),
+        op: Some(slice(start, end, step)),
+        ..Node::default()
+    };
+    let outputs = crate::infer(&node, &[Some(Fact::f32(Vec::from([axis])))]);
+    outputs.map(|outputs| outputs[0].dims[0].clone()).map_err(|error| error.to_string())
+}
+
 fn ramp(dims: &[usize]) -> Tensor {
     let count: usize = dims.iter().product();
     floats(dims, (0..count).map(|i| ((i * 37 + 11) % 101) as f32 / 16.0 - 3.0))
@@ -103,17 +121,17 @@ proptest! {
     }
 
     #[test]
-    fn slices_take_what_python_takes(
+    fn slices_take_what_a_loop_takes(
         size in 1i64..8, start in -10i64..10, end in -10i64..10, step in -3i64..4,
     ) {
         prop_assume!(step != 0);
-        // As Python's slice.indices counts.
-        let clamp = |bound: i64| {
+        // As ONNX says: only an end may lie before the axis, and only for a negative step.
+        let clamp = |bound: i64, low: i64| {
             let bound = if bound < 0 { bound + size } else { bound };
-            if step > 0 { bound.clamp(0, size) } else { bound.clamp(-1, size - 1) }
+            if step > 0 { bound.clamp(0, size) } else { bound.clamp(low, size - 1) }
         };
-        let (mut taken, mut i) = (Vec::new(), clamp(start));
-        while (step > 0 && i < clamp(end)) || (step < 0 && i > clamp(end)) {
+        let (mut taken, mut i, end_at) = (Vec::new(), clamp(start, 0), clamp(end, -1));
+        while (step > 0 && i < end_at) || (step < 0 && i > end_at) {
             taken.push(i as usize);
             i += step;
         }
@@ -257,11 +275,13 @@ proptest! {
             auto_pad: AutoPad::Explicit as i32, ceil_mode, count_include_pad,
         };
         let x = ramp(&[1, 2, 2, input]);
-        let (dims, y) = match run(Op::Pool(op), from_ref(&x)).unwrap() {
-            (dims, Buffer::F32(y)) => (dims, y),
-            other => panic!("{other:?}"),
-        };
-        for (i, &found) in indices(&dims).iter().zip(&y) {
+        let result = run(Op::Pool(op.clone()), from_ref(&x));
+        // An average that counts the border is never refused.
+        let counts_border = average && count_include_pad;
+        let (kind, count_include_pad) = (PoolKind::Average as i32, true);
+        let same_shape = run(Op::Pool(Pool { kind, count_include_pad, ..op }), from_ref(&x));
+        let mut expected = Vec::new();
+        for i in indices(&same_shape.unwrap().0) {
             let start = i[3] as i64 * stride as i64 - pads.0 as i64;
             let places = (0..kernel).map(|k| start + (k * dilation) as i64);
             let places: Vec<i64> = places.collect();
@@ -270,17 +290,46 @@ proptest! {
                 .filter(|&&place| (0..input as i64).contains(&place))
                 .map(|&place| at(&x, &[i[0], i[1], i[2], place as usize]))
                 .collect();
+            if real.is_empty() && !counts_border {
+                prop_assert!(result.unwrap_err().contains("covers no element of x"));
+                return Ok(());
+            }
             let end = (input as u64 + pads.1) as i64;
-            let expected = if average {
+            expected.push(if average {
                 let within = places.iter().filter(|&&place| place < end).count();
-                let count = if count_include_pad { within } else { real.len() };
+                let count = if counts_border { within } else { real.len() };
                 real.iter().sum::<f32>() / count as f32
             } else {
                 real.iter().copied().fold(f32::NEG_INFINITY, f32::max)
-            };
-            prop_assert!(found == expected || (found.is_nan() && expected.is_nan()));
+            });
         }
+        let result = result.unwrap();
+        prop_assert_eq!(as_f32(&result), expected);
     }
+}
+
+/// Elements at -1 and 1 of an axis of one: ONNX does not say what they give, and where onnxruntime
+/// answers 0 or the least float, ONNX's reference answers NaN.
+#[test]
+fn windows_without_an_element_are_refused() {
+    let pool = |kind: PoolKind, count_include_pad: bool| {
+        let op = Pool {
+            kind: kind as i32,
+            kernel: Vec::from([2]),
+            strides: Vec::from([1]),
+            dilations: Vec::from([2]),
+            pads: Vec::from([1, 1]),
+            auto_pad: AutoPad::Explicit as i32,
+            ceil_mode: false,
+            count_include_pad,
+        };
+        run(Op::Pool(op), &[ramp(&[1, 1, 1])])
+    };
+    for kind in [PoolKind::Max, PoolKind::Average] {
+        let error = pool(kind, false).unwrap_err();
+        assert_eq!(error, "window 0 along axis 2 covers no element of x");
+    }
+    assert_eq!(as_f32(&pool(PoolKind::Average, true).unwrap()), [0.0]);
 }
 
 #[test]
@@ -361,6 +410,43 @@ fn nan_wins_minima_and_maxima() {
     }
 }
 
+/// What onnxruntime 1.32.0 takes of `[0, 1, ..]`, with each bound as a start and, for each of those, with
+/// each as an end. A start before the axis is entry 0 whatever the step.
+#[test]
+fn slices_take_what_onnxruntime_takes() {
+    const BOUNDS: [i64; 6] = [-9, -2, -1, 0, 1, 9];
+    let nothing = ["-"; 36].join(" ");
+    let empty = [1, 2, -1, -2].map(|step| (0, step, nothing.as_str()));
+    let taken = [
+        (1, 1, "- - - - 0 0 - - - - 0 0 - - - - 0 0 - - - - 0 0 - - - - - - - - - - - -"),
+        (1, 2, "- - - - 0 0 - - - - 0 0 - - - - 0 0 - - - - 0 0 - - - - - - - - - - - -"),
+        (1, -1, "0 0 - - - - 0 0 - - - - 0 0 - - - - 0 0 - - - - 0 0 - - - - 0 0 - - - -"),
+        (1, -2, "0 0 - - - - 0 0 - - - - 0 0 - - - - 0 0 - - - - 0 0 - - - - 0 0 - - - -"),
+        (2, 1, "- - 0 - 0 01 - - 0 - 0 01 - - - - - 1 - - 0 - 0 01 - - - - - 1 - - - - - -"),
+        (2, 2, "- - 0 - 0 0 - - 0 - 0 0 - - - - - 1 - - 0 - 0 0 - - - - - 1 - - - - - -"),
+        (2, -1, "0 - - - - - 0 - - - - - 10 1 - 1 - - 0 - - - - - 10 1 - 1 - - 10 1 - 1 - -"),
+        (2, -2, "0 - - - - - 0 - - - - - 1 1 - 1 - - 0 - - - - - 1 1 - 1 - - 1 1 - 1 - -"),
+        (3, 1, "- 0 01 - 0 012 - - 1 - - 12 - - - - - 2 - 0 01 - 0 012 - - 1 - - 12 - - - - - -"),
+        (3, 2, "- 0 0 - 0 02 - - 1 - - 1 - - - - - 2 - 0 0 - 0 02 - - 1 - - 1 - - - - - -"),
+        (3, -1, "0 - - - - - 10 - - 1 - - 210 2 - 21 2 - 0 - - - - - 10 - - 1 - - 210 2 - 21 2 -"),
+        (3, -2, "0 - - - - - 1 - - 1 - - 20 2 - 2 2 - 0 - - - - - 1 - - 1 - - 20 2 - 2 2 -"),
+    ];
+    for (size, step, expected) in empty.into_iter().chain(taken) {
+        let x = integers(&[size as usize], 0..size);
+        let bounds = BOUNDS.iter().flat_map(|&start| BOUNDS.map(|end| (start, end)));
+        for ((start, end), expected) in bounds.zip(expected.split(' ')) {
+            let y = run(slice(start.into(), end.into(), step), from_ref(&x)).unwrap();
+            let digits = expected.chars().filter_map(|digit| digit.to_digit(10));
+            let expected: Vec<i64> = digits.map(i64::from).collect();
+            assert_eq!(
+                y,
+                integers(&[expected.len()], expected),
+                "[{start}:{end}:{step}] of {size}"
+            );
+        }
+    }
+}
+
 #[test]
 fn slices_reach_the_ends() {
     let x = ramp(&[5]);
@@ -371,35 +457,17 @@ fn slices_reach_the_ends() {
         (-1, i64::MIN, -1, &[4, 3, 2, 1, 0]),
         (3, i64::MAX, i64::MAX, &[3]),
         (i64::MIN, i64::MIN, 1, &[]),
+        (i64::MIN, i64::MIN, -1, &[0]),
     ] {
-        let op = Slice {
-            axes: Vec::from([0]),
-            starts: dims(&[start]),
-            ends: dims(&[end]),
-            steps: Vec::from([step]),
-        };
-        check(run(Op::Slice(op), from_ref(&x)), &[taken.len()], |i| at(&x, &[taken[i[0]]]));
+        let op = slice(start.into(), end.into(), step);
+        check(run(op, from_ref(&x)), &[taken.len()], |i| at(&x, &[taken[i[0]]]));
     }
 }
 
 #[test]
 fn slices_of_named_axes_keep_the_names() {
     let infer = |start: Dim, end: Dim, step: i64| {
-        let op = Slice {
-            axes: Vec::from([0]),
-            starts: Vec::from([start]),
-            ends: Vec::from([end]),
-            steps: Vec::from([step]),
-        };
-        let node = Node {
-            inputs: Vec::from([1]),
-            outputs: Vec::from([2]),
-            op: Some(Op::Slice(op)),
-            ..Node::default()
-        };
-        let fact = Fact::f32(Vec::from([Dim::named("t")]));
-        let outputs = crate::infer(&node, &[Some(fact)]);
-        outputs.map(|outputs| outputs[0].dims[0].to_string())
+        sliced(Dim::named("t"), start, end, step).map(|size| size.to_string())
     };
     let n = |size: i64| Dim::from(size);
     let name = Dim::named("t");
@@ -408,8 +476,33 @@ fn slices_of_named_axes_keep_the_names() {
     assert_eq!(infer(n(1), name.clone(), 1).unwrap(), "t + -1");
     assert_eq!(infer(n(-1), n(i64::MIN), -1).unwrap(), "t");
     assert_eq!(infer(name.add(&n(-1)).unwrap(), name.clone(), 1).unwrap(), "1");
+    let shorter = name.add(&n(-1)).unwrap();
+    for start in [-1, i64::MAX] {
+        assert_eq!(sliced(shorter.clone(), n(start), n(i64::MIN), -1).unwrap(), shorter);
+    }
     let unknown = name.add(&n(-2)).unwrap();
-    assert!(infer(unknown, name, 1).unwrap_err().to_string().contains("may be negative"));
+    assert!(infer(unknown, name, 1).unwrap_err().contains("may be negative"));
+}
+
+/// Sizes with names and numbers put in later are those of numbers: named axes are never empty,
+/// expressions may be.
+#[test]
+fn slices_of_named_axes_are_those_of_their_sizes() {
+    let bounds = [i64::MIN, -9, -2, -1, 0, 1, 9, i64::MAX];
+    let name = Dim::named("t");
+    for axis in [name.clone(), name.add(&(-1).into()).unwrap(), name.floor_div(&2.into()).unwrap()]
+    {
+        for (start, end) in bounds.iter().flat_map(|&start| bounds.map(|end| (start, end))) {
+            for step in [1, 2, -1, -2] {
+                let taken = |axis| sliced(axis, start.into(), end.into(), step).unwrap();
+                for t in 1..5 {
+                    let named = |dim: &Dim| Dim::from(dim.eval(&|_| Some(t)).unwrap());
+                    let (found, expected) = (named(&taken(axis.clone())), taken(named(&axis)));
+                    assert_eq!(found, expected, "[{start}:{end}:{step}] of {axis}, t = {t}");
+                }
+            }
+        }
+    }
 }
 
 /// Any attributes, many of them wrong.

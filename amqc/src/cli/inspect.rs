@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use amq_format::graph::{Activations, Cell, Graph, Node, Op, Port, ValueId};
+use amq_format::graph::{Activations, Graph, Node, Op, Port, ValueId};
 use amq_format::{Validated, spec};
 use clap::Args;
 use serde::Serialize;
@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::Outcome;
 use super::model::{Opened, port_text, value_name};
 use crate::compile::hex;
+use crate::emit::op_name;
 use crate::error::Result;
 use crate::report::{Report, Table};
 
@@ -213,18 +214,6 @@ impl Inspected {
             let _ = writeln!(text, "note: {note}");
         }
         text
-    }
-}
-
-fn op_name(node: &Node) -> &'static str {
-    match &node.op {
-        Some(Op::Recurrent(layer)) => match layer.cell() {
-            Cell::Lstm => "LSTM",
-            Cell::Gru => "GRU",
-            Cell::Rnn => "RNN",
-        },
-        Some(op) => spec::operator(op).0,
-        None => "",
     }
 }
 

@@ -105,19 +105,3 @@ impl QuantizedMatrix {
         bytes
     }
 }
-
-/// Bytes of the section of a matrix, without quantizing it; `None` if there are too many to count.
-pub fn encoded_size(
-    rows: usize,
-    cols: usize,
-    bits: u8,
-    coefficient_type: CoefficientType,
-) -> Option<u64> {
-    let coefficient: u64 = match coefficient_type {
-        CoefficientType::F16 => 2,
-        CoefficientType::F32 => 4,
-    };
-    let plane_row = u64::try_from(cols.div_ceil(64)).ok()?.checked_mul(8)?;
-    let row = plane_row.checked_add(coefficient)?.checked_mul(u64::from(bits))?;
-    row.checked_mul(u64::try_from(rows).ok()?)
-}

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use amq_format::graph::CoefficientType;
 use rayon::prelude::*;
 
-pub use matrix::{QuantizedMatrix, encoded_size};
+pub use matrix::QuantizedMatrix;
 use row::Row;
 
 /// Largest number of codes a row.

@@ -8,15 +8,6 @@ use crate::kernels::lanes::{ENTRY_BIAS, Lanes, Line, Tables};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx2(());
 
-/// Calls intrinsics that need nothing of memory.
-macro_rules! intrinsic {
-    ($call:expr) => {
-        // SAFETY: `self` proves that the CPU has the features that the intrinsics need, and they
-        // have no other condition.
-        unsafe { $call }
-    };
-}
-
 impl Avx2 {
     /// # Safety
     /// The CPU must have AVX2 and POPCNT.

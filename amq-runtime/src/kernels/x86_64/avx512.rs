@@ -17,15 +17,6 @@ impl Avx512 {
     }
 }
 
-/// Calls intrinsics that need nothing of memory.
-macro_rules! intrinsic {
-    ($call:expr) => {
-        // SAFETY: `self` proves that the CPU has the features that the intrinsics need, and they
-        // have no other condition.
-        unsafe { $call }
-    };
-}
-
 impl Lanes for Avx512 {
     type F = __m512;
     type U = __m512i;
