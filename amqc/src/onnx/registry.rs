@@ -32,7 +32,8 @@ const fn op(
 const FLOAT: &str = "float only";
 const WINDOW: &str = "one or two spatial axes";
 const GATES: &str = "weights and biases must be constant once the graph is folded; \
-                     Affine and ScaledTanh need their alpha and beta";
+                     Affine and ScaledTanh need their alpha and beta; \
+                     a sequence of length 0 leaves its initial states";
 const KNOWN_SHAPE: &str = "the shape must follow from the inputs' shapes";
 
 /// All operators, by name.
