@@ -1,6 +1,6 @@
 //! From an ONNX file to the bytes of an `.amq` file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::emit;
 use crate::error::{Error, Result};
@@ -16,6 +16,8 @@ pub struct Compiled {
     pub bytes: Vec<u8>,
     /// What was done to each layer.
     pub report: Report,
+    /// The files that hold its external data.
+    pub external: Vec<PathBuf>,
 }
 
 /// How far the quantization of one matrix has come.
@@ -50,6 +52,8 @@ pub fn compile(
     let tell = |layer: &str, done, total| progress(Progress { layer, done, total });
     let (mut draft, layers) = emit::emit(module, resolver, &tell).map_err(located)?;
     let external = onnx::external_files(&source).map_err(located)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let read = external.iter().map(|file| folder.join(&file.location)).collect();
     let bytes_in = source.bytes() + external.iter().map(|file| file.bytes).sum::<u64>();
     let report = Report { bytes_in, layers, states, notes };
     let provenance = Provenance {
@@ -69,7 +73,7 @@ pub fn compile(
     );
     let bytes = amq_format::write(draft)
         .map_err(|error| located(Error::unsupported(format!("the model does not fit: {error}"))))?;
-    Ok(Compiled { bytes, report })
+    Ok(Compiled { bytes, report, external: read })
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -45,6 +45,13 @@ pub fn read_npy(path: &Path) -> Result<Array> {
 /// before its array is decoded.
 pub fn read_npz(path: &Path, wanted: impl Fn(&str) -> Result<()>) -> Result<Vec<(String, Array)>> {
     let file = File::open(path).map_err(|error| Error::io(path, error))?;
+    let mut magic = Vec::new();
+    (&file).take(6).read_to_end(&mut magic).map_err(|error| Error::io(path, error))?;
+    if magic == b"\x93NUMPY" {
+        return Err(Bad::File("a single array, not an .npz archive".into())
+            .error(path)
+            .remedy("save it by the input's name in an .npz, or use run --input NAME=X.npy"));
+    }
     let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|e| Bad::from(e).error(path))?;
     let (mut arrays, mut left) = (Vec::new(), MAX_BYTES);
     for index in 0..zip.len() {
@@ -125,7 +132,10 @@ fn read_array(mut reader: impl Read, left: &mut u64) -> Result<Array, Bad> {
     let DType::Plain(dtype) = header.dtype() else {
         return Err(Bad::File("structured arrays are not read".into()));
     };
-    let element = dtype.num_bytes().unwrap_or(0) as u64;
+    let unread = || {
+        Bad::File(format!("arrays of type {dtype} are not read: save it as float32 or an integer"))
+    };
+    let element = dtype.num_bytes().ok_or_else(unread)? as u64;
     let bytes = header.len().checked_mul(element).filter(|bytes| bytes <= left);
     let (Some(bytes), Ok(dims)) = (
         bytes,
@@ -142,7 +152,6 @@ fn read_array(mut reader: impl Read, left: &mut u64) -> Result<Array, Bad> {
         let found = if (found as u64) < bytes { found.to_string() } else { "more".into() };
         return Err(Bad::File(format!("shape {shape:?} takes {bytes} bytes, there are {found}")));
     }
-    let unread = || Bad::File(format!("arrays of type {dtype} are not read"));
     let file = NpyFile::with_header(header, &data[..]);
     let values = match (dtype.type_char(), element) {
         (TypeChar::Float, 4) => Values::F32(elements_of(file, &dims)?),
@@ -167,7 +176,9 @@ fn read_header(reader: &mut impl Read) -> Result<Vec<u8>, Bad> {
     let mut header = vec![0; 8];
     reader.read_exact(&mut header)?;
     if &header[..6] != b"\x93NUMPY" {
-        return Err(Bad::File("not an .npy array".into()));
+        let archive = header.starts_with(b"PK");
+        let hint = if archive { ", but an archive: --inputs takes those" } else { "" };
+        return Err(Bad::File(format!("not an .npy array{hint}")));
     }
     let size = if header[6] == 1 { 2 } else { 4 };
     let mut length = [0; 4];

@@ -208,6 +208,30 @@ fn what_the_command_line_gets_wrong_is_exit_code_2() {
 }
 
 #[test]
+fn what_is_read_is_never_replaced() {
+    let place = Place::new();
+    place.npz(
+        "i.npz",
+        &[("tokens", &[1, 1], Data::I64(vec![0])), ("count", &[1], Data::F32(vec![0.0]))],
+    );
+    let before: Vec<_> = ["m.amq", "i.npz"].map(|name| fs::read(place.path(name)).unwrap()).into();
+    for output in ["m.amq", "i.npz", "./i.npz"] {
+        let args = ["run", "m.amq", "--inputs", "i.npz", "--outputs", output];
+        place.amqc(&args).fails(2, &["is also read", "= help:"]);
+    }
+    let array = tensor::Tensor { dims: vec![1, 1], data: Data::I64(vec![0]) };
+    data::write_npy(fs::File::create(place.path("logits.npy")).unwrap(), &array).unwrap();
+    let args = ["run", "m.amq", "--input", "tokens=logits.npy", "--output-dir", "."];
+    place.amqc(&args).fails(2, &["logits.npy is also read"]);
+    for (name, before) in ["m.amq", "i.npz"].iter().zip(before) {
+        assert_eq!(fs::read(place.path(name)).unwrap(), before);
+    }
+    assert_eq!(place.names(), ["i.npz", "logits.npy", "m.amq"]);
+    let args = ["run", "m.amq", "--inputs", "i.npz", "--outputs", "no/such/o.npz"];
+    place.amqc(&args).fails(5, &["there is no directory", "no/such", "= help:"]);
+}
+
+#[test]
 fn damaged_and_missing_files_have_their_own_exit_codes() {
     let place = Place::new();
     let good = fs::read(place.path("m.amq")).unwrap();
@@ -265,7 +289,7 @@ fn perplexity_is_that_of_the_table() {
         let shown = place.amqc(&args).done();
         assert_eq!(
             shown,
-            format!("perplexity {expected:.2} (209 tokens predicted, 30 words read as <unk>)\n")
+            format!("perplexity {expected:.2} (209 tokens predicted, 30 read as <unk>)\n")
         );
     }
 }

@@ -1,6 +1,5 @@
 //! `amqc bench`
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -8,9 +7,9 @@ use amq_runtime::{Isa, Session, View};
 use clap::Args;
 use serde::Serialize;
 
-use super::model::{Loaded, Opened, views};
-use super::{Outcome, Threads, key_value, no_such};
-use crate::error::{Error, Result};
+use super::model::{Loaded, Opened, size, sizes, views};
+use super::{Outcome, Threads};
+use crate::error::Result;
 
 /// Measure how long a step of a model takes
 ///
@@ -31,14 +30,6 @@ pub(super) struct Bench {
     /// Print JSON
     #[arg(long)]
     json: bool,
-}
-
-fn size(text: &str) -> Result<(String, i64), String> {
-    let (name, size) = key_value(text)?;
-    match size.parse() {
-        Ok(size @ 1..) => Ok((name, size)),
-        _ => Err(format!("{size:?} is not a size: expected a whole number from 1")),
-    }
 }
 
 #[derive(Debug, Serialize)]
@@ -69,16 +60,7 @@ impl Bench {
         let models: Vec<Loaded> = (paths.into_iter().flatten())
             .map(|path| Opened::read(path)?.load(isa))
             .collect::<Result<_>>()?;
-        let mut sizes = BTreeMap::new();
-        for (name, size) in &self.dim {
-            if !models.iter().any(|model| model.dimensions().contains(name.as_str())) {
-                let known = models.iter().flat_map(Loaded::dimensions);
-                return Err(no_such("dimension", name, known));
-            }
-            if sizes.insert(name.clone(), *size).is_some_and(|other| other != *size) {
-                return Err(Error::usage(format!("--dim {name} is given twice")));
-            }
-        }
+        let sizes = sizes(&self.dim, &models.iter().collect::<Vec<_>>())?;
         let inputs: Vec<_> =
             models.iter().map(|model| model.seeded(&sizes)).collect::<Result<_>>()?;
         let mut runs: Vec<_> = (models.iter().zip(&inputs))

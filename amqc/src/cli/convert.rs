@@ -1,8 +1,7 @@
 //! `amqc convert`
 
-use std::fs;
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use amq_format::graph::Activations;
@@ -111,11 +110,7 @@ impl Convert {
             Some(path) => path.clone(),
             None => self.model.with_extension("amq"),
         };
-        let sources = [Some(&self.model), self.recipe.as_ref()];
-        if let Some(source) = sources.into_iter().flatten().find(|path| same_file(path, &target)) {
-            return Err(Error::usage(format!("the output {} is also read", source.display()))
-                .remedy("name another output with -o"));
-        }
+        output::check_not_read(&target, [&self.model].into_iter().chain(&self.recipe))?;
         let options = ConvertOptions {
             flags: Given {
                 bits: self.bits,
@@ -128,7 +123,8 @@ impl Convert {
         };
         options.resolver()?;
         let start = Instant::now();
-        let Compiled { bytes, report } = self.compile(&options)?;
+        let Compiled { bytes, report, external } = self.compile(&options)?;
+        output::check_not_read(&target, &external)?;
         output::write_whole(&target, |file| file.write_all(&bytes))?;
         let converted = Converted {
             input: self.model.display().to_string(),
@@ -175,8 +171,4 @@ impl Converted {
             report.text()
         )
     }
-}
-
-fn same_file(a: &Path, b: &Path) -> bool {
-    matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
 }

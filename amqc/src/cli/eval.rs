@@ -92,14 +92,22 @@ impl Eval {
         })
         .map_err(|error| error.within(self.file.display()))?;
         let Perplexity { perplexity, predicted } = found;
-        Outcome::of(self.json, &TextJson { perplexity, predicted, unknown }, |_| {
-            let read_as = match (unknown, unit) {
-                (0, _) => String::new(),
-                (_, Unit::Word) => format!(", {unknown} words read as <unk>"),
-                (_, Unit::Char) => format!(", {unknown} characters read as <unk>"),
+        let outcome = Outcome::of(self.json, &TextJson { perplexity, predicted, unknown }, |_| {
+            let read_as = match unknown {
+                0 => String::new(),
+                _ => format!(", {unknown} read as <unk>"),
             };
             format!("perplexity {perplexity:.2} ({predicted} tokens predicted{read_as})\n")
-        })
+        })?;
+        let mut warnings = Vec::new();
+        if unknown > predicted / 2 {
+            warnings.push(format!(
+                "most of the text is not in the vocabulary ({unknown} of {} tokens); --unit says \
+                 what the text is cut into",
+                predicted + 1
+            ));
+        }
+        Ok(Outcome { warnings, ..outcome })
     }
 
     fn accuracy(&self, isa: Isa, inputs: &Path, labels: &Path) -> Result<Outcome> {
@@ -238,8 +246,20 @@ impl<'a> TextReader<'a> {
             }
         }
         let output = loaded.pick("output", "--output", eval.output.as_deref(), ports, &fitting)?;
-        let (time_axis, fixed) =
-            time_axis(loaded.graph(), input).map_err(|error| error.within(file()))?;
+        let graph = loaded.graph();
+        let (time_axis, mut fixed) =
+            time_axis(graph, input).map_err(|error| error.within(file()))?;
+        let time = &input.dims[time_axis];
+        let mut state_dims = graph.states.iter().flat_map(|state| {
+            let ports = graph.inputs.iter().filter(|port| port.value == state.input);
+            ports.flat_map(|port| &port.dims)
+        });
+        // An axis that states have too is a batch, and scores without the axis are those of the
+        // last step: both are fed one token a call.
+        let steps = !state_dims.any(|dim| dim == time) && output.dims.contains(time);
+        if fixed.is_none() && !graph.states.is_empty() && !steps {
+            fixed = Some(1);
+        }
         let session = Session::new(loaded.model.clone());
         Ok(TextReader { loaded, input, output, classes, time_axis, fixed, session })
     }
@@ -273,6 +293,11 @@ impl<'a> TextReader<'a> {
             return Ok(());
         }
         let mut parts = self.rows(first)?;
+        if parts.len() != first.len() * self.classes {
+            // Refused when the text is read.
+            self.session.reset();
+            return Ok(());
+        }
         let at = parts.len();
         // After a call of fixed length the states are those after its padding.
         if self.fixed.is_none() && !self.loaded.graph().states.is_empty() {

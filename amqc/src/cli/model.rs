@@ -11,7 +11,7 @@ use amq_format::Validated;
 use amq_format::graph::{DataType, Graph, Op, Port, State, ValueId};
 use amq_runtime::{Isa, LoadOptions, Model, View};
 
-use super::no_such;
+use super::{key_value, no_such};
 use crate::compile::compile;
 use crate::data::{self, Array};
 use crate::error::{Error, Result};
@@ -47,6 +47,8 @@ pub(super) struct Opened {
     pub(super) amq: Vec<u8>,
     /// What compiling an ONNX model said.
     pub(super) report: Option<Report>,
+    /// Files that hold its external data.
+    pub(super) external: Vec<PathBuf>,
 }
 
 impl Opened {
@@ -58,13 +60,15 @@ impl Opened {
         let compiled = compile(path, &ConvertOptions::float(), &|_| ())?;
         let size = compiled.report.bytes_in;
         let report = Some(compiled.report);
-        Ok(Opened { path: path.to_owned(), size, amq: compiled.bytes, report })
+        let external = compiled.external;
+        Ok(Opened { path: path.to_owned(), size, amq: compiled.bytes, report, external })
     }
 
     /// Opens an .amq file.
     pub(super) fn read_amq(path: &Path) -> Result<Opened> {
         let amq = fs::read(path).map_err(|error| Error::io(path, error))?;
-        Ok(Opened { path: path.to_owned(), size: amq.len() as u64, amq, report: None })
+        let size = amq.len() as u64;
+        Ok(Opened { path: path.to_owned(), size, amq, report: None, external: Vec::new() })
     }
 
     pub(super) fn validated(&self) -> Result<Validated<'_>> {
@@ -94,6 +98,29 @@ pub(super) fn is_amq(path: &Path) -> Result<bool> {
     file.take(4).read_to_end(&mut magic).map_err(|error| Error::io(path, error))?;
     // A damaged .amq file is told what is wrong with it as such.
     Ok(magic == amq_format::spec::MAGIC[..4] || path.extension().is_some_and(|e| e == "amq"))
+}
+
+pub(super) fn size(text: &str) -> Result<(String, i64), String> {
+    let (name, size) = key_value(text)?;
+    match size.parse() {
+        Ok(size @ 1..) => Ok((name, size)),
+        _ => Err(format!("{size:?} is not a size: expected a whole number from 1")),
+    }
+}
+
+/// Sizes that the command line gives to dimensions of inputs that are no states.
+pub(super) fn sizes(dims: &[(String, i64)], models: &[&Loaded]) -> Result<BTreeMap<String, i64>> {
+    let mut sizes = BTreeMap::new();
+    for (name, size) in dims {
+        if !models.iter().any(|model| model.dimensions().contains(name.as_str())) {
+            let known = models.iter().flat_map(|model| model.dimensions());
+            return Err(no_such("dimension", name, known));
+        }
+        if sizes.insert(name.clone(), *size).is_some_and(|other| other != *size) {
+            return Err(Error::usage(format!("--dim {name} is given twice")));
+        }
+    }
+    Ok(sizes)
 }
 
 /// What the runtime refused, in the words of this tool.

@@ -2,13 +2,26 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use signal_hook::consts::TERM_SIGNALS;
 
 use crate::error::{Error, Result};
+
+/// Fails if an output would replace what is also read.
+pub(super) fn check_not_read<'a>(
+    output: &Path,
+    read: impl IntoIterator<Item = &'a PathBuf>,
+) -> Result<()> {
+    let same = |path: &&PathBuf| matches!((fs::canonicalize(path), fs::canonicalize(output)), (Ok(a), Ok(b)) if a == b);
+    match read.into_iter().find(same) {
+        None => Ok(()),
+        Some(path) => Err(Error::usage(format!("the output {} is also read", path.display()))
+            .remedy("name another output")),
+    }
+}
 
 /// Writes the file at `path` by way of a temporary one beside it: written, synced, renamed.
 ///
@@ -23,6 +36,11 @@ pub(super) fn write_whole(
     if fs::metadata(&target).is_ok_and(|found| !found.is_file()) {
         return Err(Error::io(path, "it exists and is not a regular file")
             .remedy("name a file that can be replaced"));
+    }
+    let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
+        return Err(Error::io(path, format!("there is no directory {}", directory.display()))
+            .remedy("create it, or name another output"));
     }
     let guard = SignalGuard::new();
     let written = replace(&target, write).map_err(|error| Error::io(path, error));
@@ -43,7 +61,9 @@ fn replace(
     // What an ordinary new file gets: the process's mask is applied to it.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let temporary = builder.tempfile_in(directory)?;
+    // The error would name the temporary file, which means nothing to who named another.
+    let temporary =
+        builder.tempfile_in(directory).map_err(|error| io::Error::from(error.kind()))?;
     let mut sink = BufWriter::with_capacity(1 << 20, Sink(temporary.as_file().try_clone()?));
     write(&mut sink)?;
     sink.flush()?;

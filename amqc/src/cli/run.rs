@@ -44,7 +44,12 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn execute(&self, isa: Isa) -> Result<Outcome> {
         self.threads.check()?;
-        let loaded = Opened::read(&self.file)?.load(isa)?;
+        let opened = Opened::read(&self.file)?;
+        let read = || {
+            let arrays = self.input.iter().map(|(_, path)| path);
+            [&self.file].into_iter().chain(&opened.external).chain(&self.inputs).chain(arrays)
+        };
+        let loaded = opened.load(isa)?;
         let mut arrays = match &self.inputs {
             Some(path) => loaded.read_inputs(path)?,
             None => Vec::new(),
@@ -55,14 +60,17 @@ impl Run {
         let inputs = loaded.bind(arrays)?;
         let outputs = outputs(&loaded, &inputs)?;
         if let Some(path) = &self.outputs {
+            output::check_not_read(path, read())?;
             output::write_whole(path, |file| data::write_npz(file, &outputs))?;
         }
         if let Some(directory) = &self.output_dir {
             fs::create_dir_all(directory).map_err(|error| Error::io(directory, error))?;
             let mut used = BTreeSet::new();
-            for (name, tensor) in &outputs {
-                let path = directory.join(file_name(name, &mut used));
-                output::write_whole(&path, |file| data::write_npy(file, tensor))?;
+            let path = |(name, _): &(String, Tensor)| directory.join(file_name(name, &mut used));
+            let paths: Vec<PathBuf> = outputs.iter().map(path).collect();
+            paths.iter().try_for_each(|path| output::check_not_read(path, read()))?;
+            for (path, (_, tensor)) in paths.iter().zip(&outputs) {
+                output::write_whole(path, |file| data::write_npy(file, tensor))?;
             }
         }
         Ok(Outcome::default())

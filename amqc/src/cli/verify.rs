@@ -8,7 +8,7 @@ use amq_runtime::Isa;
 use clap::Args;
 use serde::Serialize;
 
-use super::model::Opened;
+use super::model::{self, Opened, size};
 use super::{Outcome, run};
 use crate::error::{Error, Result};
 use crate::tensor::{Data, Tensor};
@@ -29,6 +29,10 @@ pub(super) struct Verify {
     /// Arrays by the names of inputs [default: seeded ones]
     #[arg(long, value_name = "I.npz", requires = "against")]
     inputs: Option<PathBuf>,
+    /// Size of a dimension of seeded inputs (repeatable) [default: 16 where it is time, else 1]
+    #[arg(long, value_name = "NAME=N", value_parser = size)]
+    #[arg(requires = "against", conflicts_with = "inputs")]
+    dim: Vec<(String, i64)>,
     /// Largest difference that is allowed
     #[arg(long, value_name = "E", requires = "against", value_parser = limit)]
     max_error: Option<f64>,
@@ -84,12 +88,17 @@ impl Verify {
                         let name = dim.and_then(|dim| dim.as_name());
                         sizes.extend(name.map(|name| (name.to_owned(), STEPS)));
                     }
+                    sizes.extend(model::sizes(&self.dim, &[&loaded])?);
                     loaded.seeded(&sizes)?
                 }
             };
             const OTHER: &str = "compare a file with the model it was made from";
-            let expected = run::outputs(&reference, &inputs).map_err(|e| e.remedy(OTHER))?;
-            let found = run::outputs(&loaded, &inputs)?;
+            let refused = |error: Error| match (&self.inputs, loaded.dimensions().is_empty()) {
+                (None, false) => error.remedy("give its dimensions other sizes with --dim NAME=N"),
+                _ => error,
+            };
+            let expected = run::outputs(&reference, &inputs).map_err(refused)?;
+            let found = run::outputs(&loaded, &inputs).map_err(refused)?;
             for (name, tensor) in &found {
                 let other = expected.iter().find(|(other, _)| other == name);
                 let comparison = other.and_then(|(_, other)| compare(name, other, tensor));
@@ -198,6 +207,7 @@ mod tests {
             file: PathBuf::new(),
             against: None,
             inputs: None,
+            dim: Vec::new(),
             max_error,
             min_snr,
             json: false,

@@ -51,6 +51,10 @@ impl Source {
         if size > limits.file_bytes {
             return Err(too_large(size, limits));
         }
+        if file.starts_with(b"PK\x03\x04") {
+            return Err(Error::bad_file("a zip archive, not an ONNX model")
+                .remedy("write an ONNX file from PyTorch with torch.onnx.export"));
+        }
         check_growth(&file, limits.message_bytes)?;
         let file = Bytes::from(file);
         let sha256 = Sha256::digest(&file).into();

@@ -21,17 +21,28 @@ use crate::tensor::Data;
 pub(crate) fn declare(module: &mut Module, named: &[(String, String)]) -> Result<()> {
     let mut states = named_states(module, named)?;
     let facts = module.facts()?;
+    let mut notes = Vec::new();
     let trace = Trace { module, facts: &facts, producers: super::producers(&module.graph.nodes) };
     for output in &module.graph.outputs {
-        let taken = |s: &State| s.input == output.value || s.output == output.value;
-        if states.iter().any(taken) {
+        let Some(input) = trace.state_input(output.value) else { continue };
+        let taken = |s: &State| s.input == input || s.output == output.value;
+        if let Some(index) = states.iter().position(taken) {
+            let state = &states[index];
+            if index < named.len() && (state.input, state.output) != (input, output.value) {
+                notes.push(format!(
+                    "--state {}={} takes the place of the state {} <- {}, which the layers have",
+                    state.name,
+                    module.name(state.output),
+                    module.name(input),
+                    module.name(output.value)
+                ));
+            }
             continue;
         }
-        let Some(input) = trace.state_input(output.value) else { continue };
         let Some(port) = module.graph.inputs.iter().find(|port| port.value == input) else {
             continue;
         };
-        if compatible(port, output) && states.iter().all(|s| s.input != input) {
+        if compatible(port, output) {
             states.push(State {
                 name: module.graph.values[input as usize].clone(),
                 input,
@@ -44,6 +55,7 @@ pub(crate) fn declare(module: &mut Module, named: &[(String, String)]) -> Result
     states.sort_by_key(order);
     let streams = if states.is_empty() { Vec::new() } else { streams(module, &facts, &states) };
     module.graph.states = states;
+    module.notes.append(&mut notes);
     module.graph.streams = streams;
     Ok(())
 }

@@ -506,6 +506,15 @@ fn states_that_are_named_must_exist_and_fit() {
     // A name overrides what would be found.
     let crossed = declared(&recurrent("LSTM", 4, "forward"), &[("c0", "hn")]).unwrap().0;
     assert_eq!(crossed, ["c0 -> hn"]);
+    let mut module = passed(&recurrent("LSTM", 4, "forward"));
+    states::declare(&mut module, &[("c0".into(), "hn".into())]).unwrap();
+    assert_eq!(
+        module.notes,
+        [
+            "--state c0=hn takes the place of the state h0 <- hn, which the layers have",
+            "--state c0=hn takes the place of the state c0 <- cn, which the layers have"
+        ]
+    );
 }
 
 #[test]
