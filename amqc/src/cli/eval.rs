@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use amq_format::graph::{DataType, Graph, Op, Port, ValueId};
+use amq_format::graph::{DataType, Dim, Graph, Op, Port, ValueId};
 use amq_runtime::{Isa, Session, View};
 use clap::{ArgGroup, Args};
 use serde::Serialize;
@@ -256,7 +256,11 @@ impl<'a> TextReader<'a> {
         });
         // An axis that states have too is a batch, and scores without the axis are those of the
         // last step: both are fed one token a call.
-        let steps = !state_dims.any(|dim| dim == time) && output.dims.contains(time);
+        let has_time = |dim: &Dim| {
+            let other = |name: &str| (Some(name) != time.as_name()).then(|| Dim::from(1));
+            dim.substitute(&other).is_err()
+        };
+        let steps = !state_dims.any(has_time) && output.dims.iter().any(has_time);
         if fixed.is_none() && !graph.states.is_empty() && !steps {
             fixed = Some(1);
         }
@@ -472,7 +476,7 @@ fn rows(tensor: &Tensor, start: usize, length: usize) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use amq_format::graph::{Dim, Node, Reshape, Softmax, Stream, Unary};
+    use amq_format::graph::{Node, Reshape, Softmax, Stream, Unary};
 
     fn port(dims: &[&str]) -> Port {
         let dims = dims.iter().map(|&text| text.parse().map_or(Dim::named(text), i64::into));

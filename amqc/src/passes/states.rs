@@ -4,7 +4,7 @@
 //! that read forward, and a graph output is those layers' last states in the same order. Only nodes
 //! that reshape, cut or join along the outermost axis may stand between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::slice::from_ref;
 
 use amq_format::graph::{ABSENT, Dim, Direction, Node, Op, Port, State, Stream, ValueId};
@@ -49,6 +49,22 @@ pub(crate) fn declare(module: &mut Module, named: &[(String, String)]) -> Result
                 output: output.value,
                 initial: ABSENT,
             });
+        }
+    }
+    let mut initial = BTreeSet::new();
+    for node in &module.graph.nodes {
+        let forward = matches!(&node.op, Some(Op::Recurrent(layer)) if layer.direction() == Direction::Forward);
+        let values = node.inputs.iter().skip(5).take(2).filter(|_| forward);
+        initial.extend(values.filter_map(|&value| Some(trace.source(value)?.0)));
+    }
+    for port in &module.graph.inputs {
+        let found = states.iter().any(|state| state.input == port.value);
+        if initial.contains(&port.value) && !found {
+            let name = module.name(port.value);
+            notes.push(format!(
+                "the input {name} is an initial state, and no output was found to be its next; \
+                 --state {name}=OUT names one"
+            ));
         }
     }
     let order = |state: &State| module.graph.inputs.iter().position(|p| p.value == state.input);

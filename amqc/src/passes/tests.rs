@@ -512,7 +512,9 @@ fn states_that_are_named_must_exist_and_fit() {
         module.notes,
         [
             "--state c0=hn takes the place of the state h0 <- hn, which the layers have",
-            "--state c0=hn takes the place of the state c0 <- cn, which the layers have"
+            "--state c0=hn takes the place of the state c0 <- cn, which the layers have",
+            "the input h0 is an initial state, and no output was found to be its next; \
+             --state h0=OUT names one"
         ]
     );
 }
