@@ -1,9 +1,10 @@
 //! `amqc eval`
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use amq_format::graph::{DataType, Dim, Graph, Op, Port, ValueId};
+use amq_format::graph::{Cell, DataType, Dim, Graph, Op, Port, ValueId};
 use amq_runtime::{Isa, Session, View};
 use clap::{ArgGroup, Args};
 use serde::Serialize;
@@ -85,7 +86,9 @@ impl Eval {
         let loaded = Opened::read(&self.file)?.load(isa)?;
         let mut reader = TextReader::new(self, &loaded, &vocabulary)?;
         let piece = reader.piece(tokens.len().saturating_sub(1))?;
-        reader.check_cuts(&tokens).map_err(|error| error.within(self.file.display()))?;
+        if tokens.len() > 1 {
+            reader.check_cuts(&tokens).map_err(|error| error.within(self.file.display()))?;
+        }
         let scores = scores(loaded.graph(), reader.output.value);
         let found = eval::perplexity(&tokens, vocabulary.len(), piece, scores, |fed, receive| {
             reader.feed(fed, receive)
@@ -291,50 +294,59 @@ impl<'a> TextReader<'a> {
     /// Makes sure that the scores after a token depend on it and on all before it, on nothing else:
     /// on no token that follows, nor on how the text is cut. Leaves the initial states.
     fn check_cuts(&mut self, tokens: &[i64]) -> Result<()> {
-        let tokens = &tokens[..tokens.len().min(self.fixed.unwrap_or(PIECE))];
-        let (first, second) = tokens.split_at(tokens.len() / 2);
-        if first.is_empty() {
-            return Ok(());
-        }
-        let mut parts = self.rows(first)?;
-        if parts.len() != first.len() * self.classes {
+        // No more than is read in any case: the model may have a bound.
+        let length = self.fixed.unwrap_or(PIECE.min(tokens.len() - 1));
+        let tokens: Vec<i64> = tokens.iter().copied().cycle().take(length).collect();
+        let whole = self.anew(&[&tokens])?;
+        if whole.len() != length * self.classes {
             // Refused when the text is read.
-            self.session.reset();
             return Ok(());
         }
-        let at = parts.len();
-        // After a call of fixed length the states are those after its padding.
-        if self.fixed.is_none() && !self.loaded.graph().states.is_empty() {
-            parts.extend(self.rows(second)?);
-        }
-        self.session.reset();
-        let whole = self.rows(tokens)?;
-        self.session.reset();
-        let differs = parts.iter().zip(&whole).position(|(part, whole)| part != whole);
-        match differs {
-            None => Ok(()),
-            Some(score) if score < at => Err(Error::unsupported(
+        let (first, second) = tokens.split_at(length / 2);
+        let next = |token: &i64| (token + 1) % self.classes as i64;
+        let other: Vec<i64> = first.iter().copied().chain(second.iter().map(next)).collect();
+        let seen = first.len() * self.classes;
+        if self.anew(&[&other])?[..seen] != whole[..seen] {
+            return Err(Error::unsupported(
                 "the scores after a token depend on tokens that follow it, which it is to predict",
             )
-            .remedy("eval needs a model that reads in one direction")),
-            Some(_) => Err(Error::unsupported(
+            .remedy("eval needs a model that reads in one direction"));
+        }
+        let forgets = match self.fixed {
+            _ if self.loaded.graph().states.is_empty() => false,
+            // It cannot be cut elsewhere: what it says of its layers must do.
+            Some(_) => starts_anew(self.loaded.graph()),
+            None => {
+                let (few, rest) = tokens.split_at(length / 8);
+                let (middle, rest) = rest.split_at(length / 2);
+                self.anew(&[few, middle, rest])? != whole
+            }
+        };
+        if forgets {
+            return Err(Error::unsupported(
                 "the scores depend on how the text is cut: no state carries all that the model \
                  remembers",
             )
             .remedy(
                 "export the model with its first and last states as inputs and outputs, or name \
                  them with convert --state; inspect lists those that are declared",
-            )),
+            ));
         }
+        Ok(())
     }
 
-    /// The bits of the scores after each of some tokens.
-    fn rows(&mut self, tokens: &[i64]) -> Result<Vec<u32>> {
+    /// The bits of the scores after each token of some pieces, read from the initial states, which
+    /// are left.
+    fn anew(&mut self, pieces: &[&[i64]]) -> Result<Vec<u32>> {
         let mut rows = Vec::new();
-        self.feed(tokens, &mut |scores| {
-            rows.extend(scores.iter().map(|score| score.to_bits()));
-            Ok(())
-        })?;
+        self.session.reset();
+        for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
+            self.feed(piece, &mut |scores| {
+                rows.extend(scores.iter().map(|score| score.to_bits()));
+                Ok(())
+            })?;
+        }
+        self.session.reset();
         Ok(rows)
     }
 
@@ -365,6 +377,19 @@ fn is_integer(port: &Port) -> bool {
     matches!(port.data_type(), DataType::I64 | DataType::I32)
 }
 
+/// Whether a recurrent layer starts each call from what no state gives.
+fn starts_anew(graph: &Graph) -> bool {
+    let mut carried: BTreeSet<ValueId> = graph.states.iter().map(|state| state.input).collect();
+    graph.nodes.iter().any(|node| {
+        if node.inputs.iter().any(|input| carried.contains(input)) {
+            carried.extend(&node.outputs);
+        }
+        let Some(Op::Recurrent(layer)) = &node.op else { return false };
+        let states = if layer.cell() == Cell::Lstm { 5..7 } else { 5..6 };
+        !states.into_iter().all(|i| node.inputs.get(i).is_some_and(|input| carried.contains(input)))
+    })
+}
+
 /// The axis of an input along which tokens follow each other, and its size if that is fixed.
 /// Every other axis can have size 1.
 fn time_axis(graph: &Graph, input: &Port) -> Result<(usize, Option<usize>)> {
@@ -379,8 +404,11 @@ fn time_axis(graph: &Graph, input: &Port) -> Result<(usize, Option<usize>)> {
     let axis = match (stream, sizes.as_slice()) {
         (Some(stream), _) => Some(stream.time_axis as usize),
         (None, [_]) => Some(0),
-        (None, [_, batch]) if *batch == one => Some(0),
-        (None, [batch, _]) if *batch == one => Some(1),
+        (None, [_, batch]) if *batch == one && !named_batch(0) => Some(0),
+        (None, [batch, _]) if *batch == one && !named_batch(1) => Some(1),
+        // A step of a batch.
+        (None, [time, _]) if *time == one => Some(0),
+        (None, [_, time]) if *time == one => Some(1),
         (None, [Some(_), None]) => Some(0),
         (None, [None, Some(_)]) => Some(1),
         (None, [None, None]) if named_batch(0) != named_batch(1) => {
@@ -498,6 +526,8 @@ mod tests {
             (&["1", "1"], Some((0, Some(1)))),
             (&["t", "1"], Some((0, None))),
             (&["1", "t"], Some((1, None))),
+            (&["1", "batch"], Some((0, Some(1)))),
+            (&["n", "1"], Some((1, Some(1)))),
             (&["batch", "35"], Some((1, Some(35)))),
             (&["35", "n"], Some((0, Some(35)))),
             (&["x", "y"], None),

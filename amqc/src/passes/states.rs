@@ -5,7 +5,6 @@
 //! that reshape, cut or join along the outermost axis may stand between.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::slice::from_ref;
 
 use amq_format::graph::{ABSENT, Dim, Direction, Node, Op, Port, State, Stream, ValueId};
 use amq_runtime::Fact;
@@ -89,8 +88,12 @@ fn named_states(module: &mut Module, named: &[(String, String)]) -> Result<Vec<S
             )));
         }
         for (from, to) in from.dims.iter().zip(&to.dims) {
-            for to in to.as_broadcast().unwrap_or(from_ref(to)) {
-                equal.add(from.clone(), to.clone());
+            let mut terms = vec![to];
+            while let Some(term) = terms.pop() {
+                match term.as_broadcast() {
+                    Some(parts) => terms.extend(parts),
+                    None => equal.add(from.clone(), term.clone()),
+                }
             }
         }
         states.push(State {
@@ -272,8 +275,10 @@ fn streams(module: &Module, facts: &[Option<Fact>], states: &[State]) -> Vec<Str
     ports
         .filter(|port| !is_state(port))
         .filter_map(|port| {
+            let time_axis = axis_of(port, time)?;
             let batch_axis = batch.as_name().and_then(|_| axis_of(port, batch));
-            Some(Stream { value: port.value, time_axis: axis_of(port, time)?, batch_axis })
+            let batch_axis = batch_axis.filter(|&axis| axis != time_axis);
+            Some(Stream { value: port.value, time_axis, batch_axis })
         })
         .collect()
 }
