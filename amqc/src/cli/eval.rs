@@ -504,7 +504,7 @@ fn rows(tensor: &Tensor, start: usize, length: usize) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use amq_format::graph::{Node, Reshape, Softmax, Stream, Unary};
+    use amq_format::graph::{Node, Recurrent, Reshape, Softmax, State, Stream, Unary};
 
     fn port(dims: &[&str]) -> Port {
         let dims = dims.iter().map(|&text| text.parse().map_or(Dim::named(text), i64::into));
@@ -567,6 +567,24 @@ mod tests {
         let unary = Op::Unary(Unary::default());
         let graph = with(vec![node(softmax(false), 1, 2), node(unary, 2, 3)]);
         assert_eq!(scores(&graph, 3), Scores::Logits);
+    }
+
+    #[test]
+    fn a_layer_starts_anew_unless_states_give_all_it_starts_from() {
+        // x, h, c, a half of h, and a layer that starts from that half and from c.
+        let mut cut = Node { inputs: vec![2], outputs: vec![4], ..Node::default() };
+        cut.op = Some(Op::Reshape(Reshape::default()));
+        let layer = Recurrent { cell: Cell::Lstm as i32, ..Recurrent::default() };
+        let mut lstm = Node { inputs: vec![1, 8, 9, 0, 0, 4, 3], ..Node::default() };
+        lstm.op = Some(Op::Recurrent(Box::new(layer)));
+        let state = |input| State { input, ..State::default() };
+        let mut graph = Graph { nodes: vec![cut, lstm], ..Graph::default() };
+        for (states, expected) in
+            [(vec![2, 3], false), (vec![2], true), (vec![3], true), (vec![1, 3], true)]
+        {
+            graph.states = states.into_iter().map(state).collect();
+            assert_eq!(starts_anew(&graph), expected, "{:?}", graph.states);
+        }
     }
 
     #[test]
