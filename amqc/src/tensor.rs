@@ -39,15 +39,7 @@ impl Tensor {
 
     /// The tensor as the runtime takes it.
     pub fn view(&self) -> View<'_> {
-        let data = match &self.data {
-            Data::F32(values) => amq_runtime::Data::F32(values),
-            Data::I64(values) => amq_runtime::Data::I64(values),
-            Data::I32(values) => amq_runtime::Data::I32(values),
-            Data::U8(values) => amq_runtime::Data::U8(values),
-            Data::I8(values) => amq_runtime::Data::I8(values),
-            Data::Bool(values) => amq_runtime::Data::Bool(values),
-        };
-        View { dims: &self.dims, data }
+        View { dims: &self.dims, data: self.data.borrowed() }
     }
 }
 
@@ -66,27 +58,26 @@ impl From<View<'_>> for Tensor {
 }
 
 impl Data {
+    /// The elements as the runtime takes them.
+    fn borrowed(&self) -> amq_runtime::Data<'_> {
+        match self {
+            Data::F32(values) => amq_runtime::Data::F32(values),
+            Data::I64(values) => amq_runtime::Data::I64(values),
+            Data::I32(values) => amq_runtime::Data::I32(values),
+            Data::U8(values) => amq_runtime::Data::U8(values),
+            Data::I8(values) => amq_runtime::Data::I8(values),
+            Data::Bool(values) => amq_runtime::Data::Bool(values),
+        }
+    }
+
     /// Type of the elements.
     pub fn data_type(&self) -> DataType {
-        match self {
-            Data::F32(_) => DataType::F32,
-            Data::I64(_) => DataType::I64,
-            Data::I32(_) => DataType::I32,
-            Data::U8(_) => DataType::U8,
-            Data::I8(_) => DataType::I8,
-            Data::Bool(_) => DataType::Bool,
-        }
+        self.borrowed().data_type()
     }
 
     /// Number of elements.
     pub fn len(&self) -> usize {
-        match self {
-            Data::F32(data) => data.len(),
-            Data::I64(data) => data.len(),
-            Data::I32(data) => data.len(),
-            Data::U8(data) | Data::Bool(data) => data.len(),
-            Data::I8(data) => data.len(),
-        }
+        self.borrowed().len()
     }
 
     /// Whether there are no elements.
