@@ -128,7 +128,11 @@ pub(super) fn runtime(path: &Path, error: amq_runtime::Error) -> Error {
     use amq_runtime::Error as Runtime;
     let text = error.to_string();
     let error = match error {
-        Runtime::Memory { .. } | Runtime::IsaUnavailable(_) => Error::unsupported(text),
+        Runtime::Memory { needed, limit } => Error::unsupported(format!(
+            "a call with these shapes needs {needed} bytes of memory, {limit} are allowed"
+        ))
+        .remedy("give smaller inputs"),
+        Runtime::IsaUnavailable(_) => Error::unsupported(text),
         _ => Error::bad_file(text),
     };
     error.within(path.display())

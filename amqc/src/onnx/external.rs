@@ -79,7 +79,8 @@ pub(super) fn resolve(folder: &Path, location: &str) -> Result<PathBuf> {
         return Err(outside());
     }
     let path = folder.join(relative);
-    let io = |error| Error::io(&path, error);
+    let io =
+        |error| Error::io(&path, error).remedy("keep the files of a model together, in one folder");
     let resolved = path.canonicalize().map_err(io)?;
     if !resolved.starts_with(folder.canonicalize().map_err(io)?) {
         return Err(outside());
