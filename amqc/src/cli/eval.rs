@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use amq_format::graph::{Cell, DataType, Dim, Graph, Op, Port, ValueId};
+use amq_format::graph::{ABSENT, Cell, DataType, Dim, Graph, Op, Port, ValueId};
 use amq_runtime::{Isa, Session, View};
 use clap::{ArgGroup, Args};
 use serde::Serialize;
@@ -382,7 +382,7 @@ fn starts_anew(graph: &Graph) -> bool {
     let mut carried: BTreeSet<ValueId> = graph.states.iter().map(|state| state.input).collect();
     graph.nodes.iter().any(|node| {
         if node.inputs.iter().any(|input| carried.contains(input)) {
-            carried.extend(&node.outputs);
+            carried.extend(node.outputs.iter().filter(|&&output| output != ABSENT));
         }
         let Some(Op::Recurrent(layer)) = &node.op else { return false };
         let states = if layer.cell() == Cell::Lstm { 5..7 } else { 5..6 };
@@ -585,6 +585,11 @@ mod tests {
             graph.states = states.into_iter().map(state).collect();
             assert_eq!(starts_anew(&graph), expected, "{:?}", graph.states);
         }
+        // An output that is not wanted gives nothing to an input that is not there.
+        graph.states = vec![state(2), state(3)];
+        graph.nodes[1].inputs[5] = ABSENT;
+        graph.nodes[1].outputs = vec![5, ABSENT, 6];
+        assert!(starts_anew(&graph));
     }
 
     #[test]
