@@ -53,7 +53,7 @@ pub fn compile(
     let (mut draft, layers) = emit::emit(module, resolver, &tell).map_err(located)?;
     let external = onnx::external_files(&source).map_err(located)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let read = external.iter().map(|file| folder.join(&file.location)).collect();
+    let paths = external.iter().map(|file| folder.join(&file.location)).collect();
     let bytes_in = source.bytes() + external.iter().map(|file| file.bytes).sum::<u64>();
     let report = Report { bytes_in, layers, states, notes };
     let provenance = Provenance {
@@ -73,7 +73,7 @@ pub fn compile(
     );
     let bytes = amq_format::write(draft)
         .map_err(|error| located(Error::unsupported(format!("the model does not fit: {error}"))))?;
-    Ok(Compiled { bytes, report, external: read })
+    Ok(Compiled { bytes, report, external: paths })
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
@@ -92,4 +92,26 @@ fn states(module: &crate::ir::Module) -> Vec<State> {
         dims: dims(state.input),
     };
     module.graph.states.iter().map(describe).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::onnx::tests::{Build, f32s};
+
+    #[test]
+    fn files_of_external_data_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("w.bin");
+        std::fs::write(&file, [0; 16]).unwrap();
+        let model = folder.path().join("m.onnx");
+        let weight = f32s("w", &[4], &[]).kept_in("w.bin");
+        let build = Build::new(13).input("x", "n 4").initializer(weight);
+        let build = build.node("Add", "x w", "y").output("y");
+        std::fs::write(&model, build.model.encode_to_vec()).unwrap();
+        let compiled = compile(&model, &ConvertOptions::float(), &|_| ()).unwrap();
+        assert_eq!(compiled.external, [file]);
+    }
 }

@@ -199,6 +199,7 @@ fn what_the_command_line_gets_wrong_is_exit_code_2() {
         (&["verify", "m.amq", "--max-error", "1"], &["--against"]),
         (&["eval", "m.amq"], &["--text"]),
         (&["eval", "m.amq", "--text", "t"], &["--vocab"]),
+        (&["verify", "m.amq", "--against", "m.amq", "--dim", "sequ=3"], &["did you mean \"seq\""]),
         (&["bench", "m.amq", "--dim", "sequ=3"], &["\"sequ\"", "did you mean \"seq\""]),
         (&["bench", "m.amq", "--dim", "seq=0"], &["seq=0"]),
     ] {
@@ -241,6 +242,8 @@ fn damaged_and_missing_files_have_their_own_exit_codes() {
     place.write("cut.amq", &good[..good.len() - 1]);
     place.write("empty.amq", "");
     place.write("x.npz", "not an archive");
+    place.write("zip.onnx", b"PK\x03\x04 and so on");
+    place.amqc(&["convert", "zip.onnx"]).fails(4, &["zip archive", "torch.onnx.export"]);
     for file in ["bad.amq", "cut.amq", "empty.amq"] {
         for command in ["verify", "inspect", "bench"] {
             place.amqc(&[command, file]).fails(4, &[file]);
@@ -291,6 +294,18 @@ fn perplexity_is_that_of_the_table() {
             shown,
             format!("perplexity {expected:.2} (209 tokens predicted, 30 read as <unk>)\n")
         );
+    }
+}
+
+#[test]
+fn a_text_that_is_mostly_unknown_is_a_warning() {
+    let place = Place::new();
+    place.write("v.txt", "a\nb\n<eos>\n<unk>");
+    for (text, expected) in [("x y z a", true), ("a b x a", false)] {
+        place.write("t.txt", text);
+        let ran = place.amqc(&["eval", "m.amq", "--text", "t.txt", "--vocab", "v.txt"]);
+        assert_eq!(ran.stderr().contains("warning: most of the text"), expected, "{text}");
+        ran.done();
     }
 }
 

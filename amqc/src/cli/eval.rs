@@ -252,19 +252,7 @@ impl<'a> TextReader<'a> {
         let graph = loaded.graph();
         let (time_axis, mut fixed) =
             time_axis(graph, input).map_err(|error| error.within(file()))?;
-        let time = &input.dims[time_axis];
-        let mut state_dims = graph.states.iter().flat_map(|state| {
-            let ports = graph.inputs.iter().filter(|port| port.value == state.input);
-            ports.flat_map(|port| &port.dims)
-        });
-        // An axis that states have too is a batch, and scores without the axis are those of the
-        // last step: both are fed one token a call.
-        let has_time = |dim: &Dim| {
-            let other = |name: &str| (Some(name) != time.as_name()).then(|| Dim::from(1));
-            dim.substitute(&other).is_err()
-        };
-        let steps = !state_dims.any(has_time) && output.dims.iter().any(has_time);
-        if fixed.is_none() && !graph.states.is_empty() && !steps {
+        if fixed.is_none() && takes_steps(graph, &input.dims[time_axis], output) {
             fixed = Some(1);
         }
         let session = Session::new(loaded.model.clone());
@@ -375,6 +363,18 @@ impl<'a> TextReader<'a> {
 
 fn is_integer(port: &Port) -> bool {
     matches!(port.data_type(), DataType::I64 | DataType::I32)
+}
+
+/// Whether a model with states has to be fed one token a call: `axis`, along which tokens follow, is
+/// a batch, as states have it too, or the scores do not have it and are those of the last step.
+fn takes_steps(graph: &Graph, axis: &Dim, output: &Port) -> bool {
+    let mentions = |dim: &Dim| {
+        let other = |name: &str| (Some(name) != axis.as_name()).then(|| Dim::from(1));
+        dim.substitute(&other).is_err()
+    };
+    let is_state = |port: &&Port| graph.states.iter().any(|state| state.input == port.value);
+    let mut of_states = graph.inputs.iter().filter(is_state).flat_map(|port| &port.dims);
+    !graph.states.is_empty() && (of_states.any(mentions) || !output.dims.iter().any(mentions))
 }
 
 /// Whether a recurrent layer starts each call from what no state gives.
@@ -567,6 +567,23 @@ mod tests {
         let unary = Op::Unary(Unary::default());
         let graph = with(vec![node(softmax(false), 1, 2), node(unary, 2, 3)]);
         assert_eq!(scores(&graph, 3), Scores::Logits);
+    }
+
+    #[test]
+    fn batches_and_last_steps_are_fed_token_by_token() {
+        for (state, output, expected) in [
+            (&["1", "batch", "8"][..], &["seq", "batch", "9"][..], false),
+            (&["1", "1", "8"], &["seq", "9"], false),
+            (&["seq", "8"], &["seq", "9"], true),
+            (&["1", "batch", "8"], &["batch", "9"], true),
+        ] {
+            let mut graph = graph();
+            graph.inputs = vec![Port { value: 2, ..port(state) }];
+            let steps = |graph: &Graph| takes_steps(graph, &Dim::named("seq"), &port(output));
+            assert!(!steps(&graph), "without states a text is read at once");
+            graph.states = vec![State { input: 2, ..State::default() }];
+            assert_eq!(steps(&graph), expected, "{state:?} {output:?}");
+        }
     }
 
     #[test]

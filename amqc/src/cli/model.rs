@@ -100,6 +100,7 @@ pub(super) fn is_amq(path: &Path) -> Result<bool> {
     Ok(magic == amq_format::spec::MAGIC[..4] || path.extension().is_some_and(|e| e == "amq"))
 }
 
+/// The name and the size that `--dim` takes.
 pub(super) fn size(text: &str) -> Result<(String, i64), String> {
     let (name, size) = key_value(text)?;
     match size.parse() {

@@ -93,6 +93,9 @@ impl Verify {
                 }
             };
             const OTHER: &str = "compare a file with the model it was made from";
+            for (name, _) in &inputs {
+                reference.input(name).map_err(|error| error.remedy(OTHER))?;
+            }
             let refused = |error: Error| match (&self.inputs, loaded.dimensions().is_empty()) {
                 (None, false) => error.remedy("give its dimensions other sizes with --dim NAME=N"),
                 _ => error,

@@ -33,6 +33,19 @@ pub(crate) struct Build {
     pub(crate) model: ModelProto,
 }
 
+impl TensorProto {
+    /// The tensor with its data in another file.
+    pub(crate) fn kept_in(self, location: &str) -> TensorProto {
+        let entry = StringStringEntryProto { key: "location".into(), value: location.into() };
+        TensorProto {
+            raw_data: None,
+            data_location: TensorProto::EXTERNAL,
+            external_data: vec![entry],
+            ..self
+        }
+    }
+}
+
 pub(crate) fn f32s(name: &str, dims: &[i64], data: &[f32]) -> TensorProto {
     let raw = data.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
     TensorProto {
