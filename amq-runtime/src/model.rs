@@ -15,8 +15,8 @@ use amq_format::{MultiBitView, PlainView, TensorView, Validated};
 use crate::error::{Error, Fault, fault};
 use crate::infer::{self, Fact};
 use crate::kernels::{Isa, Target};
-use crate::matrix::{ConvMatrix, Matrix, MatrixSource};
 use crate::ops::{self, Prepared, Shape};
+use crate::product::{ConvMatrix, Matrix, MatrixSource};
 use crate::view::Buffer;
 
 /// How a model is loaded.

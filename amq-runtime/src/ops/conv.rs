@@ -10,7 +10,7 @@ use super::window::{self, Attributes, Window};
 use super::{Context, Kernel, Memory, Operands, Results, Shape};
 use crate::error::{Fault, ensure, fault};
 use crate::infer::{Fact, Facts, same};
-use crate::matrix::{ConvMatrix, Geometry};
+use crate::product::{ConvMatrix, Geometry};
 
 pub(super) fn rule(op: &Conv, inputs: &Facts<'_>) -> Result<Fact, Fault> {
     inputs.count(2, 3)?;

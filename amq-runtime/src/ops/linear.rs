@@ -9,7 +9,7 @@ use amq_format::graph::Linear;
 use super::{Context, Kernel, Memory, Operands, Results, Shape};
 use crate::error::{Fault, fault};
 use crate::infer::{Fact, Facts, same};
-use crate::matrix::Matrix;
+use crate::product::Matrix;
 
 pub(super) fn rule(_: &Linear, inputs: &Facts<'_>) -> Result<Fact, Fault> {
     inputs.count(2, 3)?;

@@ -17,9 +17,9 @@ use amq_format::graph::{ABSENT, DataType, Dim, DimError, Node, Op, ValueId};
 use crate::error::{Fault, ensure, fault};
 use crate::infer::{Fact, Facts, MAX_RANK};
 use crate::kernels::Target;
-use crate::matrix::Scratch;
 use crate::model::Constants;
 use crate::plan::Values;
+use crate::product::Scratch;
 use crate::view::{Data, DataMut};
 
 pub(crate) use shape::expand_kernel;

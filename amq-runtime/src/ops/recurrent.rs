@@ -31,7 +31,7 @@ use core::fmt;
 use amq_format::graph::{Cell, Direction, Recurrent, Unary};
 
 use crate::kernels::{Order, Target, math};
-use crate::matrix::{Matrix, MatrixSource, PackError, Scratch};
+use crate::product::{Matrix, MatrixSource, PackError, Scratch};
 
 /// Vectors of the sequence that are multiplied with W together, at most, unless the batch has more.
 const VECTORS: usize = 64;

@@ -4,10 +4,14 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use core::fmt;
+use core::ops::Range;
+
 use amq_format::graph::Activations;
+use amq_format::spec::MAX_COLUMNS;
 
 use super::*;
-use crate::kernels::Isa;
+use crate::kernels::{Isa, Order, Target};
 
 const CODES: [Activations; 4] =
     [Activations::Codes1, Activations::Codes2, Activations::Codes3, Activations::Codes4];

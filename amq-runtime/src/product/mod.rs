@@ -1,0 +1,16 @@
+//! Products with constant weights: vectors and windows of convolutions.
+
+mod conv;
+mod geometry;
+mod matrix;
+mod pack;
+mod scratch;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use conv::ConvMatrix;
+pub(crate) use geometry::Geometry;
+pub(crate) use matrix::Matrix;
+pub(crate) use scratch::Scratch;
+pub(crate) use source::{MatrixSource, PackError};
