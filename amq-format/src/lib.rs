@@ -43,12 +43,14 @@ mod error;
 pub mod graph;
 mod header;
 mod limits;
+mod op;
 mod read;
 mod scan;
 mod section;
 pub mod spec;
 mod tensor;
 mod validate;
+mod value;
 mod write;
 
 pub use error::{Error, Rule};

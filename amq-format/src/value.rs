@@ -1,0 +1,105 @@
+//! Values: their numbers and types, and constants as a graph describes them.
+
+use alloc::vec::Vec;
+
+/// Number of a value: its index in [`Graph::values`](crate::graph::Graph::values).
+pub type ValueId = u32;
+
+/// The value that is not there.
+pub const ABSENT: ValueId = 0;
+
+/// Type of a tensor's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub enum DataType {
+    /// IEEE 754 binary32.
+    F32 = 0,
+    /// Signed 64-bit integer.
+    I64 = 1,
+    /// Signed 32-bit integer.
+    I32 = 2,
+    /// Unsigned 8-bit integer.
+    U8 = 3,
+    /// Signed 8-bit integer.
+    I8 = 4,
+    /// A byte that is 0 or 1.
+    Bool = 5,
+}
+
+impl DataType {
+    /// Bytes an element takes.
+    pub fn size(self) -> usize {
+        match self {
+            DataType::I64 => 8,
+            DataType::F32 | DataType::I32 => 4,
+            DataType::U8 | DataType::I8 | DataType::Bool => 1,
+        }
+    }
+
+    /// The name that errors and listings use, such as `f32`.
+    pub fn name(self) -> &'static str {
+        match self {
+            DataType::F32 => "f32",
+            DataType::I64 => "i64",
+            DataType::I32 => "i32",
+            DataType::U8 => "u8",
+            DataType::I8 => "i8",
+            DataType::Bool => "bool",
+        }
+    }
+}
+
+/// A constant.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Tensor {
+    /// Which value it gives.
+    #[prost(uint32, tag = "1")]
+    pub value: ValueId,
+    /// Type of its elements; `F32` where it is multi-bit.
+    #[prost(enumeration = "DataType", tag = "2")]
+    pub data_type: i32,
+    /// Its shape.
+    #[prost(uint64, repeated, tag = "3")]
+    pub dims: Vec<u64>,
+    /// Index in the section table of the section that holds its data; the graph's is 0.
+    #[prost(uint32, tag = "4")]
+    pub section: u32,
+    /// How it is coded, if it is not stored as plain elements.
+    #[prost(message, optional, tag = "5")]
+    pub multi_bit: Option<MultiBit>,
+}
+
+/// A matrix of which each row, or each group of columns in a row, is a sum of `bits` scaled codes:
+/// `w = sum_i a_i b_i + c`, `b_i` in {-1, +1}.
+///
+/// The section holds the planes, `u64` words in order `[plane][row][word]`, then the coefficients
+/// in order `[row][group][plane]`, then, if `offset` is set, the offsets `c` in order
+/// `[row][group]`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct MultiBit {
+    /// Codes a row: 1 to 8.
+    #[prost(uint32, tag = "1")]
+    pub bits: u32,
+    /// Rows of the matrix; its columns are the tensor's elements divided by its rows.
+    #[prost(uint64, tag = "2")]
+    pub rows: u64,
+    /// Columns that share coefficients, a multiple of 64; 0 stands for the whole row.
+    #[prost(uint64, tag = "3")]
+    pub group: u64,
+    /// Type of the coefficients and offsets.
+    #[prost(enumeration = "CoefficientType", tag = "4")]
+    pub coefficients: i32,
+    /// Whether each row or group has an offset.
+    #[prost(bool, tag = "5")]
+    pub offset: bool,
+}
+
+/// Type of a multi-bit tensor's coefficients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub enum CoefficientType {
+    /// IEEE 754 binary16.
+    F16 = 0,
+    /// IEEE 754 binary32.
+    F32 = 1,
+}
