@@ -48,8 +48,11 @@ pub const MAX_BITS_WITH_CODES: u32 = 4;
 /// Most columns a multi-bit matrix may have, so that every count of them is exact in f32.
 pub const MAX_COLUMNS: u64 = 1 << 24;
 
-/// Columns in a word of a plane.
-pub const WORD_COLUMNS: u64 = 64;
+/// Bits in a word of a plane.
+pub const WORD_BITS: u64 = 64;
+
+/// Columns of a group are a multiple of this.
+pub const GROUP_COLUMNS: u64 = 32;
 
 /// Most axes a tensor may have.
 pub const MAX_RANK: usize = 8;

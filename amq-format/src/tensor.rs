@@ -3,7 +3,7 @@
 use crate::error::{Error, Rule, within};
 use crate::graph::{CoefficientType, DataType, Tensor};
 use crate::limits::Limits;
-use crate::spec::{MAX_BITS, MAX_COLUMNS, MAX_RANK, WORD_COLUMNS};
+use crate::spec::{GROUP_COLUMNS, MAX_BITS, MAX_COLUMNS, MAX_RANK, WORD_BITS};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -24,7 +24,9 @@ pub fn multi_bit_bytes(
     coefficient_size: u64,
     offset: bool,
 ) -> Option<u64> {
-    let words = rows.checked_mul(cols.div_ceil(WORD_COLUMNS))?.checked_mul(u64::from(bits))?;
+    // The elements of a matrix may exceed 64 bits where its bytes do not.
+    let words = (u128::from(rows) * u128::from(cols)).div_ceil(u128::from(WORD_BITS));
+    let words = u64::try_from(words).ok()?.checked_mul(u64::from(bits))?;
     let planes = words.checked_mul(WORD_BYTES as u64)?;
     let numbers_in_group = u64::from(bits) + u64::from(offset);
     let numbers = rows.checked_mul(groups)?.checked_mul(numbers_in_group)?;
@@ -106,9 +108,9 @@ pub struct MultiBitView<'a> {
 }
 
 impl MultiBitView<'_> {
-    /// Words that a row of a plane takes.
+    /// Words of 64 columns that hold a row.
     pub fn words_per_row(&self) -> usize {
-        self.cols.div_ceil(WORD_COLUMNS as usize)
+        self.cols.div_ceil(WORD_BITS as usize)
     }
 
     /// Column groups in a row.
@@ -121,12 +123,29 @@ impl MultiBitView<'_> {
         self.coefficient_type
     }
 
-    /// 64 columns of a row of a plane: bit i is column `64 word + i`, set for +1.
+    /// 64 columns of a row of a plane: bit i is column `64 word + i`, set for +1, and clear beyond
+    /// the last column.
     pub fn word(&self, plane: usize, row: usize, word: usize) -> u64 {
-        let words = self.words_per_row();
-        assert!(plane < self.bits && row < self.rows && word < words, "no such word");
-        let index = (plane * self.rows + row) * words + word;
-        LittleEndian::read_u64(&self.planes[index * WORD_BYTES..])
+        assert!(word < self.words_per_row(), "no such word");
+        self.signs(plane, row, word * WORD_BITS as usize)
+    }
+
+    /// The 64 columns from `col` on of a row of a plane, clear beyond the last.
+    fn signs(&self, plane: usize, row: usize, col: usize) -> u64 {
+        assert!(plane < self.bits && row < self.rows && col < self.cols, "no such columns");
+        let words = self.planes.len() / self.bits / WORD_BYTES;
+        // A plane may have more bits than a machine of 32 bits can count.
+        let at = row as u64 * self.cols as u64 + col as u64;
+        let (index, shift) = (plane * words + (at / WORD_BITS) as usize, at % WORD_BITS);
+        let read = |index: usize| LittleEndian::read_u64(&self.planes[index * WORD_BYTES..]);
+        let left = (self.cols - col) as u64;
+        let low = read(index) >> shift;
+        let signs = if shift + left.min(WORD_BITS) > WORD_BITS {
+            low | read(index + 1) << (WORD_BITS - shift)
+        } else {
+            low
+        };
+        if left < WORD_BITS { signs & !(u64::MAX << left) } else { signs }
     }
 
     /// The coefficient of a plane in a row's group.
@@ -151,11 +170,11 @@ impl MultiBitView<'_> {
     pub fn decode_row(&self, row: usize, out: &mut [f32]) {
         assert_eq!(out.len(), self.cols, "a row has as many elements as the matrix has columns");
         for (group, out) in out.chunks_mut(self.group).enumerate() {
-            let first_word = group * self.group / WORD_COLUMNS as usize;
+            let first = group * self.group;
             for plane in 0..self.bits {
                 let a = self.coefficient(row, group, plane);
-                for (word, out) in out.chunks_mut(WORD_COLUMNS as usize).enumerate() {
-                    let signs = self.word(plane, row, first_word + word);
+                for (word, out) in out.chunks_mut(WORD_BITS as usize).enumerate() {
+                    let signs = self.signs(plane, row, first + word * WORD_BITS as usize);
                     for (bit, w) in out.iter_mut().enumerate() {
                         let term = if signs >> bit & 1 == 1 { a } else { -a };
                         *w = if plane == 0 { term } else { *w + term };
@@ -244,7 +263,7 @@ pub(crate) fn view<'a>(
         let found = format!("has {} rows for {elements} elements", coding.rows);
         return Err(refuse(Rule::T7, found));
     }
-    if coding.group != 0 && (coding.group % WORD_COLUMNS != 0 || coding.group >= cols) {
+    if coding.group != 0 && (coding.group % GROUP_COLUMNS != 0 || coding.group >= cols) {
         let found = format!("has groups of {} in {cols} columns", coding.group);
         return Err(refuse(Rule::T8, found));
     }
@@ -258,16 +277,16 @@ pub(crate) fn view<'a>(
 
     // The section holds all that follows, so no size below can overflow.
     let (bits, rows, cols) = (coding.bits as usize, coding.rows as usize, cols as usize);
-    let words = cols.div_ceil(WORD_COLUMNS as usize);
-    let (planes, numbers) = bytes.split_at(bits * rows * words * WORD_BYTES);
+    let words = elements.div_ceil(WORD_BITS) as usize;
+    let (planes, numbers) = bytes.split_at(bits * words * WORD_BYTES);
     let (coefficients, offsets) = numbers.split_at(rows * groups as usize * bits * size);
-    let tail = cols % WORD_COLUMNS as usize;
+    let tail = elements % WORD_BITS;
     if tail != 0 {
         let beyond = u64::MAX << tail;
-        for (row, words) in planes.chunks_exact(words * WORD_BYTES).enumerate() {
+        for (plane, words) in planes.chunks_exact(words * WORD_BYTES).enumerate() {
             let last = LittleEndian::read_u64(&words[words.len() - WORD_BYTES..]);
             if last & beyond != 0 {
-                let found = format!("has bits beyond column {cols} in row {}", row % rows);
+                let found = format!("has bits beyond its last element in plane {plane}");
                 return Err(refuse(Rule::T9, found));
             }
         }

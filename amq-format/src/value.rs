@@ -72,9 +72,9 @@ pub struct Tensor {
 /// A matrix of which each row, or each group of columns in a row, is a sum of `bits` scaled codes:
 /// `w = sum_i a_i b_i + c`, `b_i` in {-1, +1}.
 ///
-/// The section holds the planes, `u64` words in order `[plane][row][word]`, then the coefficients
-/// in order `[row][group][plane]`, then, if `offset` is set, the offsets `c` in order
-/// `[row][group]`.
+/// The section holds the planes, each of whole `u64` words in which bit `row * columns + column` is
+/// set for +1, then the coefficients in order `[row][group][plane]`, then, if `offset` is set, the
+/// offsets `c` in order `[row][group]`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct MultiBit {
     /// Codes a row: 1 to 8.
@@ -83,7 +83,7 @@ pub struct MultiBit {
     /// Rows of the matrix; its columns are the tensor's elements divided by its rows.
     #[prost(uint64, tag = "2")]
     pub rows: u64,
-    /// Columns that share coefficients, a multiple of 64; 0 stands for the whole row.
+    /// Columns that share coefficients, a multiple of 32; 0 stands for the whole row.
     #[prost(uint64, tag = "3")]
     pub group: u64,
     /// Type of the coefficients and offsets.

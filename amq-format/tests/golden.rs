@@ -54,9 +54,9 @@ fn it_has_every_operator() {
 
 /// Weights computed from the section's bytes as the specification describes them.
 fn weights(view: &MultiBitView<'_>, data: &[u8]) -> Vec<f32> {
-    let words = view.cols.div_ceil(64);
+    let words = (view.rows * view.cols).div_ceil(64);
     let groups = view.cols.div_ceil(view.group);
-    let planes = view.bits * view.rows * words * 8;
+    let planes = view.bits * words * 8;
     let number = |index: usize| match view.coefficient_type() {
         CoefficientType::F32 => {
             f32::from_le_bytes(data[planes + 4 * index..][..4].try_into().expect("four bytes"))
@@ -72,8 +72,12 @@ fn weights(view: &MultiBitView<'_>, data: &[u8]) -> Vec<f32> {
         for col in 0..view.cols {
             let group = row * groups + col / view.group;
             let terms = (0..view.bits).map(|plane| {
-                let byte = ((plane * view.rows + row) * words) * 8 + col / 8;
-                let sign = if data[byte] >> (col % 8) & 1 == 1 { 1.0 } else { -1.0 };
+                let bit = row * view.cols + col;
+                let sign = if data[plane * words * 8 + bit / 8] >> (bit % 8) & 1 == 1 {
+                    1.0
+                } else {
+                    -1.0
+                };
                 sign * number(group * view.bits + plane)
             });
             let sum = terms.reduce(|sum, term| sum + term).expect("a plane");

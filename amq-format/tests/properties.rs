@@ -23,7 +23,7 @@ fn drafts() -> impl Strategy<Value = Draft> {
                     b.f32s(&w, &[rows, cols], (0..rows * cols).map(|i| i as f32));
                     Activations::F32
                 } else {
-                    let group = if grouped && cols > 64 { 64 } else { 0 };
+                    let group = if grouped && cols > 32 { 32 } else { 0 };
                     let coefficients = i32::from(wide);
                     let coding = MultiBit { bits, rows, group, coefficients, offset };
                     b.multi_bit(&w, &[rows, cols], coding);
@@ -94,7 +94,7 @@ proptest! {
     fn sizes_never_overflow_silently(
         rows in any::<u64>(), cols in any::<u64>(), bits in 1..=8u32, groups in any::<u64>(),
     ) {
-        let exact = u128::from(rows) * u128::from(cols.div_ceil(64)) * u128::from(bits);
+        let exact = (u128::from(rows) * u128::from(cols)).div_ceil(64) * u128::from(bits);
         let exact = exact.checked_mul(8);
         let numbers = u128::from(rows).checked_mul(u128::from(groups) * u128::from(bits) * 4);
         let exact = exact.zip(numbers).and_then(|(a, b)| a.checked_add(b));

@@ -33,7 +33,7 @@ fn speech(b: &mut Builder) {
     b.node("embed", &["table", "tokens"], &["x"], Op::Gather(Gather { axis: 0 }));
 
     let grouped = MultiBit {
-        group: 64,
+        group: 32,
         coefficients: CoefficientType::F32 as i32,
         offset: true,
         ..coding(3, 12)

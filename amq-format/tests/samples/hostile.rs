@@ -204,8 +204,8 @@ fn layout(all: &mut Vec<Hostile>) {
     add("T4", "short", &|parts| parts[2].content.truncate(7));
     add("T4", "long", &|parts| parts[1].content.push(0));
     add("T5", "bool-of-two", &|parts| parts[3].content[0] = 2);
-    add("T9", "bits-beyond-columns", &|parts| parts[1].content[15] = 0x80);
-    add("T10", "coefficient-nan", &|parts| parts[1].content[64..66].fill(0xff));
+    add("T9", "bits-beyond-columns", &|parts| parts[1].content[23] = 0x80);
+    add("T10", "coefficient-nan", &|parts| parts[1].content[48..50].fill(0xff));
     add("T10", "offset-infinite", &|parts| {
         let length = parts[1].content.len();
         parts[1].content[length - 2..].copy_from_slice(&[0, 0x7c]);

@@ -63,10 +63,11 @@ impl Builder {
     pub fn multi_bit(&mut self, name: &str, dims: &[u64], coding: MultiBit) {
         let cols = dims.iter().product::<u64>() / coding.rows;
         let mut data = Vec::new();
-        for word in 0..u64::from(coding.bits) * coding.rows {
-            for first in (0..cols).step_by(64) {
-                let noise = (word * 1_000 + first + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                let mask = if cols - first < 64 { (1 << (cols - first)) - 1 } else { u64::MAX };
+        let plane = coding.rows * cols;
+        for number in 0..u64::from(coding.bits) {
+            for first in (0..plane).step_by(64) {
+                let noise = (number * 100_000 + first + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                let mask = if plane - first < 64 { (1 << (plane - first)) - 1 } else { u64::MAX };
                 data.extend_from_slice(&(noise & mask).to_le_bytes());
             }
         }

@@ -64,8 +64,11 @@ impl Table {
         for (part, out) in out.chunks_mut(group).enumerate() {
             let at = row * groups + part;
             for (plane, &a) in self.coefficients[at * bits..(at + 1) * bits].iter().enumerate() {
-                let first = plane * words + part * group / 64;
-                for (out, &word) in out.chunks_mut(64).zip(&planes[first..]) {
+                // A group begins at the first or the middle bit of a word.
+                let (first, shift) = (plane * words + part * group / 64, part * group % 64);
+                for (i, out) in out.chunks_mut(64).enumerate() {
+                    let next = planes.get(first + i + 1).copied().unwrap_or(0);
+                    let word = planes[first + i] >> shift | next << 1 << (63 - shift);
                     for (bit, out) in out.iter_mut().enumerate() {
                         // A clear bit is a code of -1, which turns the sign.
                         let sign = (!(word >> bit) as u32 & 1) << 31;

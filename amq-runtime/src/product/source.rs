@@ -15,7 +15,7 @@ pub(crate) enum MatrixSource {
     Codes {
         rows: usize,
         cols: usize,
-        /// Columns that share coefficients: all of them, or a multiple of 64.
+        /// Columns that share coefficients: all of them, or a multiple of 32.
         group: usize,
         bits: usize,
         /// `[plane][row][word]`; bit i of word j is set where column 64 j + i is +1.
@@ -34,7 +34,7 @@ pub(crate) enum PackError {
     Length { part: &'static str, expected: usize, found: usize },
     /// More columns than [`MAX_COLUMNS`].
     Columns(usize),
-    /// The columns of a group are neither all nor a multiple of 64.
+    /// The columns of a group are neither all nor a multiple of 32.
     Group(usize),
     /// No kernel multiplies this many codes with these activations.
     Bits { bits: usize, activations: Activations },
@@ -50,7 +50,7 @@ impl fmt::Display for PackError {
             }
             PackError::Columns(cols) => write!(f, "{cols} columns; at most {MAX_COLUMNS}"),
             PackError::Group(group) => {
-                write!(f, "groups of {group} columns; a multiple of 64 is needed")
+                write!(f, "groups of {group} columns; a multiple of 32 is needed")
             }
             PackError::Bits { bits, activations } => {
                 let activations = activations.adjective();
@@ -92,7 +92,7 @@ impl MatrixSource {
         match self {
             MatrixSource::Float { data, .. } => length("elements", &[rows, cols], data.len()),
             MatrixSource::Codes { group, bits, planes, coefficients, offsets, .. } => {
-                if *group == 0 || (*group < cols && group % 64 != 0) {
+                if *group == 0 || (*group < cols && group % 32 != 0) {
                     return Err(PackError::Group(*group));
                 }
                 let groups = cols.div_ceil(*group);

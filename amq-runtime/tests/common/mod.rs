@@ -76,9 +76,9 @@ impl Builder {
         let (rows, cols): (u64, u64) =
             (dims[..lead].iter().product(), dims[lead..].iter().product());
         let mut bytes = Vec::new();
-        for _ in 0..u64::from(bits) * rows {
-            for first in (0..cols).step_by(64) {
-                let left = cols - first;
+        for _ in 0..bits {
+            for first in (0..rows * cols).step_by(64) {
+                let left = rows * cols - first;
                 let mask = if left < 64 { (1u64 << left) - 1 } else { u64::MAX };
                 bytes.extend((self.next() & mask).to_le_bytes());
             }
@@ -125,18 +125,23 @@ impl Builder {
             self.graph.tensors.pop();
             pieces.extend(self.data.pop());
         }
-        // Planes lie outside rows, coefficients behind all planes.
         let value =
             if coded { self.codes(name, &whole, 2, 2) } else { self.random_floats(name, &whole) };
-        let planes =
-            dims[0] as usize * dims.get(1).map_or(0, |cols| cols.div_ceil(64) as usize * 8);
-        let cuts: &[usize] =
-            if coded { &[0, planes, 2 * planes, usize::MAX] } else { &[0, usize::MAX] };
+        // Planes lie outside rows, without gaps; coefficients behind all planes.
+        let count = if coded { dims.iter().product::<u64>() as usize } else { 0 };
+        let plane = count.div_ceil(64) * 8;
         let mut data = Vec::new();
-        for cut in cuts.windows(2) {
-            for piece in &pieces {
-                data.extend(&piece[cut[0]..cut[1].min(piece.len())]);
+        for first in [0, plane].into_iter().filter(|_| coded) {
+            let bit = |piece: &Vec<u8>, i: usize| piece[first + i / 8] >> (i % 8) & 1;
+            let bits: Vec<u8> =
+                pieces.iter().flat_map(|piece| (0..count).map(move |i| bit(piece, i))).collect();
+            for word in bits.chunks(64) {
+                let word = word.iter().rev().fold(0u64, |word, bit| word << 1 | u64::from(*bit));
+                data.extend(word.to_le_bytes());
             }
+        }
+        for piece in &pieces {
+            data.extend(&piece[2 * plane..]);
         }
         if let Some(last) = self.data.last_mut() {
             *last = data;

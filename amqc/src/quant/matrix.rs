@@ -16,8 +16,8 @@ pub struct QuantizedMatrix {
     pub bits: u8,
     /// Type in which the coefficients are stored; their values are exact in it.
     pub coefficient_type: CoefficientType,
-    /// The codes, `[plane][row][word]`: bit `i` of a row is column `i`, set for +1. Bits past the
-    /// last column are zero.
+    /// The codes, `[plane][word]`: bit `row * cols + col` of a plane is set for +1. Bits past the
+    /// last element are zero.
     pub planes: Vec<u64>,
     /// The coefficients, `[row][plane]`: none negative, in descending order within a row.
     pub coefficients: Vec<f32>,
@@ -30,20 +30,22 @@ impl QuantizedMatrix {
         bits: u8,
         coefficient_type: CoefficientType,
     ) -> Self {
-        let (rows, words, planes) = (fitted.len(), cols.div_ceil(64), usize::from(bits));
+        let (rows, planes) = (fitted.len(), usize::from(bits));
+        let words = (rows * cols).div_ceil(64);
         let mut matrix = Self {
             rows,
             cols,
             bits,
             coefficient_type,
-            planes: vec![0; planes * rows * words],
+            planes: vec![0; planes * words],
             coefficients: Vec::with_capacity(rows * planes),
         };
         for (row, fitted) in fitted.iter().enumerate() {
             for (col, &code) in fitted.codes().iter().enumerate() {
                 for plane in 0..planes {
                     let bit = u64::from(code >> plane & 1);
-                    matrix.planes[(plane * rows + row) * words + col / 64] |= bit << (col % 64);
+                    let at = row * cols + col;
+                    matrix.planes[plane * words + at / 64] |= bit << (at % 64);
                 }
             }
             matrix.coefficients.extend(fitted.coefficients().iter().map(|&a| a as f32));
@@ -59,12 +61,13 @@ impl QuantizedMatrix {
     pub fn decode_row(&self, row: usize, out: &mut [f32]) {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         assert_eq!(out.len(), self.cols, "columns of a row");
-        let (words, planes) = (self.cols.div_ceil(64), usize::from(self.bits));
+        let (words, planes) = ((self.rows * self.cols).div_ceil(64), usize::from(self.bits));
         let coefficients = &self.coefficients[row * planes..][..planes];
         for (plane, &a) in coefficients.iter().enumerate() {
-            let codes = &self.planes[(plane * self.rows + row) * words..][..words];
+            let codes = &self.planes[plane * words..][..words];
             for (col, out) in out.iter_mut().enumerate() {
-                let term = if codes[col / 64] >> (col % 64) & 1 == 1 { a } else { -a };
+                let at = row * self.cols + col;
+                let term = if codes[at / 64] >> (at % 64) & 1 == 1 { a } else { -a };
                 *out = if plane == 0 { term } else { *out + term };
             }
         }

@@ -375,9 +375,10 @@ fn odd_rows_give_sound_matrices() {
                 for cycles in [Cycles::Count(0), TWO_CYCLES, Cycles::Converge] {
                     let matrix = with(&weights, cols, options(method, bits, cycles));
                     let what = format!("{method} {bits} {cycles} {weights:?}");
-                    let tail = u64::MAX.checked_shl(cols as u32 % 64).filter(|_| cols % 64 != 0);
+                    let size = matrix.rows * cols;
+                    let tail = u64::MAX.checked_shl(size as u32 % 64).filter(|_| size % 64 != 0);
                     let last =
-                        matrix.planes.chunks(cols.div_ceil(64)).map(|row| *row.last().unwrap());
+                        matrix.planes.chunks(size.div_ceil(64)).map(|plane| *plane.last().unwrap());
                     assert!(last.into_iter().all(|word| word & tail.unwrap_or(0) == 0), "{what}");
                     for a in matrix.coefficients.chunks(usize::from(bits)) {
                         assert!(a.is_sorted_by(|a, b| a >= b && *b >= 0.0), "{what}");
@@ -451,11 +452,11 @@ fn sections_hold_planes_then_coefficients() {
         let bytes = matrix.section_bytes();
         let expected = amq_format::multi_bit_bytes(3, 70, 2, 1, size as u64, false);
         assert_eq!(Some(bytes.len() as u64), expected);
-        let (planes, coefficients) = bytes.split_at(2 * 3 * 2 * 8);
+        let (planes, coefficients) = bytes.split_at(2 * 4 * 8);
         assert_eq!(coefficients.len(), 3 * 2 * size);
         let decoded = decode(&matrix);
         for (index, &d) in decoded.iter().enumerate() {
-            let (row, col) = (index / 70, index % 70);
+            let row = index / 70;
             let value: f32 = (0..2)
                 .map(|plane| {
                     let at = (row * 2 + plane) * size;
@@ -464,9 +465,9 @@ fn sections_hold_planes_then_coefficients() {
                             .to_f32(),
                         _ => f32::from_le_bytes(coefficients[at..at + 4].try_into().unwrap()),
                     };
-                    // Little-endian words: bit i of a row is bit i % 8 of byte i / 8.
-                    let byte = planes[(plane * 3 + row) * 16 + col / 8];
-                    if byte >> (col % 8) & 1 == 1 { a } else { -a }
+                    // Little-endian words: bit i of a plane is bit i % 8 of byte i / 8.
+                    let byte = planes[plane * 32 + index / 8];
+                    if byte >> (index % 8) & 1 == 1 { a } else { -a }
                 })
                 .sum();
             assert_eq!(value, d);
