@@ -24,6 +24,7 @@ extern crate std;
 
 extern crate alloc;
 
+mod call;
 mod error;
 mod infer;
 mod kernels;
@@ -33,7 +34,10 @@ mod plan;
 mod product;
 mod quantize;
 mod session;
+mod shape;
+mod values;
 mod view;
+mod weights;
 
 /// The file, in whose types models tell of their inputs and outputs.
 pub use amq_format;

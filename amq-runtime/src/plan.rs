@@ -11,57 +11,13 @@ use alloc::vec::Vec;
 
 use amq_format::graph::{ABSENT, DataType, Dim, ValueId};
 
+use crate::call::{Kernel, MAX_OUTPUTS};
 use crate::error::{Error, Fault};
 use crate::infer::{self, Fact, list};
-use crate::model::{Constant, Model, Port};
-use crate::ops::{self, Kernel, MAX_OUTPUTS, Shape};
-use crate::view::{Buffer, Data, View};
-
-/// Where a value lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// Nowhere: it is absent, or kept by the nodes that need it.
-    Nowhere,
-    /// In the caller's memory: number of the graph input.
-    Given(usize),
-    /// In the model.
-    Constant(ValueId),
-    /// In a slot of the session.
-    Slot(usize),
-}
-
-/// Where a value lies, and its number of elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) source: Source,
-    pub(crate) len: usize,
-}
-
-/// All values that can be read at one moment of a call.
-#[derive(Clone, Copy)]
-pub(crate) struct Values<'a> {
-    pub(crate) places: &'a [Place],
-    pub(crate) slots: &'a [Buffer],
-    pub(crate) constants: &'a [Option<Constant>],
-    pub(crate) given: &'a [(&'a str, View<'a>)],
-    /// For each graph input, which of those given it is.
-    pub(crate) order: &'a [Option<usize>],
-}
-
-impl<'a> Values<'a> {
-    /// The elements of a value, if there is one.
-    pub(crate) fn get(&self, value: ValueId) -> Option<Data<'a>> {
-        let place = self.places.get(value as usize)?;
-        match place.source {
-            Source::Nowhere => None,
-            Source::Given(port) => Some(self.given.get((*self.order.get(port)?)?)?.1.data),
-            Source::Constant(value) => {
-                Some(self.constants.get(value as usize)?.as_ref()?.elements.data(place.len))
-            }
-            Source::Slot(slot) => Some(self.slots.get(slot)?.data(place.len)),
-        }
-    }
-}
+use crate::model::{Model, Port};
+use crate::ops;
+use crate::shape::Shape;
+use crate::values::{Place, Source};
 
 /// Type and number of elements of a slot.
 pub(crate) type Slot = (DataType, usize);

@@ -6,14 +6,17 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::{fmt, mem};
 
+use crate::call::{Context, Memory, Operands, Results};
 use crate::error::{Error, Fault};
 use crate::infer::{self, list};
 use crate::model::{Model, StatePort};
-use crate::ops::{Context, Memory, Operands, Results};
-use crate::plan::{self, Plan, Slot, Values};
+use crate::plan::{self, Plan, Slot};
+use crate::values::Values;
 use crate::view::{Buffer, Data, DataMut, View, with_same_type};
 
 mod saved;
+
+use saved::Kept;
 
 /// Plans that are kept: calls that alternate between so many sets of shapes plan each once.
 const PLANS: usize = 4;
@@ -32,12 +35,6 @@ pub struct Session {
     states: Vec<Kept>,
     /// For each graph input, which of those given it is.
     order: Vec<Option<usize>>,
-}
-
-/// A state between steps.
-struct Kept {
-    dims: Vec<usize>,
-    elements: Buffer,
 }
 
 impl fmt::Debug for Session {

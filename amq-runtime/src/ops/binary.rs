@@ -5,10 +5,11 @@ use alloc::boxed::Box;
 use amq_format::graph::{Binary, BinaryFunction, DataType};
 
 use super::walk::{Walk, broadcast_strides};
-use super::{Context, Kernel, Operands, Results, Shape, mismatch};
+use crate::call::{Context, Kernel, Operands, Results, mismatch};
 use crate::error::{Fault, ensure, fault};
 use crate::infer::{Fact, Facts, broadcast};
 use crate::kernels::{Target, math};
+use crate::shape::Shape;
 use crate::view::{Data, DataMut};
 
 pub(super) fn rule(op: &Binary, inputs: &Facts<'_>) -> Result<Fact, Fault> {

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use amq_format::graph::Cast;
 
-use super::{Context, Kernel, Operands, Results};
+use crate::call::{Context, Kernel, Operands, Results};
 use crate::error::Fault;
 use crate::infer::{Fact, Facts};
 use crate::view::{Data, DataMut};

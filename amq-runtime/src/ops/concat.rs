@@ -5,9 +5,10 @@ use alloc::vec::Vec;
 
 use amq_format::graph::Concat;
 
-use super::{Context, Kernel, Operands, Results, Shape, mismatch};
+use crate::call::{Context, Kernel, Operands, Results, mismatch};
 use crate::error::{Fault, ensure, fault};
 use crate::infer::{Fact, Facts, same};
+use crate::shape::Shape;
 use crate::view::with_same_type;
 
 pub(super) fn rule(op: &Concat, inputs: &Facts<'_>) -> Result<Fact, Fault> {

@@ -7,10 +7,11 @@ use alloc::vec::Vec;
 use amq_format::graph::{Conv, Dim};
 
 use super::window::{self, Attributes, Window};
-use super::{Context, Kernel, Memory, Operands, Results, Shape};
+use crate::call::{Context, Kernel, Memory, Operands, Results};
 use crate::error::{Fault, ensure, fault};
 use crate::infer::{Fact, Facts, same};
 use crate::product::{ConvMatrix, Geometry};
+use crate::shape::Shape;
 
 pub(super) fn rule(op: &Conv, inputs: &Facts<'_>) -> Result<Fact, Fault> {
     inputs.count(2, 3)?;

@@ -7,11 +7,12 @@ use alloc::vec::Vec;
 use amq_format::MultiBitView;
 use amq_format::graph::{DataType, Gather};
 
-use super::{Context, Kernel, Operands, Results, Shape, mismatch};
+use crate::call::{Context, Kernel, Operands, Results, mismatch};
 use crate::error::{Fault, ensure};
 use crate::infer::{Fact, Facts};
-use crate::model::scales;
+use crate::shape::Shape;
 use crate::view::{Data, with_same_type};
+use crate::weights::scales;
 
 pub(super) fn rule(op: &Gather, inputs: &Facts<'_>) -> Result<Fact, Fault> {
     inputs.count(2, 2)?;

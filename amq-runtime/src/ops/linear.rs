@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 
 use amq_format::graph::Linear;
 
-use super::{Context, Kernel, Memory, Operands, Results, Shape};
+use crate::call::{Context, Kernel, Memory, Operands, Results};
 use crate::error::{Fault, fault};
 use crate::infer::{Fact, Facts, same};
 use crate::product::Matrix;
+use crate::shape::Shape;
 
 pub(super) fn rule(_: &Linear, inputs: &Facts<'_>) -> Result<Fact, Fault> {
     inputs.count(2, 3)?;

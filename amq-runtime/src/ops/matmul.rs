@@ -5,9 +5,10 @@ use alloc::boxed::Box;
 use amq_format::graph::Dim;
 
 use super::walk::{Walk, broadcast_strides};
-use super::{Context, Kernel, Operands, Results, Shape};
+use crate::call::{Context, Kernel, Operands, Results};
 use crate::error::{Fault, fault};
 use crate::infer::{Fact, Facts, broadcast, same};
+use crate::shape::Shape;
 
 pub(super) fn rule(inputs: &Facts<'_>) -> Result<Fact, Fault> {
     inputs.count(2, 2)?;

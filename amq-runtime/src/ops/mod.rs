@@ -12,15 +12,13 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use amq_format::TensorView;
-use amq_format::graph::{ABSENT, DataType, Dim, DimError, Node, Op, ValueId};
+use amq_format::graph::{ABSENT, Dim, DimError, Node, Op};
 
-use crate::error::{Fault, ensure, fault};
-use crate::infer::{Fact, Facts, MAX_RANK};
-use crate::kernels::Target;
-use crate::model::Constants;
-use crate::plan::Values;
-use crate::product::Scratch;
-use crate::view::{Data, DataMut};
+use crate::call::Kernel;
+use crate::error::{Fault, fault};
+use crate::infer::{Fact, Facts};
+use crate::shape::Shape;
+use crate::weights::Constants;
 
 pub(crate) use shape::expand_kernel;
 
@@ -47,45 +45,6 @@ mod window;
 mod testing;
 #[cfg(test)]
 mod tests;
-
-/// A type and a shape in numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Shape {
-    pub(crate) data_type: DataType,
-    pub(crate) dims: Vec<usize>,
-}
-
-impl Shape {
-    /// The shape of a fact without names, if it can be addressed.
-    pub(crate) fn new(fact: &Fact) -> Result<Shape, Fault> {
-        let rank = fact.dims.len();
-        ensure!(rank <= MAX_RANK, "it has {rank} axes, {MAX_RANK} are possible");
-        let mut dims = Vec::with_capacity(rank);
-        let mut bytes = fact.data_type.size();
-        for dim in &fact.dims {
-            let size = dim.as_size().and_then(|size| usize::try_from(size).ok());
-            let size = size.ok_or_else(|| fault!("{dim} is no size"))?;
-            // Axes of size 0 leave the others' sizes to be multiplied all the same.
-            bytes = bytes
-                .checked_mul(size.max(1))
-                .filter(|&bytes| isize::try_from(bytes).is_ok())
-                .ok_or_else(|| fault!("{} is too large", crate::infer::list(&fact.dims)))?;
-            dims.push(size);
-        }
-        Ok(Shape { data_type: fact.data_type, dims })
-    }
-
-    /// The fact that it is.
-    pub(crate) fn fact(&self) -> Fact {
-        let dims = self.dims.iter().map(|&size| Dim::from(size as i64)).collect();
-        Fact { data_type: self.data_type, dims }
-    }
-
-    /// Number of elements.
-    pub(crate) fn len(&self) -> usize {
-        self.dims.iter().product()
-    }
-}
 
 /// Types and shapes of all outputs that a node's operator has.
 pub(crate) fn rule(node: &Node, inputs: &Facts<'_>) -> Result<Vec<Fact>, Fault> {
@@ -224,85 +183,4 @@ pub(crate) fn kernel(
             return Err(fault!("its weights are missing"));
         }
     }))
-}
-
-/// A node's computation for one set of shapes.
-pub(crate) trait Kernel: Send + Sync {
-    /// Grows the working memory to what `run` needs, as far as its budget allows.
-    fn reserve(&self, _memory: &mut Memory) {}
-
-    /// Computes the outputs. Slices have the lengths of the shapes that the kernel was made for.
-    fn run(
-        &self,
-        inputs: &Operands<'_>,
-        outputs: &mut Results<'_>,
-        context: &mut Context<'_>,
-    ) -> Result<(), Fault>;
-}
-
-/// What a kernel works with besides its operands.
-pub(crate) struct Context<'a> {
-    pub(crate) target: Target,
-    pub(crate) memory: &'a mut Memory,
-}
-
-/// Working memory, as large as the kernel that needs most.
-#[derive(Default)]
-pub(crate) struct Memory {
-    /// Of products.
-    pub(crate) scratch: Scratch,
-    /// Of recurrent layers.
-    pub(crate) work: Vec<f32>,
-}
-
-/// Inputs of a node while it runs.
-pub(crate) struct Operands<'a> {
-    pub(crate) ids: &'a [ValueId],
-    pub(crate) values: Values<'a>,
-}
-
-impl<'a> Operands<'a> {
-    /// An input that may be absent.
-    pub(crate) fn optional(&self, i: usize) -> Option<Data<'a>> {
-        self.values.get(*self.ids.get(i)?)
-    }
-
-    /// An input.
-    pub(crate) fn data(&self, i: usize) -> Result<Data<'a>, Fault> {
-        self.optional(i).ok_or_else(|| fault!("input {i} is missing"))
-    }
-
-    /// An input of floats.
-    pub(crate) fn f32(&self, i: usize) -> Result<&'a [f32], Fault> {
-        match self.data(i)? {
-            Data::F32(x) => Ok(x),
-            _ => Err(mismatch()),
-        }
-    }
-}
-
-/// Most outputs an operator has.
-pub(crate) const MAX_OUTPUTS: usize = 3;
-
-/// Outputs of a node while it runs.
-pub(crate) struct Results<'a>(pub(crate) [Option<DataMut<'a>>; MAX_OUTPUTS]);
-
-impl<'a> Results<'a> {
-    /// The first output.
-    pub(crate) fn data(&mut self) -> Result<&mut DataMut<'a>, Fault> {
-        self.0[0].as_mut().ok_or_else(|| fault!("its output is absent"))
-    }
-
-    /// The first output, of floats.
-    pub(crate) fn f32(&mut self) -> Result<&mut [f32], Fault> {
-        match self.data()? {
-            DataMut::F32(y) => Ok(y),
-            _ => Err(mismatch()),
-        }
-    }
-}
-
-/// The fault of a kernel whose operands are not of the types that its rule allowed.
-pub(crate) fn mismatch() -> Fault {
-    fault!("its operands are not of the types it was planned for")
 }

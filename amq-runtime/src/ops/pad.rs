@@ -7,9 +7,10 @@ use core::ops::Range;
 use amq_format::graph::{Dim, Pad, PadMode};
 
 use super::walk;
-use super::{Context, Kernel, Operands, Results, Shape, mismatch};
+use crate::call::{Context, Kernel, Operands, Results, mismatch};
 use crate::error::{Fault, ensure, fault};
 use crate::infer::{Fact, Facts, MAX_RANK, list};
+use crate::shape::Shape;
 use crate::view::{Data, DataMut};
 
 pub(super) fn rule(op: &Pad, inputs: &Facts<'_>) -> Result<Fact, Fault> {

@@ -7,9 +7,10 @@ use amq_format::graph::{Pool, PoolKind};
 
 use super::binary::larger;
 use super::window::{self, Attributes, Window};
-use super::{Context, Kernel, Operands, Results, Shape};
+use crate::call::{Context, Kernel, Operands, Results};
 use crate::error::{Fault, ensure, fault};
 use crate::infer::{Fact, Facts};
+use crate::shape::Shape;
 
 pub(super) fn rule(op: &Pool, inputs: &Facts<'_>) -> Result<Fact, Fault> {
     inputs.count(1, 1)?;

@@ -8,11 +8,12 @@ use alloc::vec::Vec;
 use amq_format::graph::{ABSENT, Cell, DataType, Dim, Node, Recurrent};
 
 use super::recurrent::{Inputs, Layer, Outputs, Weights};
-use super::{Context, Kernel, Memory, Operands, Results, Shape, mismatch};
+use crate::call::{Context, Kernel, Memory, Operands, Results, mismatch};
 use crate::error::{Fault, ensure, fault};
 use crate::infer::{Fact, Facts, same};
-use crate::model::Constants;
+use crate::shape::Shape;
 use crate::view::{Data, DataMut};
+use crate::weights::Constants;
 
 pub(super) fn rule(op: &Recurrent, inputs: &Facts<'_>) -> Result<Vec<Fact>, Fault> {
     let lstm = op.cell() == Cell::Lstm;

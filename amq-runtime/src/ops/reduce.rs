@@ -7,9 +7,10 @@ use amq_format::graph::{Dim, Reduce, ReduceKind};
 
 use super::binary::{larger, smaller};
 use super::walk::{self, Walk};
-use super::{Context, Kernel, Operands, Results, Shape};
+use crate::call::{Context, Kernel, Operands, Results};
 use crate::error::{Fault, ensure};
 use crate::infer::{Fact, Facts, list};
+use crate::shape::Shape;
 
 pub(super) fn rule(op: &Reduce, inputs: &Facts<'_>) -> Result<Fact, Fault> {
     inputs.count(1, 1)?;

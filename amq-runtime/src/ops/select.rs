@@ -5,9 +5,10 @@ use alloc::boxed::Box;
 use amq_format::graph::DataType;
 
 use super::walk::{Walk, broadcast_strides};
-use super::{Context, Kernel, Operands, Results, Shape, mismatch};
+use crate::call::{Context, Kernel, Operands, Results, mismatch};
 use crate::error::{Fault, ensure};
 use crate::infer::{Fact, Facts, broadcast};
+use crate::shape::Shape;
 use crate::view::{Data, DataMut};
 
 pub(super) fn rule(inputs: &Facts<'_>) -> Result<Fact, Fault> {

@@ -8,9 +8,10 @@ use alloc::vec::Vec;
 use amq_format::graph::{DataType, Dim, Dims, Expand, Reshape, Slice, Transpose};
 
 use super::walk::{self, Walk};
-use super::{Context, Kernel, Operands, Results, Shape, mismatch};
+use crate::call::{Context, Kernel, Operands, Results, mismatch};
 use crate::error::{Fault, ensure, fault};
 use crate::infer::{Fact, Facts, broadcast, list};
+use crate::shape::Shape;
 use crate::view::{DataMut, with_same_type};
 
 /// Elements in the same order in another shape: the plan makes it share its input's memory.

@@ -6,10 +6,11 @@ use amq_format::graph::Softmax;
 
 use super::binary::larger;
 use super::reduce::{LANES, in_lanes};
-use super::{Context, Kernel, Operands, Results, Shape};
+use crate::call::{Context, Kernel, Operands, Results};
 use crate::error::Fault;
 use crate::infer::{Fact, Facts};
 use crate::kernels::math;
+use crate::shape::Shape;
 
 pub(super) fn rule(op: &Softmax, inputs: &Facts<'_>) -> Result<Fact, Fault> {
     inputs.count(1, 1)?;

@@ -5,10 +5,12 @@ use alloc::vec::Vec;
 
 use amq_format::graph::{Dim, Node, Op, ValueId};
 
-use super::{Context, MAX_OUTPUTS, Memory, Operands, Prepared, Results, Shape};
+use super::Prepared;
+use crate::call::{Context, MAX_OUTPUTS, Memory, Operands, Results};
 use crate::infer::{Fact, infer};
 use crate::kernels::{Isa, Target};
-use crate::plan::{Place, Source, Values};
+use crate::shape::Shape;
+use crate::values::{Place, Source, Values};
 use crate::view::{Buffer, View};
 
 pub(crate) type Tensor = (Vec<usize>, Buffer);

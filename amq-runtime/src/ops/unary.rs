@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use amq_format::graph::{DataType, Unary, UnaryFunction};
 
-use super::{Context, Kernel, Operands, Results, mismatch};
+use crate::call::{Context, Kernel, Operands, Results, mismatch};
 use crate::error::{Fault, ensure};
 use crate::infer::{Fact, Facts};
 use crate::kernels::math;

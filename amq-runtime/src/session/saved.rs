@@ -8,11 +8,16 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::Kept;
 use crate::error::Error;
 use crate::infer::{MAX_RANK, list};
 use crate::model::{Model, Port};
 use crate::view::{Buffer, Data, DataMut};
+
+/// A state between steps.
+pub(super) struct Kept {
+    pub(super) dims: Vec<usize>,
+    pub(super) elements: Buffer,
+}
 
 const MAGIC: [u8; 8] = *b"amqstat1";
 

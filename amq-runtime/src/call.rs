@@ -1,0 +1,92 @@
+//! Kernels, and what a call of one works with.
+
+use alloc::vec::Vec;
+
+use amq_format::graph::ValueId;
+
+use crate::error::{Fault, fault};
+use crate::kernels::Target;
+use crate::product::Scratch;
+use crate::values::Values;
+use crate::view::{Data, DataMut};
+
+/// A node's computation for one set of shapes.
+pub(crate) trait Kernel: Send + Sync {
+    /// Grows the working memory to what `run` needs, as far as its budget allows.
+    fn reserve(&self, _memory: &mut Memory) {}
+
+    /// Computes the outputs. Slices have the lengths of the shapes that the kernel was made for.
+    fn run(
+        &self,
+        inputs: &Operands<'_>,
+        outputs: &mut Results<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<(), Fault>;
+}
+
+/// What a kernel works with besides its operands.
+pub(crate) struct Context<'a> {
+    pub(crate) target: Target,
+    pub(crate) memory: &'a mut Memory,
+}
+
+/// Working memory, as large as the kernel that needs most.
+#[derive(Default)]
+pub(crate) struct Memory {
+    /// Of products.
+    pub(crate) scratch: Scratch,
+    /// Of recurrent layers.
+    pub(crate) work: Vec<f32>,
+}
+
+/// Inputs of a node while it runs.
+pub(crate) struct Operands<'a> {
+    pub(crate) ids: &'a [ValueId],
+    pub(crate) values: Values<'a>,
+}
+
+impl<'a> Operands<'a> {
+    /// An input that may be absent.
+    pub(crate) fn optional(&self, i: usize) -> Option<Data<'a>> {
+        self.values.get(*self.ids.get(i)?)
+    }
+
+    /// An input.
+    pub(crate) fn data(&self, i: usize) -> Result<Data<'a>, Fault> {
+        self.optional(i).ok_or_else(|| fault!("input {i} is missing"))
+    }
+
+    /// An input of floats.
+    pub(crate) fn f32(&self, i: usize) -> Result<&'a [f32], Fault> {
+        match self.data(i)? {
+            Data::F32(x) => Ok(x),
+            _ => Err(mismatch()),
+        }
+    }
+}
+
+/// Most outputs an operator has.
+pub(crate) const MAX_OUTPUTS: usize = 3;
+
+/// Outputs of a node while it runs.
+pub(crate) struct Results<'a>(pub(crate) [Option<DataMut<'a>>; MAX_OUTPUTS]);
+
+impl<'a> Results<'a> {
+    /// The first output.
+    pub(crate) fn data(&mut self) -> Result<&mut DataMut<'a>, Fault> {
+        self.0[0].as_mut().ok_or_else(|| fault!("its output is absent"))
+    }
+
+    /// The first output, of floats.
+    pub(crate) fn f32(&mut self) -> Result<&mut [f32], Fault> {
+        match self.data()? {
+            DataMut::F32(y) => Ok(y),
+            _ => Err(mismatch()),
+        }
+    }
+}
+
+/// The fault of a kernel whose operands are not of the types that its rule allowed.
+pub(crate) fn mismatch() -> Fault {
+    fault!("its operands are not of the types it was planned for")
+}
