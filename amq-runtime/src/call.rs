@@ -7,8 +7,8 @@ use amq_format::graph::ValueId;
 use crate::error::{Fault, fault};
 use crate::kernels::Target;
 use crate::product::Scratch;
-use crate::values::Values;
-use crate::view::{Data, DataMut};
+use crate::values::{Room, Values};
+use crate::view::{Buffer, Data, DataMut};
 
 /// A node's computation for one set of shapes.
 pub(crate) trait Kernel: Send + Sync {
@@ -16,16 +16,13 @@ pub(crate) trait Kernel: Send + Sync {
     fn reserve(&self, _memory: &mut Memory) {}
 
     /// Computes the outputs. Slices have the lengths of the shapes that the kernel was made for.
-    fn run(
-        &self,
-        inputs: &Operands<'_>,
-        outputs: &mut Results<'_>,
-        context: &mut Context<'_>,
-    ) -> Result<(), Fault>;
+    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault>;
 }
 
-/// What a kernel works with besides its operands.
-pub(crate) struct Context<'a> {
+/// What a kernel works with.
+pub(crate) struct Call<'a> {
+    pub(crate) inputs: Operands<'a>,
+    pub(crate) outputs: Results<'a>,
     pub(crate) target: Target,
     pub(crate) memory: &'a mut Memory,
 }
@@ -65,16 +62,24 @@ impl<'a> Operands<'a> {
     }
 }
 
-/// Most outputs an operator has.
-pub(crate) const MAX_OUTPUTS: usize = 3;
-
 /// Outputs of a node while it runs.
-pub(crate) struct Results<'a>(pub(crate) [Option<DataMut<'a>>; MAX_OUTPUTS]);
+pub(crate) struct Results<'a> {
+    /// Of each output, the slot that it lies in.
+    pub(crate) slots: &'a mut [Buffer],
+    /// Of each output, none where it is absent.
+    pub(crate) rooms: &'a [Option<Room>],
+}
 
-impl<'a> Results<'a> {
+impl Results<'_> {
+    /// All outputs, in the operator's order; none where one is absent.
+    pub(crate) fn each(&mut self) -> impl Iterator<Item = Option<DataMut<'_>>> {
+        let rooms = self.slots.iter_mut().zip(self.rooms);
+        rooms.map(|(slot, room)| room.map(|room| slot.data_mut(room.len)))
+    }
+
     /// The first output.
-    pub(crate) fn data(&mut self) -> Result<&mut DataMut<'a>, Fault> {
-        self.0[0].as_mut().ok_or_else(|| fault!("its output is absent"))
+    pub(crate) fn data(&mut self) -> Result<DataMut<'_>, Fault> {
+        self.each().next().flatten().ok_or_else(|| fault!("its output is absent"))
     }
 
     /// The first output, of floats.

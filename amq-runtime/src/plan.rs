@@ -11,13 +11,13 @@ use alloc::vec::Vec;
 
 use amq_format::graph::{ABSENT, DataType, Dim, ValueId};
 
-use crate::call::{Kernel, MAX_OUTPUTS};
+use crate::call::Kernel;
 use crate::error::{Error, Fault};
 use crate::infer::{self, Fact, list};
 use crate::model::{Model, Port};
 use crate::ops;
 use crate::shape::Shape;
-use crate::values::{Place, Source};
+use crate::values::{Place, Room, Source};
 
 /// Type and number of elements of a slot.
 pub(crate) type Slot = (DataType, usize);
@@ -45,8 +45,8 @@ pub(crate) struct Plan {
 pub(crate) struct Step {
     pub(crate) node: usize,
     pub(crate) kernel: Box<dyn Kernel>,
-    /// Slot and number of elements of each output.
-    pub(crate) outputs: [Option<(usize, usize)>; MAX_OUTPUTS],
+    /// Of each output, none where it is absent.
+    pub(crate) outputs: Vec<Option<Room>>,
 }
 
 /// A graph output.
@@ -217,15 +217,16 @@ impl Planner<'_> {
         let mut steps = Vec::with_capacity(kernels.len());
         let nodes = graph.nodes.iter().zip(kernels).zip(self.last_uses());
         for (i, ((node, kernel), last_used)) in nodes.enumerate() {
-            let mut outputs = [None; MAX_OUTPUTS];
             match kernel {
                 Some(kernel) => {
-                    for (output, &value) in outputs.iter_mut().zip(&node.outputs) {
-                        if value != ABSENT {
+                    let mut outputs = Vec::with_capacity(node.outputs.len());
+                    for &value in &node.outputs {
+                        let room = (value != ABSENT).then(|| {
                             let slot = self.allocate(&mut memory, value);
                             places[value as usize].source = Source::Slot(slot);
-                            *output = Some((slot, self.len(value)));
-                        }
+                            Room { slot, len: self.len(value) }
+                        });
+                        outputs.push(room);
                     }
                     steps.push(Step { node: i, kernel, outputs });
                 }

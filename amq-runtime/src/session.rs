@@ -4,14 +4,14 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::{fmt, mem};
+use core::{fmt, mem, slice};
 
-use crate::call::{Context, Memory, Operands, Results};
+use crate::call::{Call, Memory, Operands, Results};
 use crate::error::{Error, Fault};
 use crate::infer::{self, list};
 use crate::model::{Model, StatePort};
 use crate::plan::{self, Plan, Slot};
-use crate::values::Values;
+use crate::values::{Room, Values};
 use crate::view::{Buffer, Data, DataMut, View, with_same_type};
 
 mod saved;
@@ -30,6 +30,8 @@ pub struct Session {
     /// The plan used last comes first.
     plans: Vec<Plan>,
     slots: Vec<Buffer>,
+    /// The slots of a node's outputs while it runs.
+    taken: Vec<Buffer>,
     memory: Memory,
     /// State between steps, one for each of the model's; empty before the first.
     states: Vec<Kept>,
@@ -86,6 +88,7 @@ impl Session {
             order: Vec::with_capacity(model.inputs().len()),
             plans: Vec::with_capacity(PLANS),
             slots: Vec::new(),
+            taken: Vec::new(),
             memory: Memory::default(),
             states: Vec::new(),
             model,
@@ -256,6 +259,7 @@ impl Session {
         }
         self.memory.scratch.budget.limit = limit - arena;
         for step in &plan.steps {
+            self.taken.reserve(step.outputs.len());
             step.kernel.reserve(&mut self.memory);
         }
         match mem::take(&mut self.memory.scratch.budget.lacking) {
@@ -297,24 +301,33 @@ impl Session {
         for (i, state) in plan.states.iter().enumerate() {
             let Some(state) = state else { continue };
             let mut taken = mem::take(&mut slots[state.slot]);
-            let mut results = Results([Some(taken.data_mut(state.len)), None, None]);
             let kept = states.get(i).filter(|_| stepping);
             let filled = match (kept, &state.initial) {
-                (Some(kept), _) => results.data().map(|to| copy(kept.elements.data(state.len), to)),
-                (None, None) => results.data().map(clear),
+                (Some(kept), _) => {
+                    copy(kept.elements.data(state.len), taken.data_mut(state.len));
+                    Ok(())
+                }
+                (None, None) => {
+                    clear(taken.data_mut(state.len));
+                    Ok(())
+                }
                 (None, Some(initial)) => {
-                    let inputs = Operands {
-                        ids: &[model.graph().states[i].initial],
-                        values: Values {
-                            places: &plan.places,
-                            slots,
-                            constants: &model.constants,
-                            given: &[],
-                            order,
-                        },
+                    let values = Values {
+                        places: &plan.places,
+                        slots,
+                        constants: &model.constants,
+                        given: &[],
+                        order,
                     };
-                    let mut context = Context { target: model.target(), memory };
-                    initial.run(&inputs, &mut results, &mut context)
+                    initial.run(&mut Call {
+                        inputs: Operands { ids: &[model.graph().states[i].initial], values },
+                        outputs: Results {
+                            slots: slice::from_mut(&mut taken),
+                            rooms: &[Some(Room { slot: state.slot, len: state.len })],
+                        },
+                        target: model.target(),
+                        memory,
+                    })
                 }
             };
             slots[state.slot] = taken;
@@ -324,29 +337,24 @@ impl Session {
     }
 
     fn run_steps(&mut self, given: &[(&str, View<'_>)]) -> Result<(), Error> {
-        let Session { model, plans, slots, memory, order, .. } = self;
+        let Session { model, plans, slots, taken, memory, order, .. } = self;
         let plan = &plans[0];
         for step in &plan.steps {
             let node = &model.graph().nodes[step.node];
-            let mut taken: [Buffer; 3] = step.outputs.map(|output| match output {
-                Some((slot, _)) => mem::take(&mut slots[slot]),
-                None => Buffer::default(),
-            });
-            let [a, b, c] = &mut taken;
-            let [i, j, k] = step.outputs;
-            let part = |buffer, output: Option<(usize, usize)>| {
-                output.map(|(_, len)| Buffer::data_mut(buffer, len))
-            };
-            let mut results = Results([part(a, i), part(b, j), part(c, k)]);
+            let slot = |room: &Option<Room>| room.map(|room| mem::take(&mut slots[room.slot]));
+            taken.extend(step.outputs.iter().map(slot).map(Option::unwrap_or_default));
             let constants = &model.constants;
             let values = Values { places: &plan.places, slots, constants, given, order };
-            let inputs = Operands { ids: &node.inputs, values };
-            let mut context = Context { target: model.target(), memory };
-            let done = step.kernel.run(&inputs, &mut results, &mut context);
+            let done = step.kernel.run(&mut Call {
+                inputs: Operands { ids: &node.inputs, values },
+                outputs: Results { slots: taken, rooms: &step.outputs },
+                target: model.target(),
+                memory,
+            });
             // Also after an error, for the calls to come.
-            for (output, buffer) in step.outputs.iter().zip(taken) {
-                if let Some((slot, _)) = output {
-                    slots[*slot] = buffer;
+            for (room, slot) in step.outputs.iter().zip(taken.drain(..)) {
+                if let Some(room) = room {
+                    slots[room.slot] = slot;
                 }
             }
             done.map_err(|fault| infer::at(node, fault))?;
@@ -360,15 +368,14 @@ impl Session {
         let plan = &plans[0];
         for output in &plan.outputs {
             let mut taken = mem::take(&mut slots[output.slot]);
-            let mut to = taken.data_mut(output.len);
             if let Some(value) = output.copied {
                 let constants = &model.constants;
                 let values = Values { places: &plan.places, slots, constants, given, order };
                 if let Some(from) = values.get(value) {
-                    copy(from, &mut to);
+                    copy(from, taken.data_mut(output.len));
                 }
             }
-            if let DataMut::F32(elements) = to {
+            if let DataMut::F32(elements) = taken.data_mut(output.len) {
                 model.target().vectorize(
                     #[inline(always)]
                     || {
@@ -399,7 +406,7 @@ impl Session {
                 states.push(Kept { dims: output.dims.clone(), elements });
             }
             let from = slots[output.slot].data(output.len);
-            copy(from, &mut states[i].elements.data_mut(output.len));
+            copy(from, states[i].elements.data_mut(output.len));
         }
         Ok(())
     }
@@ -409,11 +416,11 @@ impl Session {
 const CANONICAL_NAN: u32 = 0x7fc0_0000;
 
 /// Copies elements of one type and number.
-fn copy(from: Data<'_>, to: &mut DataMut<'_>) {
+fn copy(from: Data<'_>, to: DataMut<'_>) {
     with_same_type!(from, to, |from, to| to.copy_from_slice(from), else ());
 }
 
-fn clear(to: &mut DataMut<'_>) {
+fn clear(to: DataMut<'_>) {
     match to {
         DataMut::F32(to) => to.fill(0.0),
         DataMut::I64(to) => to.fill(0),

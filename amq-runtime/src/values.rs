@@ -24,6 +24,13 @@ pub(crate) struct Place {
     pub(crate) len: usize,
 }
 
+/// Where an output is written: the first elements of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    pub(crate) slot: usize,
+    pub(crate) len: usize,
+}
+
 /// All values that can be read at one moment of a call.
 #[derive(Clone, Copy)]
 pub(crate) struct Values<'a> {

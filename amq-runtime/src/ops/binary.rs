@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use amq_format::graph::{Binary, BinaryFunction, DataType};
 
 use super::walk::{Walk, broadcast_strides};
-use crate::call::{Context, Kernel, Operands, Results, mismatch};
+use crate::call::{Call, Kernel, mismatch};
 use crate::error::{Fault, ensure, fault};
 use crate::infer::{Fact, Facts, broadcast};
 use crate::kernels::{Target, math};
@@ -45,15 +45,10 @@ struct Pairs {
 }
 
 impl Kernel for Pairs {
-    fn run(
-        &self,
-        inputs: &Operands<'_>,
-        outputs: &mut Results<'_>,
-        context: &mut Context<'_>,
-    ) -> Result<(), Fault> {
+    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
         use Data as D;
-        match (inputs.data(0)?, inputs.data(1)?, outputs.data()?) {
-            (D::F32(a), D::F32(b), DataMut::F32(y)) => self.floats(context.target, a, b, y),
+        match (call.inputs.data(0)?, call.inputs.data(1)?, call.outputs.data()?) {
+            (D::F32(a), D::F32(b), DataMut::F32(y)) => self.floats(call.target, a, b, y),
             (D::I64(a), D::I64(b), DataMut::I64(y)) => self.integers(a, b, y),
             (D::I32(a), D::I32(b), DataMut::I32(y)) => self.integers(a, b, y),
             (D::U8(a), D::U8(b), DataMut::U8(y)) => self.integers(a, b, y),

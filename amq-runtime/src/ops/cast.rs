@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use amq_format::graph::Cast;
 
-use crate::call::{Context, Kernel, Operands, Results};
+use crate::call::{Call, Kernel};
 use crate::error::Fault;
 use crate::infer::{Fact, Facts};
 use crate::view::{Data, DataMut};
@@ -23,12 +23,7 @@ pub(super) fn kernel() -> Box<dyn Kernel> {
 struct Convert;
 
 impl Kernel for Convert {
-    fn run(
-        &self,
-        inputs: &Operands<'_>,
-        outputs: &mut Results<'_>,
-        _: &mut Context<'_>,
-    ) -> Result<(), Fault> {
+    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
         macro_rules! each {
             ($x:expr, $y:expr, $f:expr) => {
                 $y.iter_mut().zip($x).for_each(|(y, &x)| *y = $f(x))
@@ -36,7 +31,7 @@ impl Kernel for Convert {
         }
         macro_rules! from {
             ($x:expr, $zero:expr) => {
-                match outputs.data()? {
+                match call.outputs.data()? {
                     DataMut::F32(y) => each!($x, y, |x| x as f32),
                     DataMut::I64(y) => each!($x, y, |x| x as i64),
                     DataMut::I32(y) => each!($x, y, |x| x as i32),
@@ -46,7 +41,7 @@ impl Kernel for Convert {
                 }
             };
         }
-        match inputs.data(0)? {
+        match call.inputs.data(0)? {
             Data::F32(x) => from!(x, 0.0),
             Data::I64(x) => from!(x, 0),
             Data::I32(x) => from!(x, 0),

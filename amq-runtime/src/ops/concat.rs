@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use amq_format::graph::Concat;
 
-use crate::call::{Context, Kernel, Operands, Results, mismatch};
+use crate::call::{Call, Kernel, mismatch};
 use crate::error::{Fault, ensure, fault};
 use crate::infer::{Fact, Facts, same};
 use crate::shape::Shape;
@@ -56,18 +56,13 @@ struct Join {
 }
 
 impl Kernel for Join {
-    fn run(
-        &self,
-        inputs: &Operands<'_>,
-        outputs: &mut Results<'_>,
-        _: &mut Context<'_>,
-    ) -> Result<(), Fault> {
+    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
         let mut at = 0;
         for (i, &part) in self.parts.iter().enumerate() {
             if part == 0 {
                 continue;
             }
-            with_same_type!(inputs.data(i)?, outputs.data()?, |x, y| {
+            with_same_type!(call.inputs.data(i)?, call.outputs.data()?, |x, y| {
                 for (x, y) in x.chunks_exact(part).zip(y.chunks_exact_mut(self.whole)) {
                     y[at..at + part].copy_from_slice(x);
                 }

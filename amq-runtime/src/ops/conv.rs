@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use amq_format::graph::{Conv, Dim};
 
 use super::window::{self, Attributes, Window};
-use crate::call::{Context, Kernel, Memory, Operands, Results};
+use crate::call::{Call, Kernel, Memory};
 use crate::error::{Fault, ensure, fault};
 use crate::infer::{Fact, Facts, same};
 use crate::product::{ConvMatrix, Geometry};
@@ -95,13 +95,8 @@ impl Kernel for Product {
         self.weights.matrix.reserve(&self.geometry, &mut memory.scratch);
     }
 
-    fn run(
-        &self,
-        inputs: &Operands<'_>,
-        outputs: &mut Results<'_>,
-        context: &mut Context<'_>,
-    ) -> Result<(), Fault> {
-        let (x, y) = (inputs.f32(0)?, outputs.f32()?);
+    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
+        let (x, y) = (call.inputs.f32(0)?, call.outputs.f32()?);
         let Product { weights, geometry, result } = self;
         let [height, width] = geometry.output;
         let item = geometry.channels * geometry.input[0] * geometry.input[1];
@@ -110,9 +105,9 @@ impl Kernel for Product {
         }
         for (i, y) in y.chunks_exact_mut(*result).enumerate() {
             let x = &x[i * item..(i + 1) * item];
-            weights.matrix.convolve(geometry, x, y, &mut context.memory.scratch);
+            weights.matrix.convolve(geometry, x, y, &mut call.memory.scratch);
             if let Some(bias) = &weights.bias {
-                context.target.vectorize(
+                call.target.vectorize(
                     #[inline(always)]
                     || {
                         for (plane, b) in y.chunks_exact_mut(height * width).zip(bias) {

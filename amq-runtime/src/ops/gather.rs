@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use amq_format::MultiBitView;
 use amq_format::graph::{DataType, Gather};
 
-use crate::call::{Context, Kernel, Operands, Results, mismatch};
+use crate::call::{Call, Kernel, mismatch};
 use crate::error::{Fault, ensure};
 use crate::infer::{Fact, Facts};
 use crate::shape::Shape;
@@ -126,16 +126,11 @@ struct Entries {
 }
 
 impl Kernel for Entries {
-    fn run(
-        &self,
-        inputs: &Operands<'_>,
-        outputs: &mut Results<'_>,
-        _: &mut Context<'_>,
-    ) -> Result<(), Fault> {
-        let indices = inputs.data(1)?;
+    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
+        let indices = call.inputs.data(1)?;
         let count = indices.len();
         let Entries { outer, size, inner } = *self;
-        with_same_type!(inputs.data(0)?, outputs.data()?, |x, y| {
+        with_same_type!(call.inputs.data(0)?, call.outputs.data()?, |x, y| {
             for i in 0..outer {
                 for k in 0..count {
                     let (from, to) = (i * size + entry(indices, k, size)?, i * count + k);
@@ -151,17 +146,12 @@ impl Kernel for Entries {
 struct Lookup(Arc<Table>);
 
 impl Kernel for Lookup {
-    fn run(
-        &self,
-        inputs: &Operands<'_>,
-        outputs: &mut Results<'_>,
-        context: &mut Context<'_>,
-    ) -> Result<(), Fault> {
+    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
         let table = &*self.0;
-        let indices = inputs.data(1)?;
-        for (k, row) in outputs.f32()?.chunks_exact_mut(table.cols).enumerate() {
+        let indices = call.inputs.data(1)?;
+        for (k, row) in call.outputs.f32()?.chunks_exact_mut(table.cols).enumerate() {
             let index = entry(indices, k, table.rows)?;
-            context.target.vectorize(
+            call.target.vectorize(
                 #[inline(always)]
                 || table.decode(index, row),
             );

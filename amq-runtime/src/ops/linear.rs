@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use amq_format::graph::Linear;
 
-use crate::call::{Context, Kernel, Memory, Operands, Results};
+use crate::call::{Call, Kernel, Memory};
 use crate::error::{Fault, fault};
 use crate::infer::{Fact, Facts, same};
 use crate::product::Matrix;
@@ -45,17 +45,12 @@ impl Kernel for Product {
         self.weights.matrix.reserve(self.vectors, &mut memory.scratch);
     }
 
-    fn run(
-        &self,
-        inputs: &Operands<'_>,
-        outputs: &mut Results<'_>,
-        context: &mut Context<'_>,
-    ) -> Result<(), Fault> {
-        let (x, y) = (inputs.f32(0)?, outputs.f32()?);
+    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
+        let (x, y) = (call.inputs.f32(0)?, call.outputs.f32()?);
         let Weights { matrix, bias } = &*self.weights;
-        matrix.multiply(x, self.vectors, y, &mut context.memory.scratch);
+        matrix.multiply(x, self.vectors, y, &mut call.memory.scratch);
         if let Some(bias) = bias.as_ref().filter(|bias| !bias.is_empty()) {
-            context.target.vectorize(
+            call.target.vectorize(
                 #[inline(always)]
                 || {
                     for row in y.chunks_exact_mut(bias.len()) {

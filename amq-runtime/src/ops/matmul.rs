@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use amq_format::graph::Dim;
 
 use super::walk::{Walk, broadcast_strides};
-use crate::call::{Context, Kernel, Operands, Results};
+use crate::call::{Call, Kernel};
 use crate::error::{Fault, fault};
 use crate::infer::{Fact, Facts, broadcast, same};
 use crate::shape::Shape;
@@ -60,13 +60,8 @@ struct Product {
 }
 
 impl Kernel for Product {
-    fn run(
-        &self,
-        inputs: &Operands<'_>,
-        outputs: &mut Results<'_>,
-        context: &mut Context<'_>,
-    ) -> Result<(), Fault> {
-        let (a, b, y) = (inputs.f32(0)?, inputs.f32(1)?, outputs.f32()?);
+    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
+        let (a, b, y) = (call.inputs.f32(0)?, call.inputs.f32(1)?, call.outputs.f32()?);
         let Product { m, n, p, walk } = self;
         if y.is_empty() {
             return Ok(());
@@ -76,7 +71,7 @@ impl Kernel for Product {
             for (k, y) in products.by_ref().take(walk.inner).enumerate() {
                 let [i, j] = [i + k * walk.strides[0] as usize, j + k * walk.strides[1] as usize];
                 let (a, b) = (&a[i..i + m * n], &b[j..j + n * p]);
-                context.target.vectorize(
+                call.target.vectorize(
                     #[inline(always)]
                     || multiply(a, b, y, *n, *p),
                 );

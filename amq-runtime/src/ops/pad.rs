@@ -7,7 +7,7 @@ use core::ops::Range;
 use amq_format::graph::{Dim, Pad, PadMode};
 
 use super::walk;
-use crate::call::{Context, Kernel, Operands, Results, mismatch};
+use crate::call::{Call, Kernel, mismatch};
 use crate::error::{Fault, ensure, fault};
 use crate::infer::{Fact, Facts, MAX_RANK, list};
 use crate::shape::Shape;
@@ -133,14 +133,9 @@ impl Border {
 }
 
 impl Kernel for Border {
-    fn run(
-        &self,
-        inputs: &Operands<'_>,
-        outputs: &mut Results<'_>,
-        _: &mut Context<'_>,
-    ) -> Result<(), Fault> {
-        let (x, y) = (inputs.data(0)?, outputs.data()?);
-        let value = inputs.optional(1);
+    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
+        let (x, y) = (call.inputs.data(0)?, call.outputs.data()?);
+        let value = call.inputs.optional(1);
         macro_rules! fill {
             ($kind:ident, $x:expr, $y:expr) => {{
                 let value = match value {

@@ -7,7 +7,7 @@ use amq_format::graph::{Pool, PoolKind};
 
 use super::binary::larger;
 use super::window::{self, Attributes, Window};
-use crate::call::{Context, Kernel, Operands, Results};
+use crate::call::{Call, Kernel};
 use crate::error::{Fault, ensure, fault};
 use crate::infer::{Fact, Facts};
 use crate::shape::Shape;
@@ -99,13 +99,8 @@ struct Windows {
 }
 
 impl Kernel for Windows {
-    fn run(
-        &self,
-        inputs: &Operands<'_>,
-        outputs: &mut Results<'_>,
-        context: &mut Context<'_>,
-    ) -> Result<(), Fault> {
-        let (x, y) = (inputs.f32(0)?, outputs.f32()?);
+    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
+        let (x, y) = (call.inputs.f32(0)?, call.outputs.f32()?);
         if y.is_empty() {
             return Ok(());
         }
@@ -113,7 +108,7 @@ impl Kernel for Windows {
         let entries = self.height.size * self.width.size;
         for (plane, y) in y.chunks_exact_mut(positions).enumerate() {
             let x = &x[plane * entries..(plane + 1) * entries];
-            context.target.vectorize(
+            call.target.vectorize(
                 #[inline(always)]
                 || self.plane(x, y),
             );

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use amq_format::graph::{ABSENT, Cell, DataType, Dim, Node, Recurrent};
 
 use super::recurrent::{Inputs, Layer, Outputs, Weights};
-use crate::call::{Context, Kernel, Memory, Operands, Results, mismatch};
+use crate::call::{Call, Kernel, Memory, mismatch};
 use crate::error::{Fault, ensure, fault};
 use crate::infer::{Fact, Facts, same};
 use crate::shape::Shape;
@@ -106,32 +106,29 @@ impl Kernel for Sequence {
         memory.scratch.budget.grow(&mut memory.work, self.work, 0.0);
     }
 
-    fn run(
-        &self,
-        inputs: &Operands<'_>,
-        outputs: &mut Results<'_>,
-        context: &mut Context<'_>,
-    ) -> Result<(), Fault> {
-        let lengths = match inputs.optional(4) {
+    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
+        let lengths = match call.inputs.optional(4) {
             None => None,
             Some(Data::I32(lengths)) => Some(lengths),
             Some(_) => return Err(mismatch()),
         };
-        let state = |i: usize| inputs.optional(i).map(|_| inputs.f32(i)).transpose();
-        let [y, h, c] = outputs.0.each_mut().map(|output| match output {
-            Some(DataMut::F32(output)) => Some(&mut **output),
+        let state = |i: usize| call.inputs.optional(i).map(|_| call.inputs.f32(i)).transpose();
+        let mut outputs = call.outputs.each().map(|output| match output {
+            Some(DataMut::F32(output)) => Some(output),
             _ => None,
         });
+        let mut output = || outputs.next().flatten();
+        let (y, h, c) = (output(), output(), output());
         let Sequence { layer, steps, batch, .. } = self;
         let inputs = Inputs {
-            x: inputs.f32(0)?,
+            x: call.inputs.f32(0)?,
             steps: *steps,
             batch: *batch,
             lengths,
             h: state(5)?,
             c: state(6)?,
         };
-        let Memory { scratch, work } = &mut *context.memory;
+        let Memory { scratch, work } = &mut *call.memory;
         let done = layer.forward(&inputs, Outputs { y, h, c }, work, scratch);
         done.map_err(|why| fault!("{why}"))
     }

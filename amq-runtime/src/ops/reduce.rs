@@ -7,7 +7,7 @@ use amq_format::graph::{Dim, Reduce, ReduceKind};
 
 use super::binary::{larger, smaller};
 use super::walk::{self, Walk};
-use crate::call::{Context, Kernel, Operands, Results};
+use crate::call::{Call, Kernel};
 use crate::error::{Fault, ensure};
 use crate::infer::{Fact, Facts, list};
 use crate::shape::Shape;
@@ -88,17 +88,12 @@ struct Rows {
 }
 
 impl Kernel for Rows {
-    fn run(
-        &self,
-        inputs: &Operands<'_>,
-        outputs: &mut Results<'_>,
-        context: &mut Context<'_>,
-    ) -> Result<(), Fault> {
-        let (x, y) = (inputs.f32(0)?, outputs.f32()?);
+    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
+        let (x, y) = (call.inputs.f32(0)?, call.outputs.f32()?);
         let Rows { kind, count } = *self;
         macro_rules! each {
             ($f:expr) => {
-                context.target.vectorize(
+                call.target.vectorize(
                     #[inline(always)]
                     || {
                         for (i, y) in y.iter_mut().enumerate() {
@@ -126,17 +121,12 @@ struct Scattered {
 }
 
 impl Kernel for Scattered {
-    fn run(
-        &self,
-        inputs: &Operands<'_>,
-        outputs: &mut Results<'_>,
-        context: &mut Context<'_>,
-    ) -> Result<(), Fault> {
-        let (x, y) = (inputs.f32(0)?, outputs.f32()?);
+    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
+        let (x, y) = (call.inputs.f32(0)?, call.outputs.f32()?);
         y.fill(start(self.kind));
         macro_rules! each {
             ($f:expr) => {
-                context.target.vectorize(
+                call.target.vectorize(
                     #[inline(always)]
                     || scatter(&self.walk, x, y, $f),
                 )

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use amq_format::graph::DataType;
 
 use super::walk::{Walk, broadcast_strides};
-use crate::call::{Context, Kernel, Operands, Results, mismatch};
+use crate::call::{Call, Kernel, mismatch};
 use crate::error::{Fault, ensure};
 use crate::infer::{Fact, Facts, broadcast};
 use crate::shape::Shape;
@@ -44,16 +44,11 @@ impl Choice {
 }
 
 impl Kernel for Choice {
-    fn run(
-        &self,
-        inputs: &Operands<'_>,
-        outputs: &mut Results<'_>,
-        _: &mut Context<'_>,
-    ) -> Result<(), Fault> {
-        let Data::Bool(condition) = inputs.data(0)? else {
+    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
+        let Data::Bool(condition) = call.inputs.data(0)? else {
             return Err(mismatch());
         };
-        match (inputs.data(1)?, inputs.data(2)?, outputs.data()?) {
+        match (call.inputs.data(1)?, call.inputs.data(2)?, call.outputs.data()?) {
             (Data::F32(a), Data::F32(b), DataMut::F32(y)) => self.choose(condition, a, b, y),
             (Data::I64(a), Data::I64(b), DataMut::I64(y)) => self.choose(condition, a, b, y),
             (Data::I32(a), Data::I32(b), DataMut::I32(y)) => self.choose(condition, a, b, y),

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use amq_format::graph::{DataType, Dim, Dims, Expand, Reshape, Slice, Transpose};
 
 use super::walk::{self, Walk};
-use crate::call::{Context, Kernel, Operands, Results, mismatch};
+use crate::call::{Call, Kernel, mismatch};
 use crate::error::{Fault, ensure, fault};
 use crate::infer::{Fact, Facts, broadcast, list};
 use crate::shape::Shape;
@@ -166,13 +166,8 @@ pub(super) fn slice_kernel(op: &Slice, x: &Shape, y: &Shape) -> Result<Box<dyn K
 struct Move(Walk<1>);
 
 impl Kernel for Move {
-    fn run(
-        &self,
-        inputs: &Operands<'_>,
-        outputs: &mut Results<'_>,
-        _: &mut Context<'_>,
-    ) -> Result<(), Fault> {
-        let (x, y) = (inputs.data(0)?, outputs.data()?);
+    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
+        let (x, y) = (call.inputs.data(0)?, call.outputs.data()?);
         with_same_type!(x, y, |x, y| walk::copy(&self.0, x, y), else return Err(mismatch()));
         Ok(())
     }
@@ -192,13 +187,8 @@ pub(super) fn dims_kernel(op: &Dims) -> Result<Box<dyn Kernel>, Fault> {
 struct Sizes(Vec<i64>);
 
 impl Kernel for Sizes {
-    fn run(
-        &self,
-        _: &Operands<'_>,
-        outputs: &mut Results<'_>,
-        _: &mut Context<'_>,
-    ) -> Result<(), Fault> {
-        match outputs.data()? {
+    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
+        match call.outputs.data()? {
             DataMut::I64(y) => y.copy_from_slice(&self.0),
             _ => return Err(mismatch()),
         }

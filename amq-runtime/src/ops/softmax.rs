@@ -6,7 +6,7 @@ use amq_format::graph::Softmax;
 
 use super::binary::larger;
 use super::reduce::{LANES, in_lanes};
-use crate::call::{Context, Kernel, Operands, Results};
+use crate::call::{Call, Kernel};
 use crate::error::Fault;
 use crate::infer::{Fact, Facts};
 use crate::kernels::math;
@@ -32,20 +32,15 @@ struct Along {
 }
 
 impl Kernel for Along {
-    fn run(
-        &self,
-        inputs: &Operands<'_>,
-        outputs: &mut Results<'_>,
-        context: &mut Context<'_>,
-    ) -> Result<(), Fault> {
-        let (x, y) = (inputs.f32(0)?, outputs.f32()?);
+    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
+        let (x, y) = (call.inputs.f32(0)?, call.outputs.f32()?);
         let Along { size, inner, log } = *self;
         if y.is_empty() {
             return Ok(());
         }
         let blocks = x.chunks_exact(size * inner).zip(y.chunks_exact_mut(size * inner));
         for (x, y) in blocks {
-            context.target.vectorize(
+            call.target.vectorize(
                 #[inline(always)]
                 || {
                     if inner == 1 {

@@ -6,11 +6,11 @@ use alloc::vec::Vec;
 use amq_format::graph::{Dim, Node, Op, ValueId};
 
 use super::Prepared;
-use crate::call::{Context, MAX_OUTPUTS, Memory, Operands, Results};
+use crate::call::{Call, Memory, Operands, Results};
 use crate::infer::{Fact, infer};
 use crate::kernels::{Isa, Target};
 use crate::shape::Shape;
-use crate::values::{Place, Source, Values};
+use crate::values::{Place, Room, Source, Values};
 use crate::view::{Buffer, View};
 
 pub(crate) type Tensor = (Vec<usize>, Buffer);
@@ -105,12 +105,14 @@ fn run_on(
         Values { places: &places, slots: &slots, constants: &[], given: &NONE, order: &[] };
     let mut y = Buffer::new(result.data_type);
     assert!(y.grow(result.len()));
-    let mut results: [Option<_>; MAX_OUTPUTS] = [None, None, None];
-    results[0] = Some(y.data_mut(result.len()));
-    let mut context = Context { target, memory: &mut memory };
-    kernel
-        .run(&Operands { ids: &ids, values }, &mut Results(results), &mut context)
-        .map_err(|fault| fault.0)?;
+    let rooms = [Some(Room { slot: 0, len: result.len() })];
+    let mut call = Call {
+        inputs: Operands { ids: &ids, values },
+        outputs: Results { slots: core::slice::from_mut(&mut y), rooms: &rooms },
+        target,
+        memory: &mut memory,
+    };
+    kernel.run(&mut call).map_err(|fault| fault.0)?;
     Ok((result.dims, y))
 }
 

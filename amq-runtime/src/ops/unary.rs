@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use amq_format::graph::{DataType, Unary, UnaryFunction};
 
-use crate::call::{Context, Kernel, Operands, Results, mismatch};
+use crate::call::{Call, Kernel, mismatch};
 use crate::error::{Fault, ensure};
 use crate::infer::{Fact, Facts};
 use crate::kernels::math;
@@ -29,14 +29,9 @@ pub(super) fn kernel(op: &Unary) -> Box<dyn Kernel> {
 struct Each(Unary);
 
 impl Kernel for Each {
-    fn run(
-        &self,
-        inputs: &Operands<'_>,
-        outputs: &mut Results<'_>,
-        context: &mut Context<'_>,
-    ) -> Result<(), Fault> {
-        match (inputs.data(0)?, outputs.data()?) {
-            (Data::F32(x), DataMut::F32(y)) => math::unary(context.target, &self.0, x, y),
+    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
+        match (call.inputs.data(0)?, call.outputs.data()?) {
+            (Data::F32(x), DataMut::F32(y)) => math::unary(call.target, &self.0, x, y),
             (Data::Bool(x), DataMut::Bool(y)) => {
                 y.iter_mut().zip(x).for_each(|(y, &x)| *y = u8::from(x == 0));
             }
