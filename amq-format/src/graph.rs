@@ -6,9 +6,11 @@
 //! Values are numbered by their place in [`Graph::values`]. Number 0 is the absent value, whose
 //! name is empty: an operator's input or output that is not there.
 
+use crate::for_each_operator;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+pub use crate::activations::Activations;
 pub use crate::dim::{Dim, DimError, DimOp};
 pub use crate::op::*;
 pub use crate::value::*;
@@ -84,28 +86,34 @@ pub struct Stream {
     pub batch_axis: Option<u32>,
 }
 
-/// One operator with its inputs and outputs.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Node {
-    /// Name of the source node, or `Op_index` where it has none.
-    #[prost(string, tag = "1")]
-    pub name: String,
-    /// Values it reads, in the order that its operator states.
-    #[prost(uint32, repeated, tag = "2")]
-    pub inputs: Vec<ValueId>,
-    /// Values it gives, in the order that its operator states.
-    #[prost(uint32, repeated, tag = "3")]
-    pub outputs: Vec<ValueId>,
-    /// Version of the operator.
-    #[prost(uint32, tag = "4")]
-    pub version: u32,
-    /// Bodies of control flow. No operator of format 1.0 has any.
-    #[prost(message, repeated, tag = "5")]
-    pub bodies: Vec<Graph>,
-    /// What it computes. Operators of later versions have numbers from 35 on.
-    #[prost(
-        oneof = "Op",
-        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34"
-    )]
-    pub op: Option<Op>,
+macro_rules! node {
+    ($($tag:tt $name:ident($($held:tt)*),)*) => {
+        /// One operator with its inputs and outputs.
+        #[derive(Clone, PartialEq, prost::Message)]
+        pub struct Node {
+            /// Name of the source node, or `Op_index` where it has none.
+            #[prost(string, tag = "1")]
+            pub name: String,
+            /// Values it reads, in the order that its operator states.
+            #[prost(uint32, repeated, tag = "2")]
+            pub inputs: Vec<ValueId>,
+            /// Values it gives, in the order that its operator states.
+            #[prost(uint32, repeated, tag = "3")]
+            pub outputs: Vec<ValueId>,
+            /// Version of the operator.
+            #[prost(uint32, tag = "4")]
+            pub version: u32,
+            /// Graphs that its operator runs: closed, what they read are inputs of theirs.
+            #[prost(message, repeated, tag = "5")]
+            pub bodies: Vec<Graph>,
+            /// Names of the sizes that it gives when it runs.
+            #[prost(string, repeated, tag = "6")]
+            pub binds: Vec<String>,
+            /// What it computes. Operators of later versions have numbers above those here.
+            #[prost(oneof = "Op", tags($($tag),*))]
+            pub op: Option<Op>,
+        }
+    };
 }
+
+for_each_operator!(node);

@@ -35,18 +35,26 @@
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
 
-extern crate alloc;
+#[doc(hidden)]
+pub extern crate alloc;
 
+mod activations;
 mod digest;
 mod dim;
 mod error;
+mod fact;
+mod fault;
 pub mod graph;
 mod header;
+mod infer;
+mod known;
 mod limits;
 mod op;
+pub mod operator;
 mod read;
 mod scan;
 mod section;
+mod since;
 pub mod spec;
 mod tensor;
 mod validate;
@@ -54,6 +62,10 @@ mod value;
 mod write;
 
 pub use error::{Error, Rule};
+pub use fact::{Fact, Facts, list};
+pub use fault::{Fault, Refusal};
+pub use infer::Inference;
+pub use known::{Elements, MAX_KNOWN};
 pub use limits::Limits;
 pub use read::Validated;
 pub use section::Section;

@@ -73,7 +73,7 @@ impl<'a> Validated<'a> {
             return Err(Error::invalid(Rule::S6, detail));
         }
 
-        let (graph, weights) = validate::decode(contents[0], limits)?;
+        let (graph, weights) = validate::decode(contents[0], header.minor, limits)?;
         let mut file = Validated {
             version: (header.major, header.minor),
             root_digest,

@@ -4,8 +4,9 @@
 //! the message is first walked in place and what each field will take is added up.
 
 use crate::error::{Error, Rule, within};
-use crate::graph::{Dim, Graph, Node, Port, Recurrent, State, Stream, Tensor, Unary};
+use crate::graph::{Dim, Graph, Node, Op, Port, State, Stream, Tensor};
 use crate::limits::Limits;
+use crate::operator::Held;
 use crate::spec::MAX_NESTING;
 use alloc::format;
 use alloc::string::String;
@@ -17,11 +18,8 @@ enum Message {
     Graph,
     Port,
     Node,
-    Recurrent,
-    /// An operator whose field 1 is dimensions.
-    Shape,
-    /// An operator whose fields 2 and 3 are dimensions.
-    Bounds,
+    /// An operator, with those of its fields that are messages.
+    Operator(&'static [(u32, Held)]),
     Dim,
     DimExpr,
     Text,
@@ -117,14 +115,19 @@ impl Costs<'_> {
             (Message::Graph, 7) => (Message::Leaf, size_of::<Stream>()),
             (Message::Node, 1) | (Message::Dim, 2) => (Message::Text, 0),
             (Message::Node, 5) => (Message::Graph, size_of::<Graph>()),
-            (Message::Node, 20) => (Message::Recurrent, size_of::<Recurrent>()),
-            (Message::Node, 29 | 32 | 34) => (Message::Shape, 0),
-            (Message::Node, 28 | 31) => (Message::Bounds, 0),
-            (Message::Recurrent, 4) => (Message::Leaf, size_of::<Unary>()),
-            (Message::Port, 3)
-            | (Message::Shape, 1)
-            | (Message::Bounds, 2 | 3)
-            | (Message::DimExpr, 2) => (Message::Dim, size_of::<Dim>()),
+            (Message::Node, 6) => (Message::Text, size_of::<String>()),
+            (Message::Node, tag) => match Op::messages(tag) {
+                Some((fields, beside)) => (Message::Operator(fields), beside),
+                None => (Message::Leaf, 0),
+            },
+            (Message::Operator(fields), tag) => {
+                match fields.iter().find(|(field, _)| *field == tag) {
+                    Some((_, Held::Dims)) => (Message::Dim, size_of::<Dim>()),
+                    Some((_, Held::Numbers(size))) => (Message::Leaf, *size),
+                    None => (Message::Leaf, 0),
+                }
+            }
+            (Message::Port, 3) | (Message::DimExpr, 2) => (Message::Dim, size_of::<Dim>()),
             (Message::Dim, 3) => (Message::DimExpr, 0),
             _ => (Message::Leaf, 0),
         })

@@ -1,7 +1,5 @@
 //! The numbers of the format: `docs/format.md` states them, this file alone repeats them.
 
-use crate::graph::Op;
-
 /// First bytes of every file. The high bit, the line ends and the end-of-file byte reveal a
 /// transfer that was not binary.
 pub const MAGIC: [u8; 8] = [0x89, b'A', b'M', b'Q', 0x0d, 0x0a, 0x1a, 0x0a];
@@ -65,28 +63,3 @@ pub const MAX_HIDDEN: u64 = 1 << 24;
 
 /// Depth to which the graph's messages may be nested.
 pub const MAX_NESTING: usize = 64;
-
-/// The name of an operator, and its highest version that this crate knows.
-pub fn operator(op: &Op) -> (&'static str, u32) {
-    match op {
-        Op::Linear(_) => ("Linear", 1),
-        Op::MatMul(_) => ("MatMul", 1),
-        Op::Conv(_) => ("Conv", 1),
-        Op::Pool(_) => ("Pool", 1),
-        Op::Recurrent(_) => ("Recurrent", 1),
-        Op::Gather(_) => ("Gather", 1),
-        Op::Unary(_) => ("Unary", 1),
-        Op::Binary(_) => ("Binary", 1),
-        Op::Select(_) => ("Select", 1),
-        Op::Reduce(_) => ("Reduce", 1),
-        Op::Softmax(_) => ("Softmax", 1),
-        Op::Concat(_) => ("Concat", 1),
-        Op::Slice(_) => ("Slice", 1),
-        Op::Reshape(_) => ("Reshape", 1),
-        Op::Transpose(_) => ("Transpose", 1),
-        Op::Pad(_) => ("Pad", 1),
-        Op::Expand(_) => ("Expand", 1),
-        Op::Cast(_) => ("Cast", 1),
-        Op::Dims(_) => ("Dims", 1),
-    }
-}

@@ -1,12 +1,13 @@
 //! The rules of a graph, apart from its constants' data.
 
-mod ops;
-
 use crate::error::{Error, Rule, within};
-use crate::graph::{ABSENT, DataType, Dim, Graph, Node, Port, State, ValueId};
+use crate::fault::{Refusal, refuse_unless};
+use crate::graph::{ABSENT, DataType, Dim, Graph, Node, Op, Port, State, Tensor, ValueId};
 use crate::limits::Limits;
+use crate::operator::{Constants, unfit};
 use crate::scan::scan;
-use crate::spec::{MAJOR, MAX_RANK, MINOR, operator};
+use crate::since::Since;
+use crate::spec::{MAJOR, MAX_RANK, MINOR};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
@@ -14,9 +15,13 @@ use alloc::vec;
 use alloc::vec::Vec;
 use prost::Message;
 
-/// Decodes the graph section and checks it. Also tells of each tensor whether it is a weight or a
+/// Decodes the graph section of a file of version 1.`minor` and checks it. Also tells of each tensor whether it is a weight or a
 /// bias, whose elements must be finite.
-pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<(Graph, Vec<bool>), Error> {
+pub(crate) fn decode(
+    bytes: &[u8],
+    minor: u16,
+    limits: &Limits,
+) -> Result<(Graph, Vec<bool>), Error> {
     within("graph_bytes", bytes.len() as u64, limits.graph_bytes)?;
     scan(bytes, limits)?;
     let graph = Graph::decode(bytes)
@@ -28,6 +33,12 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<(Graph, Vec<bool>)
         return Err(Error::invalid(Rule::G2, detail));
     }
     let weights = check(&graph, limits)?;
+    let least = least_minor(&graph, &|op| op.operator().since());
+    if minor < least {
+        let detail =
+            format!("a file of version {MAJOR}.{minor} has what came with {MAJOR}.{least}");
+        return Err(Error::invalid(Rule::G8, detail));
+    }
     Ok((graph, weights))
 }
 
@@ -40,9 +51,17 @@ pub(crate) fn check(graph: &Graph, limits: &Limits) -> Result<Vec<bool>, Error> 
     let (inputs, outputs) = (by_value(&graph.inputs), by_value(&graph.outputs));
     check_outputs(graph, &constants, &names)?;
     let mut weights = vec![false; graph.tensors.len()];
-    let mut context = ops::Context { graph, constants, names, weights: &mut weights };
+    let context = Context { graph, constants, names };
     for node in &graph.nodes {
-        context.check(node).map_err(|(rule, what)| at_node(rule, node, &what))?;
+        let Some(op) = &node.op else { continue };
+        let refused = |(rule, what): Refusal| at_node(rule, node, &what);
+        context.check(node, op).map_err(refused)?;
+        for slot in op.operator().slots().iter().filter(|slot| slot.is_constant()) {
+            let value = node.inputs.get(slot.input).copied().unwrap_or(ABSENT);
+            if let Some(tensor) = context.constants[value as usize] {
+                weights[tensor] = true;
+            }
+        }
     }
     let mut joined = (BTreeSet::new(), BTreeSet::new());
     for state in &graph.states {
@@ -60,8 +79,18 @@ pub(crate) fn check(graph: &Graph, limits: &Limits) -> Result<Vec<bool>, Error> 
     Ok(weights)
 }
 
+/// The minor version that first has all operators of a graph, as `since` tells of each. All else in
+/// a graph is of version 1.0.
+pub(crate) fn least_minor(graph: &Graph, since: &dyn Fn(&Op) -> Since) -> u16 {
+    let of_node = |node: &Node| {
+        let bodies = node.bodies.iter().map(|body| least_minor(body, since));
+        bodies.chain(node.op.as_ref().map(|op| since(op).minor)).max()
+    };
+    graph.nodes.iter().filter_map(of_node).max().unwrap_or(0)
+}
+
 fn at_node(rule: Rule, node: &Node, what: &str) -> Error {
-    let op = node.op.as_ref().map_or("no operator", |op| operator(op).0);
+    let op = node.op.as_ref().map_or("no operator", Op::name);
     Error::invalid(rule, format!("node {:?} ({op}): {what}", node.name))
 }
 
@@ -87,18 +116,101 @@ fn known(node: &Node, limits: &Limits, unknown_fields: bool) -> Result<(), Error
         );
         return Err(Error::unsupported(Rule::G7, detail));
     };
-    let (name, newest) = operator(op);
+    let newest = op.operator().newest();
     if node.version == 0 || node.version > newest {
         let detail = format!(
-            "node {:?} has {name} of version {}, this reader knows 1 to {newest}",
-            node.name, node.version
+            "node {:?} has {} of version {}, this reader knows 1 to {newest}",
+            node.name,
+            op.name(),
+            node.version
         );
         return Err(Error::unsupported(Rule::G8, detail));
     }
-    if !node.bodies.is_empty() {
-        return Err(at_node(Rule::G9, node, "there are bodies"));
-    }
     Ok(())
+}
+
+/// What nodes are checked against.
+struct Context<'a> {
+    graph: &'a Graph,
+    /// Each value's tensor.
+    constants: Vec<Option<usize>>,
+    /// Names that dimensions may have.
+    names: BTreeSet<String>,
+}
+
+impl<'a> Context<'a> {
+    /// The constant that gives a value, if one does.
+    fn constant(&self, value: ValueId) -> Option<&'a Tensor> {
+        let index = (*self.constants.get(value as usize)?)?;
+        self.graph.tensors.get(index)
+    }
+
+    /// The rules of a node by itself, as its operator declares them.
+    fn check(&self, node: &Node, op: &Op) -> Result<(), Refusal> {
+        let declared = op.operator();
+        check_arity(node, op)?;
+        declared.attributes()?;
+        // An operator of a version that lacks what its attributes say.
+        let since = declared.since().version;
+        refuse_unless(node.version >= since, Rule::G8, || {
+            format!("its attributes are of version {since}, it is of version {}", node.version)
+        })?;
+        for dim in declared.dims().into_iter().flatten() {
+            check_dim(dim, &self.names, i64::MIN).map_err(|what| (Rule::G12, what))?;
+        }
+        self.check_multi_bit(node, op)?;
+        let constants = Constants { inputs: &node.inputs, constant: &|value| self.constant(value) };
+        for slot in declared.slots().iter().filter(|slot| slot.is_constant()) {
+            let present = node.inputs.get(slot.input).is_some_and(|&value| value != ABSENT);
+            if present {
+                let tensor = constants.get(slot)?;
+                let floats = tensor.data_type == DataType::F32 as i32;
+                refuse_unless(floats, Rule::G13, || unfit(slot, tensor))?;
+            }
+        }
+        declared.weights(&constants)
+    }
+
+    /// Multi-bit inputs stand only where the operator takes them, divided into its rows.
+    fn check_multi_bit(&self, node: &Node, op: &Op) -> Result<(), Refusal> {
+        for (input, &value) in node.inputs.iter().enumerate() {
+            let Some(tensor) = self.constant(value) else { continue };
+            let Some(coding) = &tensor.multi_bit else { continue };
+            let slots = op.operator().slots();
+            let slot = slots.iter().find(|slot| slot.input == input);
+            let Some(leading) = slot.and_then(|slot| slot.rows()) else {
+                return Err((Rule::G14, format!("input {input} may not be multi-bit")));
+            };
+            let leading = tensor.dims.get(..leading).unwrap_or_default();
+            let rows = leading.iter().try_fold(1u64, |rows, &dim| rows.checked_mul(dim));
+            let divided = !leading.is_empty() && rows == Some(coding.rows);
+            refuse_unless(divided, Rule::G14, || {
+                format!("input {input} of shape {:?} has {} rows", tensor.dims, coding.rows)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// A node has as many inputs, outputs, bodies and names as its operator states.
+fn check_arity(node: &Node, op: &Op) -> Result<(), Refusal> {
+    let arity = op.operator().arity();
+    let (bodies, binds) = (node.bodies.len(), node.binds.len());
+    refuse_unless(bodies == arity.bodies, Rule::G9, || format!("{bodies} bodies"))?;
+    refuse_unless(binds == arity.binds, Rule::G9, || format!("{binds} names of sizes"))?;
+    let (inputs, outputs) = (node.inputs.len(), node.outputs.len());
+    refuse_unless(
+        (arity.needed..=arity.inputs).contains(&inputs) && (1..=arity.outputs).contains(&outputs),
+        Rule::G10,
+        || format!("{inputs} inputs and {outputs} outputs"),
+    )?;
+    let needed = if arity.inputs == usize::MAX { inputs } else { arity.needed };
+    refuse_unless(
+        !node.inputs.iter().take(needed).any(|&value| value == ABSENT)
+            && node.outputs.iter().any(|&value| value != ABSENT),
+        Rule::G4,
+        || String::from("an input or output that must be there is absent"),
+    )
 }
 
 fn check_names(graph: &Graph, limits: &Limits) -> Result<(), Error> {
@@ -245,7 +357,7 @@ fn check_outputs(
 }
 
 fn check_state(
-    context: &ops::Context<'_>,
+    context: &Context<'_>,
     state: &State,
     input: &Port,
     output: &Port,

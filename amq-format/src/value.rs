@@ -36,6 +36,18 @@ impl DataType {
         }
     }
 
+    /// Whether an integer is one of this type; for bool, 0 and 1 are.
+    pub(crate) fn holds(self, integer: i64) -> bool {
+        match self {
+            DataType::F32 => false,
+            DataType::I64 => true,
+            DataType::I32 => i32::try_from(integer).is_ok(),
+            DataType::U8 => u8::try_from(integer).is_ok(),
+            DataType::I8 => i8::try_from(integer).is_ok(),
+            DataType::Bool => matches!(integer, 0 | 1),
+        }
+    }
+
     /// The name that errors and listings use, such as `f32`.
     pub fn name(self) -> &'static str {
         match self {

@@ -2,12 +2,13 @@
 
 use crate::digest::sha256;
 use crate::error::{Error, Rule};
-use crate::graph::Graph;
+use crate::graph::{Graph, Op};
 use crate::header::Header;
 use crate::limits::Limits;
 use crate::read::Validated;
 use crate::section::Section;
-use crate::spec::{ALIGNMENT, CRITICAL, DIGEST_BYTES, GRAPH, MAJOR, MINOR, PROVENANCE, TENSOR};
+use crate::since::Since;
+use crate::spec::{ALIGNMENT, CRITICAL, DIGEST_BYTES, GRAPH, MAJOR, PROVENANCE, TENSOR};
 use crate::validate;
 use alloc::format;
 use alloc::string::String;
@@ -17,7 +18,8 @@ use prost::Message;
 /// What a file is made from.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Draft {
-    /// The graph. The section numbers of its tensors are set when it is written.
+    /// The graph. The section numbers of its tensors and the versions of its operators are set when
+    /// it is written: the least that serve.
     pub graph: Graph,
     /// The bytes of each of the graph's tensors, in order, as in the file.
     pub data: Vec<Vec<u8>>,
@@ -45,23 +47,42 @@ pub fn write_with(mut draft: Draft, unknown_sections: &[(u32, &[u8])]) -> Result
     for (tensor, section) in draft.graph.tensors.iter_mut().zip(1..) {
         tensor.section = section;
     }
+    let since = |op: &Op| op.operator().since();
+    set_versions(&mut draft.graph, &since);
     // Before encoding, which would lose what protobuf cannot hold.
     validate::check(&draft.graph, &Limits::default())?;
+    let file = encode(&draft, unknown_sections, &since);
+    Validated::new(&file)?;
+    Ok(file)
+}
+
+/// Gives each operator the least version that says what its attributes say.
+fn set_versions(graph: &mut Graph, since: &dyn Fn(&Op) -> Since) {
+    for node in &mut graph.nodes {
+        if let Some(op) = &node.op {
+            node.version = since(op).version;
+        }
+        node.bodies.iter_mut().for_each(|body| set_versions(body, since));
+    }
+}
+
+fn encode(
+    draft: &Draft,
+    unknown_sections: &[(u32, &[u8])],
+    since: &dyn Fn(&Op) -> Since,
+) -> Vec<u8> {
     let graph = draft.graph.encode_to_vec();
     let mut parts = Vec::with_capacity(draft.data.len() + 2 + unknown_sections.len());
     parts.push((GRAPH, CRITICAL, graph.as_slice()));
     parts.extend(draft.data.iter().map(|data| (TENSOR, CRITICAL, data.as_slice())));
     parts.extend(draft.provenance.iter().map(|text| (PROVENANCE, 0, text.as_bytes())));
     parts.extend(unknown_sections.iter().map(|&(kind, content)| (kind, 0, content)));
-    let file = lay_out(&parts);
-    Validated::new(&file)?;
-    Ok(file)
+    lay_out(&parts, validate::least_minor(&draft.graph, since))
 }
 
-/// The file that has these sections (kind, flags, content), whatever they are.
-fn lay_out(parts: &[(u32, u32, &[u8])]) -> Vec<u8> {
-    let mut header =
-        Header { major: MAJOR, minor: MINOR, file_bytes: 0, sections: parts.len() as u32 };
+/// The file of version 1.`minor` that has these sections (kind, flags, content), whatever they are.
+fn lay_out(parts: &[(u32, u32, &[u8])], minor: u16) -> Vec<u8> {
+    let mut header = Header { major: MAJOR, minor, file_bytes: 0, sections: parts.len() as u32 };
     let mut end = header.table_end() as usize + DIGEST_BYTES;
     let mut table = Vec::new();
     for &(kind, flags, content) in parts {
@@ -89,4 +110,67 @@ fn lay_out(parts: &[(u32, u32, &[u8])]) -> Vec<u8> {
         file.extend_from_slice(content);
     }
     file
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{DataType, Node, Port, Softmax, Unary};
+    use alloc::vec;
+
+    /// Two operators, the second one of which `later` stands for one of the next minor version.
+    fn draft(last: Op) -> Draft {
+        let port = |value| Port { value, data_type: DataType::F32 as i32, dims: vec![3.into()] };
+        let node = |value: u32, op| Node {
+            inputs: vec![value],
+            outputs: vec![value + 1],
+            op: Some(op),
+            ..Node::default()
+        };
+        let graph = Graph {
+            values: ["", "x", "h", "y"].map(String::from).to_vec(),
+            inputs: vec![port(1)],
+            outputs: vec![port(3)],
+            nodes: vec![node(1, Op::Unary(Unary::default())), node(2, last)],
+            ..Graph::default()
+        };
+        Draft { graph, ..Draft::default() }
+    }
+
+    fn later(op: &Op) -> Since {
+        match op {
+            Op::Softmax(_) => Since { version: 2, minor: 1 },
+            op => op.operator().since(),
+        }
+    }
+
+    fn written(mut draft: Draft) -> Vec<u8> {
+        set_versions(&mut draft.graph, &later);
+        encode(&draft, &[], &later)
+    }
+
+    /// A writer of the next minor version gives this reader what it can read, wherever it can.
+    #[test]
+    fn the_least_version_that_serves_is_written() {
+        let old = draft(Op::Unary(Unary::default()));
+        let file = written(old.clone());
+        assert_eq!(Validated::new(&file).unwrap().version(), (1, 0));
+        assert_eq!(file, write(old).unwrap());
+
+        let file = written(draft(Op::Softmax(Softmax::default())));
+        assert_eq!(Header::parse(&file).unwrap().minor, 1);
+        let error = Validated::new(&file).unwrap_err();
+        assert_eq!(error.rule(), Some(Rule::G8));
+        assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+    }
+
+    /// What a reader of a minor version may not find in a file of it.
+    #[test]
+    fn a_file_is_not_of_a_version_before_its_operators() {
+        let graph = draft(Op::Softmax(Softmax::default())).graph;
+        assert_eq!(validate::least_minor(&graph, &later), 1);
+        let inside = Node { bodies: vec![graph], ..Node::default() };
+        let outside = Graph { nodes: vec![inside], ..Graph::default() };
+        assert_eq!(validate::least_minor(&outside, &later), 1);
+    }
 }

@@ -78,6 +78,7 @@ fn everything() -> Graph {
         outputs: vec![2],
         version: 3,
         bodies: vec![Graph::default()],
+        binds: vec!["n".into()],
         op: Some(op),
     };
     let port = Port { value: 1, data_type: 2, dims };

@@ -3,7 +3,7 @@
 use alloc::string::String;
 use core::fmt;
 
-use amq_format::graph::DimError;
+pub(crate) use amq_format::{Fault, ensure, fault};
 
 use crate::kernels::Isa;
 
@@ -81,29 +81,3 @@ impl From<amq_format::Error> for Error {
         Error::Format(error)
     }
 }
-
-/// What is wrong at a node; whoever knows the node makes an [`Error`] of it.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Fault(pub(crate) String);
-
-impl From<DimError> for Fault {
-    fn from(error: DimError) -> Fault {
-        Fault(alloc::format!("{error}"))
-    }
-}
-
-/// Makes a [`Fault`] of a format string and its arguments.
-macro_rules! fault {
-    ($($arg:tt)*) => { $crate::error::Fault(alloc::format!($($arg)*)) };
-}
-
-/// Returns a [`Fault`] unless the condition holds.
-macro_rules! ensure {
-    ($condition:expr, $($arg:tt)*) => {
-        if !$condition {
-            return Err($crate::error::fault!($($arg)*));
-        }
-    };
-}
-
-pub(crate) use {ensure, fault};

@@ -25,6 +25,7 @@ extern crate std;
 extern crate alloc;
 
 mod call;
+mod compute;
 mod error;
 mod infer;
 mod kernels;
@@ -42,7 +43,6 @@ mod weights;
 /// The file, in whose types models tell of their inputs and outputs.
 pub use amq_format;
 pub use error::Error;
-pub use infer::{Fact, infer};
 pub use kernels::Isa;
 pub use model::{LoadOptions, Model, Port, StatePort};
 pub use session::{Outputs, Session};

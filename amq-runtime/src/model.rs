@@ -6,12 +6,12 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use amq_format::graph::{self, ABSENT, DataType, Dim, Graph, ValueId};
-use amq_format::{TensorView, Validated};
+use amq_format::{Inference, TensorView, Validated};
 
 use crate::error::{Error, fault};
 use crate::infer::{self, Fact};
 use crate::kernels::{Isa, Target};
-use crate::ops::{self, Prepared};
+use crate::ops::{self, Kept};
 use crate::shape::Shape;
 use crate::view::Buffer;
 use crate::weights::Constants;
@@ -67,7 +67,7 @@ pub struct Model {
     /// Of each value that is a constant read by kernels, its elements.
     pub(crate) constants: Vec<Option<Buffer>>,
     /// Of each node.
-    pub(crate) prepared: Vec<Prepared>,
+    pub(crate) kept: Vec<Kept>,
 }
 
 impl fmt::Debug for Model {
@@ -102,9 +102,9 @@ impl Model {
         let mut constants = Constants::new(file, target);
         let constant_shapes = constants.shapes()?;
         check_types(&graph, &constant_shapes)?;
-        let mut prepared = Vec::with_capacity(graph.nodes.len());
+        let mut kept = Vec::with_capacity(graph.nodes.len());
         for node in &graph.nodes {
-            prepared.push(ops::prepare(node, &mut constants).map_err(|f| infer::at(node, f))?);
+            kept.push(ops::keep(node, &mut constants).map_err(|f| infer::at(node, f))?);
         }
         let plain = constants.plain(&read_as_they_are(&graph, &constants));
         let ports = |ports: &[graph::Port]| -> Vec<Port> {
@@ -136,7 +136,7 @@ impl Model {
             max_arena_bytes: options.max_arena_bytes,
             constant_shapes,
             constants: plain,
-            prepared,
+            kept,
             graph,
         })
     }
@@ -185,15 +185,19 @@ fn check_types(graph: &Graph, constants: &[Option<Shape>]) -> Result<(), Error> 
     let mut facts: Vec<Option<Fact>> =
         constants.iter().map(|shape| shape.as_ref().map(Shape::fact)).collect();
     let mut left = MAX_SHAPES;
+    let mut inference = Inference::default();
     for port in &graph.inputs {
-        let fact = Fact { data_type: port.data_type(), dims: port.dims.clone() };
+        let fact = Fact::new(port.data_type(), port.dims.clone());
         facts[port.value as usize] = Some(fact);
     }
     for node in &graph.nodes {
-        let inputs: Vec<Option<Fact>> =
-            node.inputs.iter().map(|&value| facts[value as usize].clone()).collect();
-        for (&value, fact) in node.outputs.iter().zip(infer::infer(node, &inputs)?) {
+        let inputs: Vec<Option<&Fact>> =
+            node.inputs.iter().map(|&value| facts[value as usize].as_ref()).collect();
+        let outputs = inference.node(node, &inputs).map_err(|fault| infer::at(node, fault))?;
+        for (&value, mut fact) in node.outputs.iter().zip(outputs) {
             if value != ABSENT {
+                // A call computes elements; here they would only take memory.
+                fact.value = None;
                 let bytes = fact.dims.iter().map(Dim::memory).sum();
                 left = left.checked_sub(bytes).ok_or_else(|| {
                     infer::at(
@@ -227,7 +231,7 @@ fn read_as_they_are(graph: &Graph, constants: &Constants<'_>) -> Vec<bool> {
         let Some(op) = &node.op else { continue };
         for (i, &value) in node.inputs.iter().enumerate() {
             let multi_bit = matches!(constants.view(value), Some(TensorView::MultiBit(_)));
-            read[value as usize] |= !ops::is_prepared(op, i, multi_bit);
+            read[value as usize] |= !ops::is_kept(op, i, multi_bit);
         }
     }
     graph.outputs.iter().for_each(|port| read[port.value as usize] = true);

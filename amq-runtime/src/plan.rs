@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use amq_format::graph::{ABSENT, DataType, Dim, ValueId};
 
 use crate::call::Kernel;
+use crate::compute::Shapes;
 use crate::error::{Error, Fault};
 use crate::infer::{self, Fact, list};
 use crate::model::{Model, Port};
@@ -159,7 +160,7 @@ fn input_shapes(
             }
             None => return Err(Error::Input(format!("input {} is missing", port.name))),
         };
-        facts.push(Fact { data_type: port.data_type, dims });
+        facts.push(Fact::new(port.data_type, dims));
     }
     Ok(facts)
 }
@@ -261,7 +262,7 @@ impl Planner<'_> {
     fn kernels(&mut self) -> Result<Vec<Option<Box<dyn Kernel>>>, Error> {
         let graph = self.model.graph();
         let mut kernels = Vec::with_capacity(graph.nodes.len());
-        for (node, prepared) in graph.nodes.iter().zip(&self.model.prepared) {
+        for (node, kept) in graph.nodes.iter().zip(&self.model.kept) {
             let at = |fault| infer::at(node, fault);
             let bound = ops::bind(node, &|name| Some(self.sizes.get(name)?.0));
             let bound = bound.map_err(|why| at(why.into()))?;
@@ -283,7 +284,8 @@ impl Planner<'_> {
                 outputs.push(shape);
             }
             let Some(op) = &bound.op else { continue };
-            let kernel = ops::kernel(op, prepared, &inputs, &outputs).map_err(at)?;
+            let kernel = ops::kernel(op, kept, &Shapes { inputs: &inputs, outputs: &outputs })
+                .map_err(at)?;
             if let (None, Some(&from), Some(&to)) =
                 (&kernel, node.inputs.first(), node.outputs.first())
             {

@@ -37,7 +37,7 @@ impl Shape {
     /// The fact that it is.
     pub(crate) fn fact(&self) -> Fact {
         let dims = self.dims.iter().map(|&size| Dim::from(size as i64)).collect();
-        Fact { data_type: self.data_type, dims }
+        Fact::new(self.data_type, dims)
     }
 
     /// Number of elements.

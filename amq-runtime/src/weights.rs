@@ -58,10 +58,10 @@ impl<'f> Constants<'f> {
     pub(crate) fn shapes(&self) -> Result<Vec<Option<Shape>>, Error> {
         let shape = |(value, index): (usize, &Option<usize>)| {
             let Some(index) = *index else { return Ok(None) };
-            let fact = Fact {
-                data_type: self.file.graph().tensors[index].data_type(),
-                dims: self.file.tensor(index).dims().iter().map(|&d| Dim::from(d as i64)).collect(),
-            };
+            let fact = Fact::new(
+                self.file.graph().tensors[index].data_type(),
+                self.file.tensor(index).dims().iter().map(|&d| Dim::from(d as i64)).collect(),
+            );
             let name = &self.file.graph().values[value];
             let named = |Fault(what)| Error::Input(format!("constant {name}: {what}"));
             Shape::new(&fact).map(Some).map_err(named)

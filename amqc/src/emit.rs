@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use amq_format::graph::{self, ABSENT, Activations, MultiBit, Node, Op, Recurrent, ValueId};
-use amq_format::{Draft, multi_bit_bytes, spec};
+use amq_format::{Draft, multi_bit_bytes};
 
 use crate::error::{Error, Result};
 use crate::ir::{Module, Names};
@@ -146,7 +146,7 @@ pub(crate) fn op_name(node: &Node) -> &'static str {
             graph::Cell::Gru => "GRU",
             graph::Cell::Rnn => "RNN",
         },
-        Some(op) => spec::operator(op).0,
+        Some(op) => op.name(),
         None => "",
     }
 }

@@ -1,7 +1,8 @@
 //! Tensors: what a network's constants are, and what its inputs take and its outputs give.
 
 use amq_format::graph::{DataType, Dim};
-use amq_runtime::{Fact, View};
+use amq_format::{Elements, Fact, MAX_KNOWN};
+use amq_runtime::View;
 
 /// A tensor, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,10 +32,18 @@ impl Tensor {
         Tensor { dims: Vec::new(), data: Data::F32(vec![value]) }
     }
 
-    /// Its type and shape.
+    /// Its type and shape, and its elements where they are integers or bool and few.
     pub fn fact(&self) -> Fact {
+        let data_type = self.data.data_type();
+        if data_type != DataType::F32
+            && self.data.len() <= MAX_KNOWN
+            && let Some(integers) = self.data.integers()
+        {
+            let values = integers.into_iter().map(Dim::from).collect();
+            return Fact::known(data_type, Elements { dims: self.dims.clone(), values });
+        }
         let dims = self.dims.iter().map(|&d| Dim::from(i64::try_from(d).unwrap_or(i64::MAX)));
-        Fact { data_type: self.data.data_type(), dims: dims.collect() }
+        Fact::new(data_type, dims.collect())
     }
 
     /// The tensor as the runtime takes it.

@@ -85,8 +85,8 @@ impl Place {
             inputs: inputs.to_vec(),
             outputs: vec![output],
             version: 1,
-            bodies: vec![],
             op: Some(op),
+            ..Node::default()
         };
         let names = ["", "tokens", "table", "logits", "count", "one", "next", "scores", "mean"];
         let values = match ending {

@@ -1,6 +1,18 @@
 //! Functions of each element, of pairs of elements, and choices between them.
 
+use crate::dim::Dim;
+use crate::ensure;
+use crate::error::Rule;
+use crate::fact::{Fact, Facts, broadcast};
+use crate::fault::{Fault, Refusal, refuse_unless};
+use crate::known::{Elements, Sizes, compare, divide};
+use crate::operator::{
+    Arity, Operator, Since, holds_dims, known, linear_work, no_slots, unchanged,
+};
 use crate::value::DataType;
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
 
 /// A function of one element. alpha and beta are its parameters, named in each. `max(a, b)` is a
 /// where `b < a`, else b; `min(a, b)` is a where `b > a`, else b.
@@ -80,6 +92,52 @@ pub struct Unary {
     pub beta: f32,
 }
 
+impl Operator for Unary {
+    fn arity(&self) -> Arity {
+        Arity::new(1, 1, 1)
+    }
+
+    fn since(&self) -> Since {
+        Since::number(self.function, &[(26, Since::FIRST)])
+    }
+
+    fn newest(&self) -> u32 {
+        1
+    }
+
+    fn attributes(&self) -> Result<(), Refusal> {
+        known::<UnaryFunction>(self.function, "function")?;
+        // Protobuf would lose the sign of a zero.
+        let parameter = |x: f32| !x.is_nan() && (x != 0.0 || x.is_sign_positive());
+        refuse_unless(parameter(self.alpha) && parameter(self.beta), Rule::G11, || {
+            format!("alpha {:?} and beta {:?}", self.alpha, self.beta)
+        })
+    }
+
+    no_slots!();
+    holds_dims!();
+
+    fn rule(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Fault> {
+        let x = inputs.get(0)?;
+        let expected = match self.function() {
+            UnaryFunction::Not => DataType::Bool,
+            _ => DataType::F32,
+        };
+        let (found, wanted) = (x.data_type.name(), expected.name());
+        ensure!(
+            x.data_type == expected,
+            "{:?} takes {wanted}, its input is {found}",
+            self.function()
+        );
+        // Of those with known elements, which are no floats, it is Not.
+        let not = |dim: &Dim| Some(Dim::from(i64::from(dim.as_size()? == 0)));
+        let y = Fact::new(x.data_type, x.dims.clone());
+        Ok(vec![y.with_value(|| inputs.value(0)?.map(not))])
+    }
+
+    linear_work!();
+}
+
 /// A function of two elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prost::Enumeration)]
 #[repr(i32)]
@@ -129,11 +187,110 @@ pub struct Binary {
     pub function: i32,
 }
 
+/// A function of two elements, where its result is certain.
+fn of_known(function: BinaryFunction, a: &Dim, b: &Dim, sizes: &Sizes) -> Option<Dim> {
+    use BinaryFunction as F;
+    let truth = |holds: bool| Some(Dim::from(i64::from(holds)));
+    let both = || Some((a.as_size()? != 0, b.as_size()? != 0));
+    match function {
+        F::Add => a.add(b).ok(),
+        F::Sub => a.sub(b).ok(),
+        F::Mul => a.mul(b).ok(),
+        F::Div => divide(a, b, sizes),
+        F::Min => a.smaller(b).ok(),
+        F::Max => a.larger(b).ok(),
+        F::Equal => truth(compare(a, b, sizes)?.is_eq()),
+        F::Less => truth(compare(a, b, sizes)?.is_lt()),
+        F::LessOrEqual => truth(compare(a, b, sizes)?.is_le()),
+        F::Greater => truth(compare(a, b, sizes)?.is_gt()),
+        F::GreaterOrEqual => truth(compare(a, b, sizes)?.is_ge()),
+        F::And => both().and_then(|(a, b)| truth(a && b)),
+        F::Or => both().and_then(|(a, b)| truth(a || b)),
+        F::Xor => both().and_then(|(a, b)| truth(a != b)),
+        F::Pow | F::Prelu => None,
+    }
+}
+
+impl Operator for Binary {
+    fn arity(&self) -> Arity {
+        Arity::new(2, 2, 1)
+    }
+
+    fn since(&self) -> Since {
+        Since::number(self.function, &[(15, Since::FIRST)])
+    }
+
+    fn newest(&self) -> u32 {
+        1
+    }
+
+    fn attributes(&self) -> Result<(), Refusal> {
+        known::<BinaryFunction>(self.function, "function").map(drop)
+    }
+
+    no_slots!();
+    holds_dims!();
+
+    fn rule(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Fault> {
+        use BinaryFunction as F;
+        let (a, b) = (inputs.get(0)?, inputs.get(1)?);
+        let (left, right) = (a.data_type.name(), b.data_type.name());
+        ensure!(left == right, "its inputs are {left} and {right}, they must be of one type");
+        let (takes, data_type) = match self.function() {
+            F::Add | F::Sub | F::Mul | F::Div | F::Pow | F::Min | F::Max => {
+                (a.data_type != DataType::Bool, a.data_type)
+            }
+            F::Prelu => (a.data_type == DataType::F32, a.data_type),
+            F::Equal => (true, DataType::Bool),
+            F::Less | F::LessOrEqual | F::Greater | F::GreaterOrEqual => {
+                (a.data_type != DataType::Bool, DataType::Bool)
+            }
+            F::And | F::Or | F::Xor => (a.data_type == DataType::Bool, DataType::Bool),
+        };
+        ensure!(takes, "{:?} does not take {left}", self.function());
+        let y = Fact::new(data_type, broadcast(&a.dims, &b.dims)?);
+        Ok(vec![y.with_value(|| {
+            let (a, b) = (inputs.value(0)?, inputs.value(1)?);
+            a.zip(b, |a, b| of_known(self.function(), a, b, inputs.sizes))
+        })])
+    }
+
+    linear_work!();
+}
+
 /// `a` where the condition holds, else `b`, all broadcast together.
 ///
 /// Inputs: condition bool, a, b of one type. Outputs: y.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Select {}
+
+impl Operator for Select {
+    fn arity(&self) -> Arity {
+        Arity::new(3, 3, 1)
+    }
+
+    unchanged!();
+
+    fn attributes(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    no_slots!();
+    holds_dims!();
+
+    fn rule(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Fault> {
+        let (condition, a, b) = (inputs.get(0)?, inputs.get(1)?, inputs.get(2)?);
+        let found = condition.data_type.name();
+        ensure!(condition.data_type == DataType::Bool, "its condition is {found}, it must be bool");
+        let (left, right) = (a.data_type.name(), b.data_type.name());
+        ensure!(left == right, "it chooses between {left} and {right}, they must be of one type");
+        let dims = broadcast(&condition.dims, &broadcast(&a.dims, &b.dims)?)?;
+        let y = Fact::new(a.data_type, dims);
+        Ok(vec![y.with_value(|| inputs.value(0)?.select(inputs.value(1)?, inputs.value(2)?))])
+    }
+
+    linear_work!();
+}
 
 /// Elements in another type. From float to integer: rounded towards zero, at most to the ends of
 /// the range, NaN to 0. From integer to float: to nearest, ties to even. From integer to a narrower
@@ -145,4 +302,70 @@ pub struct Cast {
     /// The type.
     #[prost(enumeration = "DataType", tag = "1")]
     pub to: i32,
+}
+
+impl Operator for Cast {
+    fn arity(&self) -> Arity {
+        Arity::new(1, 1, 1)
+    }
+
+    fn since(&self) -> Since {
+        Since::number(self.to, &[(5, Since::FIRST)])
+    }
+
+    fn newest(&self) -> u32 {
+        1
+    }
+
+    fn attributes(&self) -> Result<(), Refusal> {
+        known::<DataType>(self.to, "to").map(drop)
+    }
+
+    no_slots!();
+    holds_dims!();
+
+    fn rule(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Fault> {
+        let y = Fact::new(self.to(), inputs.get(0)?.dims.clone());
+        Ok(vec![y.with_value(|| self.known(inputs.value(0)?, inputs.sizes))])
+    }
+
+    linear_work!();
+}
+
+impl Cast {
+    /// Known elements in the new type; a size with a name fits 32 bits.
+    fn known(&self, elements: &Elements, sizes: &Sizes) -> Option<Elements> {
+        elements.map(|dim| match (self.to(), dim.as_size()) {
+            (DataType::F32, _) => None,
+            (DataType::Bool, _) => {
+                Some(Dim::from(i64::from(compare(dim, &Dim::from(0), sizes)?.is_ne())))
+            }
+            (to, Some(size)) => to.holds(size).then(|| dim.clone()),
+            (DataType::I64 | DataType::I32, None) => Some(dim.clone()),
+            (DataType::U8 | DataType::I8, None) => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comparisons_hold_for_every_size_or_are_not_made() {
+        let (n, sizes) = (Dim::named("n"), Sizes::new());
+        let holds = |function, a: &Dim, b: i64| {
+            of_known(function, a, &Dim::from(b), &sizes).and_then(|dim| dim.as_size())
+        };
+        assert_eq!(holds(BinaryFunction::Equal, &n, -1), Some(0));
+        assert_eq!(holds(BinaryFunction::Greater, &n, 0), Some(1));
+        assert_eq!(holds(BinaryFunction::Equal, &n, 1), None);
+        assert_eq!(holds(BinaryFunction::Less, &n, 2), None);
+        let less = n.add(&Dim::from(-2)).unwrap();
+        assert_eq!(holds(BinaryFunction::Equal, &less, -1), None);
+        // A tensor's dimension is not negative, whatever its expression looks like.
+        let sizes = Sizes::from([less.clone()]);
+        let equal = of_known(BinaryFunction::Equal, &less, &Dim::from(-1), &sizes);
+        assert_eq!(equal, Some(Dim::from(0)));
+    }
 }

@@ -1,6 +1,5 @@
-//! The operators that a file can hold, a file a family.
-
-use alloc::boxed::Box;
+//! The operators that a file can hold: the one list of them, and a file for each family, where each
+//! has its message and what it declares.
 
 mod elementwise;
 mod layout;
@@ -10,72 +9,107 @@ mod recurrent;
 mod reduce;
 mod window;
 
+use crate::operator::{Held, Operator};
+use alloc::boxed::Box;
+
 pub use elementwise::{Binary, BinaryFunction, Cast, Select, Unary, UnaryFunction};
 pub use layout::{Dims, Expand, Reshape, Transpose};
-pub use parts::{Concat, Gather, Pad, PadMode, Slice};
-pub use product::{Activations, Linear, MatMul};
+pub use parts::{Concat, Gather, Pad, PadMode, Range, Slice};
+pub use product::{Linear, MatMul};
 pub use recurrent::{Cell, Direction, Recurrent};
 pub use reduce::{Reduce, ReduceKind, Softmax};
-pub use window::{AutoPad, Conv, Pool, PoolKind};
+pub use window::{AutoPad, Conv, Pool, PoolKind, Window};
 
-/// An operator with its attributes. Inputs and outputs are listed in each operator's words.
-#[derive(Clone, PartialEq, prost::Oneof)]
-pub enum Op {
-    /// Product with a constant matrix.
-    #[prost(message, tag = "16")]
-    Linear(Linear),
-    /// Product of two tensors of activations.
-    #[prost(message, tag = "17")]
-    MatMul(MatMul),
-    /// Convolution.
-    #[prost(message, tag = "18")]
-    Conv(Conv),
-    /// Pooling over windows.
-    #[prost(message, tag = "19")]
-    Pool(Pool),
-    /// LSTM, GRU or RNN layer. Boxed, because it is by far the largest.
-    #[prost(message, tag = "20")]
-    Recurrent(Box<Recurrent>),
-    /// Entries of a tensor, chosen by indices.
-    #[prost(message, tag = "21")]
-    Gather(Gather),
-    /// A function of each element.
-    #[prost(message, tag = "22")]
-    Unary(Unary),
-    /// A function of each pair of elements.
-    #[prost(message, tag = "23")]
-    Binary(Binary),
-    /// A choice between each pair of elements.
-    #[prost(message, tag = "24")]
-    Select(Select),
-    /// A reduction over axes.
-    #[prost(message, tag = "25")]
-    Reduce(Reduce),
-    /// Softmax or its logarithm.
-    #[prost(message, tag = "26")]
-    Softmax(Softmax),
-    /// Tensors one after the other.
-    #[prost(message, tag = "27")]
-    Concat(Concat),
-    /// Parts of a tensor.
-    #[prost(message, tag = "28")]
-    Slice(Slice),
-    /// The same elements in another shape.
-    #[prost(message, tag = "29")]
-    Reshape(Reshape),
-    /// The same elements with axes exchanged.
-    #[prost(message, tag = "30")]
-    Transpose(Transpose),
-    /// A tensor with borders added.
-    #[prost(message, tag = "31")]
-    Pad(Pad),
-    /// A tensor broadcast to a shape.
-    #[prost(message, tag = "32")]
-    Expand(Expand),
-    /// Elements in another type.
-    #[prost(message, tag = "33")]
-    Cast(Cast),
-    /// Sizes of dimensions as data.
-    #[prost(message, tag = "34")]
-    Dims(Dims),
+/// Calls a macro with all operators: the number of each in a node, its name, and what its variant
+/// of [`Op`] holds.
+#[macro_export]
+macro_rules! for_each_operator {
+    ($macro:ident) => {
+        $macro! {
+            16 Linear(Linear),
+            17 MatMul(MatMul),
+            18 Conv(Conv),
+            19 Pool(Pool),
+            // Boxed, because it is by far the largest.
+            20 Recurrent(Box<Recurrent>),
+            21 Gather(Gather),
+            22 Unary(Unary),
+            23 Binary(Binary),
+            24 Select(Select),
+            25 Reduce(Reduce),
+            26 Softmax(Softmax),
+            27 Concat(Concat),
+            28 Slice(Slice),
+            29 Reshape(Reshape),
+            30 Transpose(Transpose),
+            31 Pad(Pad),
+            32 Expand(Expand),
+            33 Cast(Cast),
+            34 Dims(Dims),
+        }
+    };
+}
+
+macro_rules! vocabulary {
+    ($($tag:tt $name:ident($($held:tt)*),)*) => {
+        /// An operator with its attributes. Inputs and outputs are listed in each operator's words.
+        #[derive(Clone, PartialEq, prost::Oneof)]
+        pub enum Op {
+            $(
+                #[doc = concat!("[`", stringify!($name), "`]")]
+                #[prost(message, tag($tag))]
+                $name($($held)*),
+            )*
+        }
+
+        impl Op {
+            /// The names of all operators.
+            pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+            /// Its name.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Op::$name(_) => stringify!($name),)*
+                }
+            }
+
+            /// What it declares.
+            pub fn operator(&self) -> &dyn Operator {
+                match self {
+                    $(Op::$name(op) => as_operator::<$name>(op),)*
+                }
+            }
+
+            /// What it declares, to be changed.
+            pub fn operator_mut(&mut self) -> &mut dyn Operator {
+                match self {
+                    $(Op::$name(op) => as_operator_mut::<$name>(op),)*
+                }
+            }
+
+            /// The fields that are messages of the operator with this number in a node, and the
+            /// bytes that it takes beside the node.
+            pub(crate) fn messages(tag: u32) -> Option<(&'static [(u32, Held)], usize)> {
+                match tag {
+                    $($tag => Some((<$name>::messages(), beside::<$name, $($held)*>())),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+for_each_operator!(vocabulary);
+
+fn as_operator<T: Operator>(op: &T) -> &dyn Operator {
+    op
+}
+
+fn as_operator_mut<T: Operator>(op: &mut T) -> &mut dyn Operator {
+    op
+}
+
+/// Bytes that `T` takes where a node holds `Held` for it.
+const fn beside<T, Held>() -> usize {
+    if size_of::<Held>() < size_of::<T>() { size_of::<T>() } else { 0 }
 }

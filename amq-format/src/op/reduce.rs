@@ -1,5 +1,15 @@
 //! Reductions over axes, and softmax.
 
+use crate::dim::Dim;
+use crate::ensure;
+use crate::error::Rule;
+use crate::fact::{Fact, Facts, list};
+use crate::fault::{Fault, Refusal, refuse_unless};
+use crate::operator::{
+    Arity, Operator, Since, check_axes, holds_dims, known, linear_work, no_slots, unchanged,
+};
+use alloc::format;
+use alloc::vec;
 use alloc::vec::Vec;
 
 /// What a reduction computes.
@@ -32,6 +42,48 @@ pub struct Reduce {
     pub keep_dims: bool,
 }
 
+impl Operator for Reduce {
+    fn arity(&self) -> Arity {
+        Arity::new(1, 1, 1)
+    }
+
+    fn since(&self) -> Since {
+        Since::number(self.kind, &[(3, Since::FIRST)])
+    }
+
+    fn newest(&self) -> u32 {
+        1
+    }
+
+    fn attributes(&self) -> Result<(), Refusal> {
+        known::<ReduceKind>(self.kind, "kind")?;
+        check_axes(&self.axes)?;
+        let ascending = self.axes.is_sorted_by(|a, b| a < b);
+        refuse_unless(ascending, Rule::G11, || format!("axes {:?}", self.axes))
+    }
+
+    no_slots!();
+    holds_dims!();
+
+    fn rule(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Fault> {
+        let x = inputs.f32(0)?;
+        let rank = x.dims.len();
+        let fit = self.axes.iter().all(|&axis| (axis as usize) < rank);
+        ensure!(fit, "axes {} are not axes of {}", list(&self.axes), list(&x.dims));
+        let mut dims = Vec::with_capacity(rank);
+        for (axis, size) in x.dims.iter().enumerate() {
+            match (self.axes.contains(&(axis as u32)), self.keep_dims) {
+                (false, _) => dims.push(size.clone()),
+                (true, true) => dims.push(Dim::from(1)),
+                (true, false) => {}
+            }
+        }
+        Ok(vec![Fact::f32(dims)])
+    }
+
+    linear_work!();
+}
+
 /// Softmax along an axis, or its logarithm.
 ///
 /// Inputs: x f32. Outputs: y of the same shape.
@@ -43,4 +95,27 @@ pub struct Softmax {
     /// Whether the logarithm is wanted.
     #[prost(bool, tag = "2")]
     pub log: bool,
+}
+
+impl Operator for Softmax {
+    fn arity(&self) -> Arity {
+        Arity::new(1, 1, 1)
+    }
+
+    unchanged!();
+
+    fn attributes(&self) -> Result<(), Refusal> {
+        check_axes(&[self.axis])
+    }
+
+    no_slots!();
+    holds_dims!();
+
+    fn rule(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Fault> {
+        let x = inputs.f32(0)?;
+        x.axis(self.axis as usize)?;
+        Ok(vec![x.clone()])
+    }
+
+    linear_work!();
 }

@@ -1,6 +1,15 @@
 //! Convolution and pooling: what works on windows that move along spatial axes.
 
-use super::Activations;
+use crate::activations::Activations;
+use crate::dim::Dim;
+use crate::error::Rule;
+use crate::fact::{Fact, Facts, same};
+use crate::fault::{Fault, Refusal, refuse_unless};
+use crate::operator::{Arity, Constants, Operator, Since, Slot, holds_dims, known, no_slots};
+use crate::spec::MAX_WINDOW;
+use crate::{ensure, fault};
+use alloc::format;
+use alloc::vec;
 use alloc::vec::Vec;
 
 /// How the borders of a window are padded.
@@ -13,6 +22,12 @@ pub enum AutoPad {
     SameUpper = 1,
     /// The same, an odd border at the beginning.
     SameLower = 2,
+}
+
+impl AutoPad {
+    fn since(number: i32) -> Since {
+        Since::number(number, &[(2, Since::FIRST)])
+    }
 }
 
 /// Convolution (cross-correlation) over one or two spatial axes.
@@ -39,6 +54,97 @@ pub struct Conv {
     /// How x enters the product; `F32` where W is plain.
     #[prost(enumeration = "Activations", tag = "6")]
     pub activations: i32,
+}
+
+impl Conv {
+    /// Its windows, one for each spatial axis, from the shape of W.
+    ///
+    /// # Errors
+    /// The kernel's size is not a number, or the attributes are not those of one or two axes.
+    pub fn windows(&self, w: &[Dim]) -> Result<Vec<Window>, Fault> {
+        let size = |dim: &Dim| dim.as_size().and_then(|size| u64::try_from(size).ok());
+        let kernel: Option<Vec<u64>> = w.iter().skip(2).map(size).collect();
+        let kernel = kernel.ok_or_else(|| fault!("the kernel's size is not known"))?;
+        let attributes = self.attributes_of(&kernel);
+        attributes.check().map_err(|(_, what)| Fault(what))?;
+        Ok(attributes.windows())
+    }
+
+    fn attributes_of<'a>(&'a self, kernel: &'a [u64]) -> Attributes<'a> {
+        Attributes {
+            kernel,
+            strides: &self.strides,
+            dilations: &self.dilations,
+            pads: &self.pads,
+            auto_pad: self.auto_pad,
+        }
+    }
+}
+
+impl Operator for Conv {
+    fn arity(&self) -> Arity {
+        Arity::new(2, 3, 1)
+    }
+
+    fn since(&self) -> Since {
+        Activations::since(self.activations).and(AutoPad::since(self.auto_pad))
+    }
+
+    fn newest(&self) -> u32 {
+        1
+    }
+
+    fn attributes(&self) -> Result<(), Refusal> {
+        known::<AutoPad>(self.auto_pad, "auto_pad")?;
+        known::<Activations>(self.activations, "activations")?;
+        refuse_unless(self.groups > 0, Rule::G11, || format!("{} groups", self.groups))
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        vec![Slot::weight(1, self.activations()), Slot::bias(2, "bias")]
+    }
+
+    fn weights(&self, node: &Constants<'_>) -> Result<(), Refusal> {
+        let slots = self.slots();
+        let [w, bias] = &slots[..] else { return Ok(()) };
+        node.shape(w, |dims| (3..=4).contains(&dims.len()) && dims.iter().all(|&dim| dim > 0))?;
+        let dims = &node.get(w)?.dims;
+        node.shape(bias, |bias| bias == [dims[0]])?;
+        let divides = dims[0].checked_rem(self.groups) == Some(0);
+        refuse_unless(divides, Rule::G11, || format!("{} groups", self.groups))?;
+        self.attributes_of(&dims[2..]).check()?;
+        node.activations(self.activations(), &[*w])
+    }
+
+    fn activations_mut(&mut self, input: usize) -> Option<&mut i32> {
+        (input == 1).then_some(&mut self.activations)
+    }
+
+    holds_dims!();
+
+    fn rule(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Fault> {
+        let w = inputs.f32(1)?;
+        let rank = w.dims.len();
+        ensure!(matches!(rank, 3 | 4), "W has {rank} axes, it must have 3 or 4");
+        let x = inputs.f32(0)?;
+        x.rank("x", rank)?;
+        let windows = self.windows(&w.dims)?;
+        let groups = i64::try_from(self.groups).map_err(|_| fault!("{} groups", self.groups))?;
+        let channels = w.dims[1].mul(&Dim::from(groups))?;
+        same("the number of channels of x", &x.dims[1], &channels)?;
+        let divided = w.dims[0].as_size().is_none_or(|rows| rows.checked_rem(groups) == Some(0));
+        ensure!(divided, "{} output channels cannot be divided into {groups} groups", w.dims[0]);
+        inputs.bias(&w.dims[0])?;
+        let mut dims = vec![x.dims[0].clone(), w.dims[0].clone()];
+        for (window, size) in windows.iter().zip(&x.dims[2..]) {
+            dims.push(window.positions(size, false)?);
+        }
+        Ok(vec![Fact::f32(dims)])
+    }
+
+    fn work(&self, _: &[Option<&Fact>], read: i64, given: i64) -> Option<i64> {
+        read.checked_add(given)?.checked_mul(read)
+    }
 }
 
 /// What pooling computes of a window.
@@ -80,4 +186,163 @@ pub struct Pool {
     /// Whether a mean counts the border's zeros.
     #[prost(bool, tag = "8")]
     pub count_include_pad: bool,
+}
+
+impl Pool {
+    /// Its windows, one for each spatial axis.
+    pub fn windows(&self) -> Vec<Window> {
+        self.attributes_of().windows()
+    }
+
+    fn attributes_of(&self) -> Attributes<'_> {
+        Attributes {
+            kernel: &self.kernel,
+            strides: &self.strides,
+            dilations: &self.dilations,
+            pads: &self.pads,
+            auto_pad: self.auto_pad,
+        }
+    }
+}
+
+impl Operator for Pool {
+    fn arity(&self) -> Arity {
+        Arity::new(1, 1, 1)
+    }
+
+    fn since(&self) -> Since {
+        AutoPad::since(self.auto_pad).and(Since::number(self.kind, &[(1, Since::FIRST)]))
+    }
+
+    fn newest(&self) -> u32 {
+        1
+    }
+
+    fn attributes(&self) -> Result<(), Refusal> {
+        known::<PoolKind>(self.kind, "kind")?;
+        self.attributes_of().check()?;
+        // A border as wide as the window would give windows without an element. So may dilation, on
+        // an axis shorter than it: that is known only when a call is planned.
+        let narrow = self.pads.iter().enumerate().all(|(i, &pad)| {
+            let axis = i % self.kernel.len();
+            pad <= (self.kernel[axis] - 1) * self.dilations[axis]
+        });
+        refuse_unless(narrow, Rule::G11, || {
+            format!("pads {:?} of kernel {:?}", self.pads, self.kernel)
+        })
+    }
+
+    no_slots!();
+    holds_dims!();
+
+    fn rule(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Fault> {
+        let windows = self.windows();
+        let x = inputs.f32(0)?;
+        x.rank("x", windows.len() + 2)?;
+        let mut dims = x.dims[..2].to_vec();
+        for (window, size) in windows.iter().zip(&x.dims[2..]) {
+            dims.push(window.positions(size, self.ceil_mode)?);
+        }
+        Ok(vec![Fact::f32(dims)])
+    }
+
+    fn work(&self, _: &[Option<&Fact>], read: i64, given: i64) -> Option<i64> {
+        read.checked_add(given)?.checked_mul(read)
+    }
+}
+
+/// A window along one axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Elements in it.
+    pub kernel: usize,
+    /// Distance from one position to the next.
+    pub stride: usize,
+    /// Distance between its elements.
+    pub dilation: usize,
+    /// Border before the first entry.
+    pub begin: usize,
+    /// Border after the last entry.
+    pub end: usize,
+    /// Where the borders come from.
+    pub auto_pad: AutoPad,
+}
+
+impl Window {
+    /// Entries from its first element to its last, both included.
+    pub fn extent(&self) -> i64 {
+        (self.kernel as i64 - 1) * self.dilation as i64 + 1
+    }
+
+    /// Number of positions on an axis of size `input`. With `ceil` a last one that does not fit
+    /// whole counts, if it starts before the border at the end.
+    ///
+    /// # Errors
+    /// The window does not fit the axis.
+    pub fn positions(&self, input: &Dim, ceil: bool) -> Result<Dim, Fault> {
+        let stride = Dim::from(self.stride as i64);
+        if self.auto_pad != AutoPad::Explicit {
+            return Ok(input.ceil_div(&stride)?);
+        }
+        let (begin, end) = (self.begin as i64, self.end as i64);
+        let room = input.add(&Dim::from(begin + end - self.extent()))?;
+        if let Some(room) = room.as_size() {
+            let extent = self.extent();
+            ensure!(
+                room >= 0,
+                "a window of {extent} does not fit {input} with pads {begin}, {end}"
+            );
+        }
+        let one = Dim::from(1);
+        let whole = room.floor_div(&stride)?.add(&one)?;
+        if !ceil {
+            return Ok(whole);
+        }
+        let started = input.add(&Dim::from(begin - 1))?.floor_div(&stride)?.add(&one)?;
+        Ok(room.ceil_div(&stride)?.add(&one)?.smaller(&started)?)
+    }
+}
+
+/// The attributes that windows are made of.
+struct Attributes<'a> {
+    kernel: &'a [u64],
+    strides: &'a [u64],
+    dilations: &'a [u64],
+    pads: &'a [u64],
+    auto_pad: i32,
+}
+
+impl Attributes<'_> {
+    fn check(&self) -> Result<(), Refusal> {
+        let axes = self.kernel.len();
+        let auto_pad: AutoPad = known(self.auto_pad, "auto_pad")?;
+        refuse_unless((1..=2).contains(&axes), Rule::G11, || format!("windows of {axes} axes"))?;
+        let most_pad = if auto_pad == AutoPad::Explicit { MAX_WINDOW } else { 0 };
+        for (name, sizes, count, range) in [
+            ("kernel", self.kernel, axes, 1..=MAX_WINDOW),
+            ("strides", self.strides, axes, 1..=MAX_WINDOW),
+            ("dilations", self.dilations, axes, 1..=MAX_WINDOW),
+            ("pads", self.pads, 2 * axes, 0..=most_pad),
+        ] {
+            refuse_unless(sizes.len() == count, Rule::G11, || format!("{} {name}", sizes.len()))?;
+            refuse_unless(sizes.iter().all(|size| range.contains(size)), Rule::G11, || {
+                format!("{name} {sizes:?}")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// One window for each spatial axis. The attributes are right, so that sizes fit any integer.
+    fn windows(&self) -> Vec<Window> {
+        let axes = self.kernel.len();
+        let window = |i: usize| Window {
+            kernel: self.kernel[i] as usize,
+            stride: self.strides[i] as usize,
+            dilation: self.dilations[i] as usize,
+            begin: self.pads[i] as usize,
+            end: self.pads[i + axes] as usize,
+            auto_pad: AutoPad::try_from(self.auto_pad).unwrap_or(AutoPad::Explicit),
+        };
+        (0..axes).map(window).collect()
+    }
 }

@@ -96,6 +96,7 @@ impl Builder {
             outputs: outputs.iter().map(|name| self.value(name)).collect(),
             version: 1,
             bodies: Vec::new(),
+            binds: Vec::new(),
             op: Some(op),
         };
         self.graph.nodes.push(node);

@@ -2,41 +2,28 @@
 
 use alloc::boxed::Box;
 
-use amq_format::graph::{Binary, BinaryFunction, DataType};
+use amq_format::graph::{Binary, BinaryFunction};
 
 use super::walk::{Walk, broadcast_strides};
 use crate::call::{Call, Kernel, mismatch};
-use crate::error::{Fault, ensure, fault};
-use crate::infer::{Fact, Facts, broadcast};
+use crate::compute::{Compute, Shapes, keeps_nothing};
+use crate::error::{Fault, fault};
 use crate::kernels::{Target, math};
-use crate::shape::Shape;
 use crate::view::{Data, DataMut};
 
-pub(super) fn rule(op: &Binary, inputs: &Facts<'_>) -> Result<Fact, Fault> {
-    use BinaryFunction as F;
-    inputs.count(2, 2)?;
-    let (a, b) = (inputs.get(0)?, inputs.get(1)?);
-    let (left, right) = (a.data_type.name(), b.data_type.name());
-    ensure!(left == right, "its inputs are {left} and {right}, they must be of one type");
-    let (takes, data_type) = match op.function() {
-        F::Add | F::Sub | F::Mul | F::Div | F::Pow | F::Min | F::Max => {
-            (a.data_type != DataType::Bool, a.data_type)
-        }
-        F::Prelu => (a.data_type == DataType::F32, a.data_type),
-        F::Equal => (true, DataType::Bool),
-        F::Less | F::LessOrEqual | F::Greater | F::GreaterOrEqual => {
-            (a.data_type != DataType::Bool, DataType::Bool)
-        }
-        F::And | F::Or | F::Xor => (a.data_type == DataType::Bool, DataType::Bool),
-    };
-    ensure!(takes, "{:?} does not take {left}", op.function());
-    Ok(Fact { data_type, dims: broadcast(&a.dims, &b.dims)? })
-}
+impl Compute for Binary {
+    keeps_nothing!();
 
-pub(super) fn kernel(op: &Binary, a: &Shape, b: &Shape, y: &Shape) -> Box<dyn Kernel> {
-    let strides = [&a.dims, &b.dims].map(|dims| broadcast_strides(dims, &y.dims));
-    let walk = Walk::new(&y.dims, [&strides[0], &strides[1]], [0, 0]);
-    Box::new(Pairs { function: op.function(), walk })
+    fn kernel(
+        &self,
+        _: &Self::Kept,
+        shapes: &Shapes<'_>,
+    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+        let (a, b, y) = (shapes.input(0)?, shapes.input(1)?, shapes.output()?);
+        let strides = [&a.dims, &b.dims].map(|dims| broadcast_strides(dims, &y.dims));
+        let walk = Walk::new(&y.dims, [&strides[0], &strides[1]], [0, 0]);
+        Ok(Some(Box::new(Pairs { function: self.function(), walk })))
+    }
 }
 
 struct Pairs {

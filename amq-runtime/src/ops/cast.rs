@@ -5,17 +5,21 @@ use alloc::boxed::Box;
 use amq_format::graph::Cast;
 
 use crate::call::{Call, Kernel};
+use crate::compute::{Compute, Shapes, keeps_nothing};
 use crate::error::Fault;
-use crate::infer::{Fact, Facts};
 use crate::view::{Data, DataMut};
 
-pub(super) fn rule(op: &Cast, inputs: &Facts<'_>) -> Result<Fact, Fault> {
-    inputs.count(1, 1)?;
-    Ok(Fact { data_type: op.to(), dims: inputs.get(0)?.dims.clone() })
-}
+impl Compute for Cast {
+    keeps_nothing!();
 
-pub(super) fn kernel() -> Box<dyn Kernel> {
-    Box::new(Convert)
+    fn kernel(
+        &self,
+        _: &Self::Kept,
+        shapes: &Shapes<'_>,
+    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+        let same = shapes.input(0)?.data_type == self.to();
+        Ok(if same { None } else { Some(Box::new(Convert)) })
+    }
 }
 
 /// Converts as Rust's `as` does: floats are rounded towards zero and saturate, NaN gives 0; integers

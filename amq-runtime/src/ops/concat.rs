@@ -6,45 +6,28 @@ use alloc::vec::Vec;
 use amq_format::graph::Concat;
 
 use crate::call::{Call, Kernel, mismatch};
-use crate::error::{Fault, ensure, fault};
-use crate::infer::{Fact, Facts, same};
+use crate::compute::{Compute, Shapes, keeps_nothing};
+use crate::error::{Fault, fault};
 use crate::shape::Shape;
 use crate::view::with_same_type;
 
-pub(super) fn rule(op: &Concat, inputs: &Facts<'_>) -> Result<Fact, Fault> {
-    ensure!(!inputs.0.is_empty(), "it has no inputs");
-    let axis = op.axis as usize;
-    let mut result = inputs.get(0)?.clone();
-    result.axis(axis)?;
-    for i in 1..inputs.0.len() {
-        let x = inputs.get(i)?;
-        let (found, expected) = (x.data_type.name(), result.data_type.name());
-        ensure!(found == expected, "input {i} is {found}, input 0 is {expected}");
-        x.rank("an input", result.dims.len())?;
-        for (k, (size, other)) in x.dims.iter().zip(&mut result.dims).enumerate() {
-            if k == axis {
-                *other = other.add(size)?;
-            } else {
-                same("a size beside the axis", size, other)?;
-            }
-        }
-    }
-    Ok(result)
-}
+impl Compute for Concat {
+    keeps_nothing!();
 
-pub(super) fn kernel(
-    op: &Concat,
-    inputs: &[Option<Shape>],
-    y: &Shape,
-) -> Result<Box<dyn Kernel>, Fault> {
-    let axis = op.axis as usize;
-    let inner: usize = y.dims[axis + 1..].iter().product();
-    let part = |x: &Option<Shape>| {
-        let x = x.as_ref().ok_or_else(|| fault!("an input is missing"))?;
-        Ok(x.dims[axis] * inner)
-    };
-    let parts = inputs.iter().map(part).collect::<Result<_, Fault>>()?;
-    Ok(Box::new(Join { parts, whole: y.dims[axis] * inner }))
+    fn kernel(
+        &self,
+        _: &Self::Kept,
+        shapes: &Shapes<'_>,
+    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+        let (y, axis) = (shapes.output()?, self.axis as usize);
+        let inner: usize = y.dims[axis + 1..].iter().product();
+        let part = |x: &Option<Shape>| {
+            let x = x.as_ref().ok_or_else(|| fault!("an input is missing"))?;
+            Ok(x.dims[axis] * inner)
+        };
+        let parts = shapes.inputs.iter().map(part).collect::<Result<_, Fault>>()?;
+        Ok(Some(Box::new(Join { parts, whole: y.dims[axis] * inner })))
+    }
 }
 
 /// Copies blocks of each input to their places in blocks of the output.

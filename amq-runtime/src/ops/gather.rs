@@ -4,29 +4,14 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use amq_format::MultiBitView;
-use amq_format::graph::{DataType, Gather};
+use amq_format::graph::{ABSENT, Gather, Node};
+use amq_format::{MultiBitView, TensorView};
 
 use crate::call::{Call, Kernel, mismatch};
+use crate::compute::{Compute, Shapes};
 use crate::error::{Fault, ensure};
-use crate::infer::{Fact, Facts};
-use crate::shape::Shape;
 use crate::view::{Data, with_same_type};
-use crate::weights::scales;
-
-pub(super) fn rule(op: &Gather, inputs: &Facts<'_>) -> Result<Fact, Fault> {
-    inputs.count(2, 2)?;
-    let (x, indices) = (inputs.get(0)?, inputs.get(1)?);
-    let axis = op.axis as usize;
-    x.axis(axis)?;
-    let found = indices.data_type.name();
-    let integers = matches!(indices.data_type, DataType::I32 | DataType::I64);
-    ensure!(integers, "its indices are {found}, they must be i32 or i64");
-    let mut dims = x.dims[..axis].to_vec();
-    dims.extend_from_slice(&indices.dims);
-    dims.extend_from_slice(&x.dims[axis + 1..]);
-    Ok(Fact { data_type: x.data_type, dims })
-}
+use crate::weights::{Constants, scales};
 
 /// A multi-bit matrix whose rows are decoded when they are looked up.
 pub(crate) struct Table {
@@ -85,21 +70,32 @@ impl Table {
     }
 }
 
-pub(super) fn kernel(
-    op: &Gather,
-    table: Option<&Arc<Table>>,
-    x: &Shape,
-) -> Result<Box<dyn Kernel>, Fault> {
-    let axis = op.axis as usize;
-    if let Some(table) = table {
-        ensure!(axis == 0, "a multi-bit tensor is looked up along axis 0 only");
-        return Ok(Box::new(Lookup(Arc::clone(table))));
+impl Compute for Gather {
+    type Kept = Option<Arc<Table>>;
+
+    fn keep(&self, node: &Node, constants: &mut Constants<'_>) -> Result<Self::Kept, Fault> {
+        let table = constants.view(node.inputs.first().copied().unwrap_or(ABSENT));
+        Ok(match table {
+            Some(TensorView::MultiBit(view)) => Some(Arc::new(Table::new(&view))),
+            _ => None,
+        })
     }
-    Ok(Box::new(Entries {
-        outer: x.dims[..axis].iter().product(),
-        size: x.dims[axis],
-        inner: x.dims[axis + 1..].iter().product(),
-    }))
+
+    fn kernel(
+        &self,
+        kept: &Self::Kept,
+        shapes: &Shapes<'_>,
+    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+        let (x, axis) = (shapes.input(0)?, self.axis as usize);
+        if let Some(table) = kept {
+            return Ok(Some(Box::new(Lookup(Arc::clone(table)))));
+        }
+        Ok(Some(Box::new(Entries {
+            outer: x.dims[..axis].iter().product(),
+            size: x.dims[axis],
+            inner: x.dims[axis + 1..].iter().product(),
+        })))
+    }
 }
 
 /// Entry number `at` of the indices, counted from the beginning of an axis of `size` entries.

@@ -4,25 +4,13 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use amq_format::graph::Linear;
+use amq_format::graph::{ABSENT, Linear, Node};
 
 use crate::call::{Call, Kernel, Memory};
-use crate::error::{Fault, fault};
-use crate::infer::{Fact, Facts, same};
+use crate::compute::{Compute, Shapes};
+use crate::error::Fault;
 use crate::product::Matrix;
-use crate::shape::Shape;
-
-pub(super) fn rule(_: &Linear, inputs: &Facts<'_>) -> Result<Fact, Fault> {
-    inputs.count(2, 3)?;
-    let (x, w) = (inputs.f32(0)?, inputs.f32(1)?);
-    w.rank("W", 2)?;
-    let (last, lead) = x.dims.split_last().ok_or_else(|| fault!("x is a scalar"))?;
-    same("the last axis of x", last, &w.dims[1])?;
-    inputs.bias(&w.dims[0])?;
-    let mut dims = lead.to_vec();
-    dims.push(w.dims[0].clone());
-    Ok(Fact::f32(dims))
-}
+use crate::weights::Constants;
 
 /// What a node keeps from its constants.
 pub(crate) struct Weights {
@@ -30,9 +18,26 @@ pub(crate) struct Weights {
     pub(super) bias: Option<Vec<f32>>,
 }
 
-pub(super) fn kernel(weights: &Arc<Weights>, x: &Shape) -> Box<dyn Kernel> {
-    let vectors = x.dims.split_last().map_or(1, |(_, lead)| lead.iter().product());
-    Box::new(Product { weights: Arc::clone(weights), vectors })
+impl Compute for Linear {
+    type Kept = Arc<Weights>;
+
+    fn keep(&self, node: &Node, constants: &mut Constants<'_>) -> Result<Self::Kept, Fault> {
+        let input = |i: usize| node.inputs.get(i).copied().unwrap_or(ABSENT);
+        Ok(Arc::new(Weights {
+            matrix: constants.matrix(input(1), self.activations())?,
+            bias: constants.floats(input(2))?,
+        }))
+    }
+
+    fn kernel(
+        &self,
+        kept: &Self::Kept,
+        shapes: &Shapes<'_>,
+    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+        let vectors = shapes.input(0)?.dims.split_last();
+        let vectors = vectors.map_or(1, |(_, lead)| lead.iter().product());
+        Ok(Some(Box::new(Product { weights: Arc::clone(kept), vectors })))
+    }
 }
 
 struct Product {

@@ -2,53 +2,40 @@
 
 use alloc::boxed::Box;
 
-use amq_format::graph::Dim;
+use amq_format::graph::MatMul;
 
 use super::walk::{Walk, broadcast_strides};
 use crate::call::{Call, Kernel};
-use crate::error::{Fault, fault};
-use crate::infer::{Fact, Facts, broadcast, same};
-use crate::shape::Shape;
+use crate::compute::{Compute, Shapes, keeps_nothing};
+use crate::error::Fault;
 
-pub(super) fn rule(inputs: &Facts<'_>) -> Result<Fact, Fault> {
-    inputs.count(2, 2)?;
-    let (a, b) = (&inputs.f32(0)?.dims, &inputs.f32(1)?.dims);
-    let scalar = || fault!("an input is a scalar");
-    let (n, a_lead) = a.split_last().ok_or_else(scalar)?;
-    let (p, b_lead) = b.split_last().ok_or_else(scalar)?;
-    // A vector on the right is a column: its only axis is the one that is summed over.
-    let (other, p, b_lead) = match b_lead.split_last() {
-        Some((other, lead)) => (other, Some(p), lead),
-        None => (p, None, b_lead),
-    };
-    same("the last axis of a", n, other)?;
-    let (m, a_lead) = match a_lead.split_last() {
-        Some((m, lead)) => (Some(m), lead),
-        None => (None, a_lead),
-    };
-    let mut dims = broadcast(a_lead, b_lead)?;
-    dims.extend([m, p].into_iter().flatten().map(Dim::clone));
-    Ok(Fact::f32(dims))
-}
+impl Compute for MatMul {
+    keeps_nothing!();
 
-pub(super) fn kernel(a: &Shape, b: &Shape, y: &Shape) -> Box<dyn Kernel> {
-    let (m, n, a_lead) = match a.dims.as_slice() {
-        [lead @ .., m, n] => (*m, *n, lead),
-        lead => (1, lead.first().copied().unwrap_or(1), &[][..]),
-    };
-    let (p, b_lead) = match b.dims.as_slice() {
-        [lead @ .., _, p] => (*p, lead),
-        _ => (1, &[][..]),
-    };
-    let axes = usize::from(a.dims.len() > 1) + usize::from(b.dims.len() > 1);
-    let lead = &y.dims[..y.dims.len() - axes];
-    let scaled = |dims: &[usize], by: usize| {
-        let mut strides = broadcast_strides(dims, lead);
-        strides.iter_mut().for_each(|stride| *stride *= by as isize);
-        strides
-    };
-    let walk = Walk::new(lead, [&scaled(a_lead, m * n), &scaled(b_lead, n * p)], [0, 0]);
-    Box::new(Product { m, n, p, walk })
+    fn kernel(
+        &self,
+        _: &Self::Kept,
+        shapes: &Shapes<'_>,
+    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+        let (a, b, y) = (shapes.input(0)?, shapes.input(1)?, shapes.output()?);
+        let (m, n, a_lead) = match a.dims.as_slice() {
+            [lead @ .., m, n] => (*m, *n, lead),
+            lead => (1, lead.first().copied().unwrap_or(1), &[][..]),
+        };
+        let (p, b_lead) = match b.dims.as_slice() {
+            [lead @ .., _, p] => (*p, lead),
+            _ => (1, &[][..]),
+        };
+        let axes = usize::from(a.dims.len() > 1) + usize::from(b.dims.len() > 1);
+        let lead = &y.dims[..y.dims.len() - axes];
+        let scaled = |dims: &[usize], by: usize| {
+            let mut strides = broadcast_strides(dims, lead);
+            strides.iter_mut().for_each(|stride| *stride *= by as isize);
+            strides
+        };
+        let walk = Walk::new(lead, [&scaled(a_lead, m * n), &scaled(b_lead, n * p)], [0, 0]);
+        Ok(Some(Box::new(Product { m, n, p, walk })))
+    }
 }
 
 struct Product {

@@ -8,65 +8,55 @@ use amq_format::graph::{Dim, Pad, PadMode};
 
 use super::walk;
 use crate::call::{Call, Kernel, mismatch};
+use crate::compute::{Compute, Shapes, keeps_nothing};
 use crate::error::{Fault, ensure, fault};
-use crate::infer::{Fact, Facts, MAX_RANK, list};
-use crate::shape::Shape;
+use crate::infer::MAX_RANK;
 use crate::view::{Data, DataMut};
 
-pub(super) fn rule(op: &Pad, inputs: &Facts<'_>) -> Result<Fact, Fault> {
-    inputs.count(1, 2)?;
-    let x = inputs.get(0)?;
-    let rank = x.dims.len();
-    let counts = (op.begins.len(), op.ends.len());
-    ensure!(counts == (rank, rank), "pads are not those of {rank} axes");
-    if let Some(value) = inputs.optional(1) {
-        let (found, expected) = (value.data_type.name(), x.data_type.name());
-        ensure!(found == expected, "the value is {found}, it must be {expected}");
-        let one = value.dims.iter().all(|dim| dim.as_size().is_none_or(|size| size == 1));
-        ensure!(one, "the value has shape {}, it must be a scalar", list(&value.dims));
-    }
-    let mut dims = Vec::with_capacity(rank);
-    for ((size, begin), end) in x.dims.iter().zip(&op.begins).zip(&op.ends) {
-        dims.push(size.add(begin)?.add(end)?);
-    }
-    Ok(Fact { data_type: x.data_type, dims })
-}
+impl Compute for Pad {
+    keeps_nothing!();
 
-pub(super) fn kernel(op: &Pad, x: &Shape, y: &Shape) -> Result<Box<dyn Kernel>, Fault> {
-    let number = |dim: &Dim| {
-        let size = dim.as_size().filter(|size| size.unsigned_abs() <= isize::MAX as u64 / 4);
-        size.map(|size| size as isize).ok_or_else(|| fault!("a pad of {dim} is not possible"))
-    };
-    let mode = op.mode();
-    let strides = walk::strides(&x.dims);
-    let (mut axes, mut body) = (Vec::with_capacity(x.dims.len()), 0..0);
-    for (axis, &size) in x.dims.iter().enumerate() {
-        let (begin, end) = (number(&op.begins[axis])?, number(&op.ends[axis])?);
-        // What negative pads leave of the axis is what borders are made from.
-        let low = (-begin).max(0);
-        let left = size as isize - low - (-end).max(0);
-        ensure!(left >= 0, "pads take more than the {size} entries of axis {axis}");
-        let count = y.dims[axis];
-        let empty = left == 0 && count > 0 && mode != PadMode::Constant;
-        ensure!(!empty, "axis {axis} is empty: there is nothing to make a border from");
-        let step = strides[axis].unsigned_abs();
-        let mut sources = Vec::new();
-        let room = sources.try_reserve_exact(if y.len() == 0 { 0 } else { count });
-        room.map_err(|_| fault!("{count} entries are too many"))?;
-        if y.len() > 0 {
-            sources.extend((0..count as isize).map(|i| {
-                let at = source(mode, i - begin.max(0), left)?;
-                Some((at + low) as usize * step)
-            }));
+    fn kernel(
+        &self,
+        _: &Self::Kept,
+        shapes: &Shapes<'_>,
+    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+        let (x, y) = (shapes.input(0)?, shapes.output()?);
+        let number = |dim: &Dim| {
+            let size = dim.as_size().filter(|size| size.unsigned_abs() <= isize::MAX as u64 / 4);
+            size.map(|size| size as isize).ok_or_else(|| fault!("a pad of {dim} is not possible"))
+        };
+        let mode = self.mode();
+        let strides = walk::strides(&x.dims);
+        let (mut axes, mut body) = (Vec::with_capacity(x.dims.len()), 0..0);
+        for (axis, &size) in x.dims.iter().enumerate() {
+            let (begin, end) = (number(&self.begins[axis])?, number(&self.ends[axis])?);
+            // What negative pads leave of the axis is what borders are made from.
+            let low = (-begin).max(0);
+            let left = size as isize - low - (-end).max(0);
+            ensure!(left >= 0, "pads take more than the {size} entries of axis {axis}");
+            let count = y.dims[axis];
+            let empty = left == 0 && count > 0 && mode != PadMode::Constant;
+            ensure!(!empty, "axis {axis} is empty: there is nothing to make a border from");
+            let step = strides[axis].unsigned_abs();
+            let mut sources = Vec::new();
+            let room = sources.try_reserve_exact(if y.len() == 0 { 0 } else { count });
+            room.map_err(|_| fault!("{count} entries are too many"))?;
+            if y.len() > 0 {
+                sources.extend((0..count as isize).map(|i| {
+                    let at = source(mode, i - begin.max(0), left)?;
+                    Some((at + low) as usize * step)
+                }));
+            }
+            axes.push(sources);
+            body = begin.max(0) as usize..(begin.max(0) + left) as usize;
         }
-        axes.push(sources);
-        body = begin.max(0) as usize..(begin.max(0) + left) as usize;
+        let last = axes.pop().unwrap_or_else(|| alloc::vec![Some(0)]);
+        if x.dims.is_empty() {
+            body = 0..1;
+        }
+        Ok(Some(Box::new(Border { outer: axes, last, body })))
     }
-    let last = axes.pop().unwrap_or_else(|| alloc::vec![Some(0)]);
-    if x.dims.is_empty() {
-        body = 0..1;
-    }
-    Ok(Box::new(Border { outer: axes, last, body }))
 }
 
 /// The entry of an axis of size `left` that stands at `at`; none where the value stands.

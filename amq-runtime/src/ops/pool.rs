@@ -6,73 +6,63 @@ use alloc::vec::Vec;
 use amq_format::graph::{Pool, PoolKind};
 
 use super::binary::larger;
-use super::window::{self, Attributes, Window};
+use super::window::{inside, with_pads};
 use crate::call::{Call, Kernel};
-use crate::error::{Fault, ensure, fault};
-use crate::infer::{Fact, Facts};
-use crate::shape::Shape;
+use crate::compute::{Compute, Shapes, keeps_nothing};
+use crate::error::{Fault, fault};
 
-pub(super) fn rule(op: &Pool, inputs: &Facts<'_>) -> Result<Fact, Fault> {
-    inputs.count(1, 1)?;
-    let windows = windows(op)?;
-    let x = window::input(inputs, windows.len())?;
-    let mut dims = x.dims[..2].to_vec();
-    for (window, size) in windows.iter().zip(&x.dims[2..]) {
-        let (extent, begin, end) = (window.extent(), window.begin as i64, window.end as i64);
-        ensure!(
-            begin < extent && end < extent,
-            "pads {begin}, {end} hold whole windows of {extent}"
-        );
-        dims.push(window.positions(size, op.ceil_mode)?);
-    }
-    Ok(Fact::f32(dims))
-}
+impl Compute for Pool {
+    keeps_nothing!();
 
-fn windows(op: &Pool) -> Result<Vec<Window>, Fault> {
-    let (strides, dilations, pads) = (&op.strides, &op.dilations, &op.pads);
-    Attributes { strides, dilations, pads, auto_pad: op.auto_pad() }.windows(&op.kernel)
-}
-
-pub(super) fn kernel(op: &Pool, x: &Shape, y: &Shape) -> Result<Box<dyn Kernel>, Fault> {
-    // An average that counts the border is 0 over the border alone; all else is undefined there.
-    let counts_border = op.kind() == PoolKind::Average && op.count_include_pad;
-    let mut axes = Vec::with_capacity(2);
-    for (i, window) in windows(op)?.into_iter().enumerate() {
-        let (input, output) = (x.dims[i + 2], y.dims[i + 2]);
-        let window = window.with_pads(input, output);
-        let (before, padded) = (window.begin, window.begin + input + window.end);
-        let span = |position| {
-            let (first, count) = window.inside(position, 0, input);
-            Span {
-                first: first.max(0) as usize * usize::from(count > 0),
-                count,
-                padded: window.inside(position, before, padded).1,
+    fn kernel(
+        &self,
+        _: &Self::Kept,
+        shapes: &Shapes<'_>,
+    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+        let (x, y) = (shapes.input(0)?, shapes.output()?);
+        // An average that counts the border is 0 over the border alone; all else is undefined there.
+        let counts_border = self.kind() == PoolKind::Average && self.count_include_pad;
+        let mut axes = Vec::with_capacity(2);
+        for (i, window) in self.windows().into_iter().enumerate() {
+            let (input, output) = (x.dims[i + 2], y.dims[i + 2]);
+            let window = with_pads(window, input, output);
+            let (before, padded) = (window.begin, window.begin + input + window.end);
+            let span = |position| {
+                let (first, count) = inside(&window, position, 0, input);
+                Span {
+                    first: first.max(0) as usize * usize::from(count > 0),
+                    count,
+                    padded: inside(&window, position, before, padded).1,
+                }
+            };
+            let mut spans = Vec::new();
+            let room = spans.try_reserve_exact(if y.len() == 0 { 0 } else { output });
+            room.map_err(|_| fault!("{output} positions are too many"))?;
+            if y.len() > 0 {
+                spans.extend((0..output).map(span));
             }
-        };
-        let mut spans = Vec::new();
-        let room = spans.try_reserve_exact(if y.len() == 0 { 0 } else { output });
-        room.map_err(|_| fault!("{output} positions are too many"))?;
-        if y.len() > 0 {
-            spans.extend((0..output).map(span));
+            let empty = spans.iter().position(|span| span.count == 0 && !counts_border);
+            if let Some(position) = empty {
+                return Err(fault!(
+                    "window {position} along axis {} covers no element of x",
+                    i + 2
+                ));
+            }
+            axes.push(Axis { size: input, dilation: window.dilation, spans });
         }
-        let empty = spans.iter().position(|span| span.count == 0 && !counts_border);
-        if let Some(position) = empty {
-            return Err(fault!("window {position} along axis {} covers no element of x", i + 2));
-        }
-        axes.push(Axis { size: input, dilation: window.dilation, spans });
+        let width = axes.pop().ok_or_else(|| fault!("it has no spatial axes"))?;
+        let height = axes.pop().unwrap_or_else(|| Axis {
+            size: 1,
+            dilation: 1,
+            spans: alloc::vec![Span { first: 0, count: 1, padded: 1 }],
+        });
+        Ok(Some(Box::new(Windows {
+            kind: self.kind(),
+            count_include_pad: self.count_include_pad,
+            height,
+            width,
+        })))
     }
-    let width = axes.pop().ok_or_else(|| fault!("it has no spatial axes"))?;
-    let height = axes.pop().unwrap_or_else(|| Axis {
-        size: 1,
-        dilation: 1,
-        spans: alloc::vec![Span { first: 0, count: 1, padded: 1 }],
-    });
-    Ok(Box::new(Windows {
-        kind: op.kind(),
-        count_include_pad: op.count_include_pad,
-        height,
-        width,
-    }))
 }
 
 /// What a window covers of an axis at one position.

@@ -3,48 +3,39 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use amq_format::graph::{Dim, Reduce, ReduceKind};
+use amq_format::graph::{Reduce, ReduceKind};
 
 use super::binary::{larger, smaller};
 use super::walk::{self, Walk};
 use crate::call::{Call, Kernel};
-use crate::error::{Fault, ensure};
-use crate::infer::{Fact, Facts, list};
-use crate::shape::Shape;
+use crate::compute::{Compute, Shapes, keeps_nothing};
+use crate::error::Fault;
 
-pub(super) fn rule(op: &Reduce, inputs: &Facts<'_>) -> Result<Fact, Fault> {
-    inputs.count(1, 1)?;
-    let x = inputs.f32(0)?;
-    let rank = x.dims.len();
-    let fit = op.axes.is_sorted_by(|a, b| a < b) && op.axes.iter().all(|&a| (a as usize) < rank);
-    ensure!(fit, "axes {} are not axes of {}", list(&op.axes), list(&x.dims));
-    let mut dims = Vec::with_capacity(rank);
-    for (axis, size) in x.dims.iter().enumerate() {
-        match (op.axes.contains(&(axis as u32)), op.keep_dims) {
-            (false, _) => dims.push(size.clone()),
-            (true, true) => dims.push(Dim::from(1)),
-            (true, false) => {}
+impl Compute for Reduce {
+    keeps_nothing!();
+
+    fn kernel(
+        &self,
+        _: &Self::Kept,
+        shapes: &Shapes<'_>,
+    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+        let x = shapes.input(0)?;
+        let kept = x.dims.len() - self.axes.len();
+        // The order of sums must not follow from the sizes, which batches change: only the numbers of
+        // the axes decide.
+        let last = self.axes.first().is_none_or(|&axis| axis as usize == kept);
+        let count = self.axes.iter().map(|&axis| x.dims[axis as usize]).product();
+        if last {
+            return Ok(Some(Box::new(Rows { kind: self.kind(), count })));
         }
+        let reduced = |axis: usize| self.axes.contains(&(axis as u32));
+        let sizes: Vec<usize> =
+            (0..x.dims.len()).map(|axis| if reduced(axis) { 1 } else { x.dims[axis] }).collect();
+        let to = walk::broadcast_strides(&sizes, &x.dims);
+        // An axis of size 1 that stays has a stride that no one uses.
+        let walk = Walk::new(&x.dims, [&walk::strides(&x.dims), &to], [0, 0]);
+        Ok(Some(Box::new(Scattered { kind: self.kind(), count, walk })))
     }
-    Ok(Fact::f32(dims))
-}
-
-pub(super) fn kernel(op: &Reduce, x: &Shape) -> Box<dyn Kernel> {
-    let kept = x.dims.len() - op.axes.len();
-    // The order of sums must not follow from the sizes, which batches change: only the numbers of
-    // the axes decide.
-    let last = op.axes.first().is_none_or(|&axis| axis as usize == kept);
-    let count = op.axes.iter().map(|&axis| x.dims[axis as usize]).product();
-    if last {
-        return Box::new(Rows { kind: op.kind(), count });
-    }
-    let reduced = |axis: usize| op.axes.contains(&(axis as u32));
-    let sizes: Vec<usize> =
-        (0..x.dims.len()).map(|axis| if reduced(axis) { 1 } else { x.dims[axis] }).collect();
-    let to = walk::broadcast_strides(&sizes, &x.dims);
-    // An axis of size 1 that stays has a stride that no one uses.
-    let walk = Walk::new(&x.dims, [&walk::strides(&x.dims), &to], [0, 0]);
-    Box::new(Scattered { kind: op.kind(), count, walk })
 }
 
 /// What a reduction starts from.

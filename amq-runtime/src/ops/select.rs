@@ -2,29 +2,28 @@
 
 use alloc::boxed::Box;
 
-use amq_format::graph::DataType;
+use amq_format::graph::Select;
 
 use super::walk::{Walk, broadcast_strides};
 use crate::call::{Call, Kernel, mismatch};
-use crate::error::{Fault, ensure};
-use crate::infer::{Fact, Facts, broadcast};
-use crate::shape::Shape;
+use crate::compute::{Compute, Shapes, keeps_nothing};
+use crate::error::Fault;
 use crate::view::{Data, DataMut};
 
-pub(super) fn rule(inputs: &Facts<'_>) -> Result<Fact, Fault> {
-    inputs.count(3, 3)?;
-    let (condition, a, b) = (inputs.get(0)?, inputs.get(1)?, inputs.get(2)?);
-    let found = condition.data_type.name();
-    ensure!(condition.data_type == DataType::Bool, "its condition is {found}, it must be bool");
-    let (left, right) = (a.data_type.name(), b.data_type.name());
-    ensure!(left == right, "it chooses between {left} and {right}, they must be of one type");
-    let dims = broadcast(&condition.dims, &broadcast(&a.dims, &b.dims)?)?;
-    Ok(Fact { data_type: a.data_type, dims })
-}
+impl Compute for Select {
+    keeps_nothing!();
 
-pub(super) fn kernel(condition: &Shape, a: &Shape, b: &Shape, y: &Shape) -> Box<dyn Kernel> {
-    let strides = [&condition.dims, &a.dims, &b.dims].map(|dims| broadcast_strides(dims, &y.dims));
-    Box::new(Choice(Walk::new(&y.dims, [&strides[0], &strides[1], &strides[2]], [0; 3])))
+    fn kernel(
+        &self,
+        _: &Self::Kept,
+        shapes: &Shapes<'_>,
+    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+        let y = shapes.output()?;
+        let operands = [shapes.input(0)?, shapes.input(1)?, shapes.input(2)?];
+        let strides = operands.map(|x| broadcast_strides(&x.dims, &y.dims));
+        let walk = Walk::new(&y.dims, [&strides[0], &strides[1], &strides[2]], [0; 3]);
+        Ok(Some(Box::new(Choice(walk))))
+    }
 }
 
 struct Choice(Walk<3>);

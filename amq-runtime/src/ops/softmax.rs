@@ -7,22 +7,22 @@ use amq_format::graph::Softmax;
 use super::binary::larger;
 use super::reduce::{LANES, in_lanes};
 use crate::call::{Call, Kernel};
+use crate::compute::{Compute, Shapes, keeps_nothing};
 use crate::error::Fault;
-use crate::infer::{Fact, Facts};
 use crate::kernels::math;
-use crate::shape::Shape;
 
-pub(super) fn rule(op: &Softmax, inputs: &Facts<'_>) -> Result<Fact, Fault> {
-    inputs.count(1, 1)?;
-    let x = inputs.f32(0)?;
-    x.axis(op.axis as usize)?;
-    Ok(x.clone())
-}
+impl Compute for Softmax {
+    keeps_nothing!();
 
-pub(super) fn kernel(op: &Softmax, x: &Shape) -> Box<dyn Kernel> {
-    let axis = op.axis as usize;
-    let inner = x.dims[axis + 1..].iter().product();
-    Box::new(Along { size: x.dims[axis], inner, log: op.log })
+    fn kernel(
+        &self,
+        _: &Self::Kept,
+        shapes: &Shapes<'_>,
+    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+        let (x, axis) = (shapes.input(0)?, self.axis as usize);
+        let inner = x.dims[axis + 1..].iter().product();
+        Ok(Some(Box::new(Along { size: x.dims[axis], inner, log: self.log })))
+    }
 }
 
 struct Along {

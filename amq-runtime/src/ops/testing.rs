@@ -3,15 +3,17 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use amq_format::graph::{Dim, Node, Op, ValueId};
+use amq_format::graph::{Dim, Graph, Node, Op, ValueId};
+use amq_format::{Draft, Validated};
 
-use super::Prepared;
 use crate::call::{Call, Memory, Operands, Results};
+use crate::compute::Shapes;
 use crate::infer::{Fact, infer};
 use crate::kernels::{Isa, Target};
 use crate::shape::Shape;
 use crate::values::{Place, Room, Source, Values};
 use crate::view::{Buffer, View};
+use crate::weights::Constants;
 
 pub(crate) type Tensor = (Vec<usize>, Buffer);
 
@@ -35,17 +37,12 @@ pub(crate) fn as_f32(tensor: &Tensor) -> &[f32] {
 
 const MOST_ELEMENTS: usize = 1_000_000;
 
-/// Plans and runs an operator that needs no weights; its only output.
+/// Plans and runs an operator that needs no weights on every instruction set; its only output, the
+/// same on all.
 pub(crate) fn run(op: impl Into<Op>, inputs: &[Tensor]) -> Result<Tensor, String> {
-    run_with(op.into(), &Prepared::Nothing, inputs)
-}
-
-/// Plans and runs an operator on every instruction set; its only output, the same on all.
-pub(crate) fn run_with(op: Op, prepared: &Prepared, inputs: &[Tensor]) -> Result<Tensor, String> {
-    let results = Isa::ALL
-        .into_iter()
-        .filter_map(Target::new)
-        .map(|target| run_on(target, &op, prepared, inputs));
+    let op = op.into();
+    let results =
+        Isa::ALL.into_iter().filter_map(Target::new).map(|target| run_on(target, &op, inputs));
     let mut results: Vec<_> = results.collect();
     let first = results.swap_remove(0);
     for other in results {
@@ -65,12 +62,7 @@ fn bits(tensor: &Tensor) -> Vec<u64> {
     .collect()
 }
 
-fn run_on(
-    target: Target,
-    op: &Op,
-    prepared: &Prepared,
-    inputs: &[Tensor],
-) -> Result<Tensor, String> {
+fn run_on(target: Target, op: &Op, inputs: &[Tensor]) -> Result<Tensor, String> {
     let ids: Vec<ValueId> = (0..inputs.len() as ValueId).collect();
     let node = Node {
         name: "n".into(),
@@ -81,7 +73,7 @@ fn run_on(
     };
     let fact = |(dims, data): &Tensor| {
         let dims = dims.iter().map(|&size| Dim::from(size as i64)).collect();
-        Some(Fact { data_type: data.data_type(), dims })
+        Some(Fact::new(data.data_type(), dims))
     };
     let facts: Vec<Option<Fact>> = inputs.iter().map(fact).collect();
     let outputs = infer(&node, &facts).map_err(|error| alloc::format!("{error}"))?;
@@ -92,7 +84,12 @@ fn run_on(
     if result.len() > MOST_ELEMENTS {
         return Err("too large for a test".into());
     }
-    let kernel = super::kernel(op, prepared, &shapes, core::slice::from_ref(&result));
+    let nothing = Graph { values: Vec::from([String::new()]), ..Graph::default() };
+    let file = amq_format::write(Draft { graph: nothing, ..Draft::default() }).unwrap();
+    let file = Validated::new(&file).unwrap();
+    let kept = super::keep(&node, &mut Constants::new(&file, target)).map_err(|fault| fault.0)?;
+    let shapes = Shapes { inputs: &shapes, outputs: core::slice::from_ref(&result) };
+    let kernel = super::kernel(op, &kept, &shapes);
     let Some(kernel) = kernel.map_err(|fault| fault.0)? else {
         return Ok((result.dims, inputs[0].1.clone()));
     };

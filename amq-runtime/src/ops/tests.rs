@@ -54,7 +54,7 @@ fn sliced(axis: Dim, start: Dim, end: Dim, step: i64) -> Result<Dim, String> {
         op: Some(slice(start, end, step)),
         ..Node::default()
     };
-    let outputs = crate::infer(&node, &[Some(Fact::f32(Vec::from([axis])))]);
+    let outputs = crate::infer::infer(&node, &[Some(Fact::f32(Vec::from([axis])))]);
     outputs.map(|outputs| outputs[0].dims[0].clone()).map_err(|error| error.to_string())
 }
 

@@ -2,28 +2,20 @@
 
 use alloc::boxed::Box;
 
-use amq_format::graph::{DataType, Unary, UnaryFunction};
+use amq_format::graph::Unary;
 
 use crate::call::{Call, Kernel, mismatch};
-use crate::error::{Fault, ensure};
-use crate::infer::{Fact, Facts};
+use crate::compute::{Compute, Shapes, keeps_nothing};
+use crate::error::Fault;
 use crate::kernels::math;
 use crate::view::{Data, DataMut};
 
-pub(super) fn rule(op: &Unary, inputs: &Facts<'_>) -> Result<Fact, Fault> {
-    inputs.count(1, 1)?;
-    let x = inputs.get(0)?;
-    let expected = match op.function() {
-        UnaryFunction::Not => DataType::Bool,
-        _ => DataType::F32,
-    };
-    let (found, wanted) = (x.data_type.name(), expected.name());
-    ensure!(x.data_type == expected, "{:?} takes {wanted}, its input is {found}", op.function());
-    Ok(x.clone())
-}
+impl Compute for Unary {
+    keeps_nothing!();
 
-pub(super) fn kernel(op: &Unary) -> Box<dyn Kernel> {
-    Box::new(Each(*op))
+    fn kernel(&self, _: &Self::Kept, _: &Shapes<'_>) -> Result<Option<Box<dyn Kernel>>, Fault> {
+        Ok(Some(Box::new(Each(*self))))
+    }
 }
 
 struct Each(Unary);

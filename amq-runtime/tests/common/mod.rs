@@ -156,6 +156,7 @@ impl Builder {
             outputs: outputs.to_vec(),
             version: 1,
             bodies: Vec::new(),
+            binds: Vec::new(),
             op: Some(op),
         });
     }

@@ -1,6 +1,6 @@
 //! What must be constant by the time a module is emitted.
 
-use amq_format::graph::{ABSENT, Op};
+use amq_format::graph::ABSENT;
 
 use super::Module;
 use crate::error::{Error, Result};
@@ -14,20 +14,15 @@ impl Module {
     /// A weight still depends on the graph's inputs; the error names the node and the weight.
     pub fn check_weights(&self) -> Result<()> {
         for node in &self.graph.nodes {
-            let (op, weights): (_, &[(usize, &str)]) = match &node.op {
-                Some(Op::Linear(_)) => ("Linear", &[(1, "W"), (2, "the bias")]),
-                Some(Op::Conv(_)) => ("Conv", &[(1, "W"), (2, "the bias")]),
-                Some(Op::Recurrent(_)) => {
-                    ("a recurrent layer", &[(1, "W"), (2, "R"), (3, "B"), (7, "P")])
-                }
-                _ => continue,
-            };
-            for &(input, weight) in weights {
-                let value = node.inputs.get(input).copied().unwrap_or(ABSENT);
+            let Some(op) = &node.op else { continue };
+            for slot in op.operator().slots().iter().filter(|slot| slot.is_constant()) {
+                let value = node.inputs.get(slot.input).copied().unwrap_or(ABSENT);
                 if value != ABSENT && !self.constants.contains_key(&value) {
                     return Err(Error::unsupported(format!(
-                        "node {:?}: {weight} of {op} ({:?}) is computed from the graph's inputs",
+                        "node {:?}: {} of {} ({:?}) is computed from the graph's inputs",
                         node.name,
+                        slot.name,
+                        op.name(),
                         self.name(value)
                     ))
                     .remedy("export the model with constant weights"));

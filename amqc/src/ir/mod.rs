@@ -9,8 +9,8 @@ pub(crate) use compact::compact;
 
 use std::collections::{BTreeMap, HashMap};
 
-use amq_format::graph::{ABSENT, Dim, Graph, Node, Op, ValueId};
-use amq_runtime::{Fact, infer};
+use amq_format::graph::{ABSENT, Graph, Node, Op, ValueId};
+use amq_format::{Fact, Inference};
 
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
@@ -72,19 +72,19 @@ impl Module {
             }
         };
         for port in &self.graph.inputs {
-            set(
-                &mut facts,
-                port.value,
-                Fact { data_type: port.data_type(), dims: port.dims.clone() },
-            );
+            set(&mut facts, port.value, Fact::new(port.data_type(), port.dims.clone()));
         }
         for (&value, constant) in &self.constants {
             set(&mut facts, value, constant.fact());
         }
+        let mut inference = Inference::default();
         for node in &self.graph.nodes {
-            let inputs: Vec<_> =
-                node.inputs.iter().map(|&v| facts.get(v as usize).cloned().flatten()).collect();
-            let inferred = infer(node, &inputs).map_err(|e| Error::unsupported(e.to_string()))?;
+            let fact = |&value: &ValueId| facts.get(value as usize).and_then(Option::as_ref);
+            let inputs: Vec<_> = node.inputs.iter().map(fact).collect();
+            let inferred = inference.node(node, &inputs).map_err(|fault| {
+                let op = node.op.as_ref().map_or("no operator", Op::name);
+                Error::unsupported(format!("node {:?} ({op}): {fault}", node.name))
+            })?;
             for (&value, fact) in node.outputs.iter().zip(inferred) {
                 set(&mut facts, value, fact);
             }
@@ -125,27 +125,7 @@ impl Names {
     }
 }
 
-macro_rules! dims {
-    ($name:ident $(, $mutable:tt)?) => {
-        /// The dimensions that an operator holds.
-        pub(crate) fn $name(op: &$($mutable)? Op) -> impl Iterator<Item = &$($mutable)? Dim> {
-            let (first, second): (&$($mutable)? [Dim], &$($mutable)? [Dim]) = match op {
-                Op::Dims(op) => (&$($mutable)? op.dims, &$($mutable)? []),
-                Op::Reshape(op) => (&$($mutable)? op.dims, &$($mutable)? []),
-                Op::Expand(op) => (&$($mutable)? op.dims, &$($mutable)? []),
-                Op::Slice(op) => (&$($mutable)? op.starts, &$($mutable)? op.ends),
-                Op::Pad(op) => (&$($mutable)? op.begins, &$($mutable)? op.ends),
-                _ => (&$($mutable)? [], &$($mutable)? []),
-            };
-            first.into_iter().chain(second)
-        }
-    };
-}
-
-dims!(dims);
-dims!(dims_mut, mut);
-
 /// A node in the version of its operator that this crate writes.
 pub(crate) fn node(name: &str, op: Op, inputs: Vec<ValueId>, outputs: Vec<ValueId>) -> Node {
-    Node { name: name.to_owned(), inputs, outputs, version: 1, bodies: Vec::new(), op: Some(op) }
+    Node { name: name.to_owned(), inputs, outputs, version: 1, op: Some(op), ..Node::default() }
 }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use amq_format::Fact;
 use amq_format::graph::{ABSENT, Dim, Op, Unary, UnaryFunction, ValueId};
-use amq_runtime::Fact;
 
 use super::Module;
 use crate::tensor::{Data, Tensor};

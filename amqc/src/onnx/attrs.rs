@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
+use amq_format::Elements;
 use amq_format::graph::{Activations, DataType, Dim, Op, Reshape, Transpose};
 use prost::bytes::Bytes;
 
 use super::builder::{Builder, Value};
 use super::proto::{AttributeProto, AttributeType, NodeProto, TensorProto};
-use super::shape::Elements;
 use super::tensor::{MAX_RANK, Store};
 use crate::error::{Error, Result};
 use crate::tensor::{Data, Tensor};
@@ -297,10 +297,6 @@ impl<'a, 'b> Reader<'a, 'b> {
         self.builder.fact(value).dims.len()
     }
 
-    pub(super) fn elements(&self, value: Value) -> Option<&Elements> {
-        self.builder.elements_of(value)
-    }
-
     /// The only element of a constant, as f32, if `value` is such.
     pub(super) fn constant_scalar(&self, value: Value) -> Option<f32> {
         match &self.builder.constant_of(value)?.data {
@@ -351,13 +347,9 @@ impl<'a, 'b> Reader<'a, 'b> {
         self.builder.emit(&self.part_name(part), op, inputs, wanted)
     }
 
-    /// The elements of `x` in another shape, which need no operator where they are known or in that
-    /// shape already.
+    /// The elements of `x` in another shape, which need no operator where they are in that shape
+    /// already.
     pub(super) fn reshape(&mut self, part: &str, x: Value, dims: Vec<Dim>) -> Result<Value> {
-        if let Some(reshaped) = self.elements(x).and_then(|e| e.reshape(&dims)) {
-            let data_type = self.data_type(x);
-            return self.known(data_type, reshaped);
-        }
         if self.dims(x) == dims {
             return Ok(x);
         }
@@ -366,10 +358,6 @@ impl<'a, 'b> Reader<'a, 'b> {
 
     /// `x` with its axes in another order.
     pub(super) fn transpose(&mut self, part: &str, x: Value, perm: &[u32]) -> Result<Value> {
-        if let Some(transposed) = self.elements(x).and_then(|e| e.transpose(perm)) {
-            let data_type = self.data_type(x);
-            return self.known(data_type, transposed);
-        }
         self.emit(part, Op::Transpose(Transpose { perm: perm.to_vec() }), &[x])
     }
 

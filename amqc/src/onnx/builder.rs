@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use amq_format::graph::{ABSENT, Cast, DataType, Dim, Dims, Op, Reshape, ValueId};
-use amq_runtime::{Fact, infer};
+use amq_format::graph::{ABSENT, Cast, DataType, Dim, Dims, Node, Op, Reshape, ValueId};
+use amq_format::{Elements, Fact, Inference};
 use prost::Message;
 
-use super::shape::{Elements, MAX_ELEMENTS, Sizes};
 use crate::error::{Error, Result};
 use crate::ir::{Module, Names, node};
 use crate::tensor::{Data, Tensor};
@@ -23,7 +22,6 @@ struct Entry {
     /// Its place in the module. Constants and shapes get one when an operator reads them as data.
     id: Option<ValueId>,
     constant: Option<Tensor>,
-    elements: Option<Elements>,
     /// Whether an ONNX value is bound to it, so that its name stays.
     bound: bool,
 }
@@ -40,8 +38,7 @@ pub(super) struct Builder {
     /// Bytes that dimensions and known elements take.
     dims_bytes: usize,
     pub(super) module: Module,
-    /// Dimensions of tensors, which are known not to be negative.
-    pub(super) sizes: Sizes,
+    inference: Inference,
     entries: Vec<Entry>,
     bindings: HashMap<String, Value>,
     names: Names,
@@ -79,8 +76,8 @@ impl Builder {
         Ok(())
     }
 
-    fn push(&mut self, name: String, fact: Fact, elements: Option<Elements>) -> Result<Value> {
-        let dims = fact.dims.iter().chain(elements.iter().flat_map(|e| &e.values));
+    fn push(&mut self, name: String, fact: Fact) -> Result<Value> {
+        let dims = fact.dims.iter().chain(fact.value.iter().flat_map(|e| &e.values));
         for dim in dims {
             let bytes = dim.encoded_len();
             if bytes > MAX_DIM {
@@ -91,14 +88,14 @@ impl Builder {
         if self.dims_bytes > MAX_DIMS {
             return Err(Error::unsupported("the model computes too many shapes"));
         }
-        self.entries.push(Entry { name, fact, id: None, constant: None, elements, bound: false });
+        self.entries.push(Entry { name, fact, id: None, constant: None, bound: false });
         Ok(Value(self.entries.len() - 1))
     }
 
     /// An input of the graph, already named.
     pub(super) fn input(&mut self, name: &str, fact: Fact) -> Result<Value> {
         let id = self.module.add_value(name);
-        let value = self.push(name.to_owned(), fact, None)?;
+        let value = self.push(name.to_owned(), fact)?;
         self.entries[value.0].id = Some(id);
         self.bind(name, value)?;
         Ok(value)
@@ -107,14 +104,7 @@ impl Builder {
     /// A constant, named when it is bound or else `wanted`.
     pub(super) fn constant(&mut self, wanted: &str, constant: Tensor) -> Result<Value> {
         let name = self.fresh_name(wanted);
-        let elements = match constant.data.integers() {
-            Some(integers) if integers.len() <= MAX_ELEMENTS => {
-                let values = integers.into_iter().map(Dim::from).collect();
-                Some(Elements { dims: constant.dims.clone(), values })
-            }
-            _ => None,
-        };
-        let value = self.push(name, constant.fact(), elements)?;
+        let value = self.push(name, constant.fact())?;
         self.entries[value.0].constant = Some(constant);
         Ok(value)
     }
@@ -126,9 +116,8 @@ impl Builder {
         data_type: DataType,
         elements: Elements,
     ) -> Result<Value> {
-        let dims = elements.dims.iter().map(|&d| Dim::from(d as i64)).collect();
         let name = self.fresh_name(wanted);
-        self.push(name, Fact { data_type, dims }, Some(elements))
+        self.push(name, Fact::known(data_type, elements))
     }
 
     pub(super) fn fact(&self, value: Value) -> &Fact {
@@ -136,7 +125,7 @@ impl Builder {
     }
 
     pub(super) fn elements_of(&self, value: Value) -> Option<&Elements> {
-        self.entries[value.0].elements.as_ref()
+        self.entries[value.0].fact.value.as_deref()
     }
 
     pub(super) fn constant_of(&self, value: Value) -> Option<&Tensor> {
@@ -151,7 +140,7 @@ impl Builder {
             return Ok(id);
         }
         let name = entry.name.clone();
-        let constant = match (entry.constant.take(), &entry.elements) {
+        let constant = match (entry.constant.take(), &entry.fact.value) {
             (None, Some(elements)) => elements
                 .numbers()
                 .map(|numbers| {
@@ -175,8 +164,8 @@ impl Builder {
     /// Adds the operators that give a shape as data.
     fn computed_shape(&mut self, value: Value, name: &str) -> Result<ValueId> {
         let entry = &self.entries[value.0];
-        let (fact, elements) = (entry.fact.clone(), entry.elements.clone());
-        let values = elements.map(|e| e.values).unwrap_or_default();
+        let fact = entry.fact.clone();
+        let values = fact.value.map(|known| known.values.clone()).unwrap_or_default();
         let mut steps = vec![Op::Dims(Dims { dims: values.clone() })];
         if fact.data_type != DataType::I64 {
             steps.push(Op::Cast(Cast { to: fact.data_type.into() }));
@@ -200,7 +189,8 @@ impl Builder {
         Ok(input)
     }
 
-    /// Adds an operator and gives those of its outputs that are wanted.
+    /// Adds an operator and gives those of its outputs that are wanted. Where their elements are
+    /// known, nothing needs to be computed and nothing is added.
     pub(super) fn emit(
         &mut self,
         name: &str,
@@ -209,30 +199,42 @@ impl Builder {
         wanted: &[bool],
     ) -> Result<Vec<Option<Value>>> {
         let present = inputs.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-        let mut ids = Vec::with_capacity(present);
-        let mut facts = Vec::with_capacity(present);
-        for input in &inputs[..present] {
-            ids.push(input.map_or(Ok(ABSENT), |value| self.id(value))?);
-            facts.push(input.map(|value| self.fact(value).clone()));
-        }
+        let inputs = &inputs[..present];
         let kept = wanted.iter().rposition(|&wanted| wanted).map_or(0, |last| last + 1);
+        let mut node = node(name, op, Vec::new(), vec![ABSENT; kept]);
+        let inferred = self.infer(&node, inputs)?;
+        let known =
+            inferred.iter().zip(wanted).all(|(fact, wanted)| !wanted || fact.value.is_some());
+        if !known {
+            node.inputs = inputs
+                .iter()
+                .map(|input| input.map_or(Ok(ABSENT), |value| self.id(value)))
+                .collect::<Result<_>>()?;
+        }
         let mut outputs = vec![None; wanted.len()];
-        let mut node = node(name, op, ids, vec![ABSENT; kept]);
-        let inferred = infer(&node, &facts).map_err(|error| match error {
-            amq_runtime::Error::Node { op, what, .. } => {
-                Error::unsupported(format!("{op}: {what}"))
-            }
-            other => Error::unsupported(other.to_string()),
-        })?;
         for (i, fact) in inferred.into_iter().enumerate().filter(|(i, _)| wanted[*i]) {
             let name = self.fresh_name(name);
-            let id = self.module.add_value(name.clone());
-            let value = self.push(name, fact, None)?;
-            self.entries[value.0].id = Some(id);
-            node.outputs[i] = id;
+            let value = self.push(name.clone(), fact)?;
+            if !known {
+                let id = self.module.add_value(name);
+                self.entries[value.0].id = Some(id);
+                node.outputs[i] = id;
+            }
             outputs[i] = Some(value);
         }
-        self.module.graph.nodes.push(node);
+        if !known {
+            self.module.graph.nodes.push(node);
+        }
         Ok(outputs)
+    }
+
+    fn infer(&mut self, node: &Node, inputs: &[Option<Value>]) -> Result<Vec<Fact>> {
+        let entries = &self.entries;
+        let facts: Vec<_> =
+            inputs.iter().map(|input| input.map(|value| &entries[value.0].fact)).collect();
+        self.inference.node(node, &facts).map_err(|fault| {
+            let op = node.op.as_ref().map_or("no operator", Op::name);
+            Error::unsupported(format!("{op}: {fault}"))
+        })
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use amq_format::Fact;
 use amq_format::graph::{Dim, Op, Port, Reshape};
-use amq_runtime::Fact;
 
 use super::attrs::Reader;
 use super::builder::Builder;
@@ -228,7 +228,7 @@ fn input_fact(info: &ValueInfoProto, dim_names: &mut HashSet<String>) -> Result<
             }
         });
     }
-    Ok((Fact { data_type, dims }, changed))
+    Ok((Fact::new(data_type, dims), changed))
 }
 
 fn read_node(
@@ -283,7 +283,7 @@ fn outputs(graph: &GraphProto, builder: &mut Builder) -> Result<()> {
             return Err(Error::bad_file(format!("{place} is there twice")));
         }
         let mut id = builder.id(value)?;
-        let Fact { data_type, dims } = builder.fact(value).clone();
+        let Fact { data_type, dims, .. } = builder.fact(value).clone();
         if builder.module.name(id) != output.name {
             // The value has another name already; a view gives it this one.
             let op = Op::Reshape(Reshape { dims: dims.clone() });

@@ -8,7 +8,6 @@ mod load;
 mod ops;
 mod proto;
 mod registry;
-mod shape;
 mod tensor;
 #[cfg(test)]
 pub(crate) mod tests;

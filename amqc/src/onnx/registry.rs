@@ -99,7 +99,7 @@ const OPERATORS: &[Operator] = &[
     op("Min", 7, |r| elementwise::variadic(r, B::Min), ""),
     op("Mish", 18, elementwise::mish, FLOAT),
     op("Mul", 7, |r| elementwise::binary(r, B::Mul), ""),
-    op("Neg", 7, |r| elementwise::unary(r, U::Neg), "float, or integers of a shape"),
+    op("Neg", 7, elementwise::neg, ""),
     op("Not", 7, |r| elementwise::unary(r, U::Not), ""),
     op("Or", 7, |r| elementwise::binary(r, B::Or), ""),
     op("PRelu", 7, elementwise::prelu, FLOAT),

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use amq_format::Fact;
 use amq_format::graph::{ABSENT, BinaryFunction, Node, Op, ValueId};
-use amq_runtime::Fact;
 
 use crate::error::Result;
 use crate::ir::{Module, Names};

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use amq_format::graph::{Dim, Graph, Node, Op, Port, ValueId};
-use amq_format::{Draft, Validated};
-use amq_runtime::{Fact, Isa, LoadOptions, Model, Session};
+use amq_format::graph::{Dim, Graph, Node, Port, ValueId};
+use amq_format::{Draft, Fact, Validated};
+use amq_runtime::{Isa, LoadOptions, Model, Session};
 
 use crate::emit::plain_tensor;
 use crate::error::{Error, Result};
@@ -29,7 +29,9 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
     let (mut folded, mut kept) = (Vec::new(), Vec::new());
     for node in std::mem::take(&mut module.graph.nodes) {
         let constant = node.inputs.iter().all(|value| known.contains(value))
-            && node.op.as_ref().is_some_and(|op| ir::dims(op).all(|dim| dim.as_size().is_some()));
+            && node.op.as_ref().is_some_and(|op| {
+                op.operator().dims().into_iter().flatten().all(|dim| dim.as_size().is_some())
+            });
         if constant && left.take(&node, &facts).is_some() {
             known.extend(&node.outputs);
             folded.push(node);
@@ -97,16 +99,8 @@ impl Budget {
         let sum = |parts: &[i64]| parts.iter().try_fold(0i64, |sum, &part| sum.checked_add(part));
         let (inputs, outputs) = (elements(&node.inputs)?, elements(&node.outputs)?);
         let (read, given) = (sum(&inputs)?, sum(&outputs)?);
-        let work = match &node.op {
-            Some(Op::MatMul(_)) => {
-                let inner = fact(facts, node.inputs[0])?.dims.last()?.as_size()?;
-                given.checked_mul(inner)?
-            }
-            Some(Op::Linear(_) | Op::Conv(_) | Op::Pool(_) | Op::Recurrent(_)) => {
-                read.checked_add(given)?.checked_mul(read)?
-            }
-            _ => read.checked_add(given)?,
-        };
+        let of_inputs: Vec<_> = node.inputs.iter().map(|&value| fact(facts, value)).collect();
+        let work = node.op.as_ref()?.operator().work(&of_inputs, read, given)?;
         // No type takes more.
         let bytes = given.checked_mul(8)?;
         if bytes > self.bytes || work > self.work {
@@ -125,16 +119,14 @@ fn elements(fact: &Fact) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use amq_format::graph::{Concat, DataType, MatMul};
+    use amq_format::graph::{Concat, MatMul, Op};
 
     use super::*;
 
     #[test]
     fn folding_ends() {
         // Value k has 2^k rows of 4.
-        let square = |k: u32| {
-            Some(Fact { data_type: DataType::F32, dims: vec![Dim::from(1 << k), Dim::from(4)] })
-        };
+        let square = |k: u32| Some(Fact::f32(vec![Dim::from(1 << k), Dim::from(4)]));
         let facts: Vec<_> = (0..40).map(square).collect();
         let node = |op, inputs, output| ir::node("n", op, inputs, vec![output]);
         let double = |k| node(Op::Concat(Concat { axis: 0 }), vec![k, k], k + 1);

@@ -16,8 +16,8 @@ mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use amq_format::Fact;
 use amq_format::graph::{Node, ValueId};
-use amq_runtime::Fact;
 
 use crate::error::Result;
 use crate::ir::Module;

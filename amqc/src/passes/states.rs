@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use amq_format::Fact;
 use amq_format::graph::{ABSENT, Dim, Direction, Node, Op, Port, State, Stream, ValueId};
-use amq_runtime::Fact;
 
 use crate::error::{Error, Result};
 use crate::ir::Module;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use amq_format::graph::{Dim, Op};
 
 use crate::error::{Error, Result};
-use crate::ir::{self, Module};
+use crate::ir::Module;
 use crate::passes::fact;
 
 /// Names, each with what stands in its place.
@@ -73,7 +73,7 @@ impl Equal {
         let of_ports = graph.inputs.iter_mut().chain(&mut graph.outputs);
         let of_ports = of_ports.flat_map(|port| &mut port.dims);
         let of_ops = graph.nodes.iter_mut().filter_map(|node| node.op.as_mut());
-        for dim in of_ports.chain(of_ops.flat_map(ir::dims_mut)) {
+        for dim in of_ports.chain(of_ops.flat_map(|op| op.operator_mut().dims_mut()).flatten()) {
             let stand_in =
                 |name: &str| Some(self.0.get(name).cloned().unwrap_or_else(|| Dim::named(name)));
             *dim = dim

@@ -1,13 +1,13 @@
 //! Constants, shapes as data, types, and what passes its input on.
 
 use amq_format::graph::{Cast, DataType, Dim, Expand, Op};
+use amq_format::{Elements, MAX_KNOWN};
 
 use super::layout::product;
 use crate::error::{Error, Result};
 use crate::onnx::attrs::Reader;
 use crate::onnx::builder::Value;
 use crate::onnx::proto::ElementType;
-use crate::onnx::shape::{self, Elements};
 use crate::onnx::tensor::data_type;
 use crate::tensor::{Data, Tensor};
 
@@ -42,23 +42,13 @@ pub(in crate::onnx) fn constant_of_shape(r: &mut Reader<'_, '_>) -> Result<()> {
     };
     value.dims.clear();
     let value = r.constant("value", value)?;
-    let y = match r.elements(value).and_then(|e| e.expand(&dims)) {
-        Some(known) => r.known(r.data_type(value), known)?,
-        None => r.emit("", Op::Expand(Expand { dims }), &[value])?,
-    };
+    let y = r.emit("", Op::Expand(Expand { dims }), &[value])?;
     r.give(0, y)
 }
 
-/// The input's dimensions, which are remembered not to be negative.
-fn sizes(r: &mut Reader<'_, '_>) -> Result<Vec<Dim>> {
+pub(in crate::onnx) fn shape(r: &mut Reader<'_, '_>) -> Result<()> {
     let x = r.input(0)?;
     let dims = r.dims(x);
-    r.builder.sizes.extend(dims.iter().cloned());
-    Ok(dims)
-}
-
-pub(in crate::onnx) fn shape(r: &mut Reader<'_, '_>) -> Result<()> {
-    let dims = sizes(r)?;
     let rank = dims.len() as i64;
     let (start, end) = if r.opset < 15 {
         (0, rank)
@@ -75,8 +65,8 @@ pub(in crate::onnx) fn shape(r: &mut Reader<'_, '_>) -> Result<()> {
 }
 
 pub(in crate::onnx) fn size(r: &mut Reader<'_, '_>) -> Result<()> {
-    let count = product(&sizes(r)?)?;
-    r.builder.sizes.insert(count.clone());
+    let x = r.input(0)?;
+    let count = product(&r.dims(x))?;
     let y = r.known(DataType::I64, Elements { dims: Vec::new(), values: vec![count] })?;
     r.give(0, y)
 }
@@ -115,7 +105,7 @@ pub(in crate::onnx) fn cast(r: &mut Reader<'_, '_>) -> Result<()> {
     r.changed_precision |= changed;
     let y = if r.data_type(x) == to {
         x
-    } else if let Some(known) = cast_now(r, x, to) {
+    } else if let Some(known) = integers_of(r, x, to) {
         r.known(to, known)?
     } else {
         r.emit("", Op::Cast(Cast { to: to.into() }), &[x])?
@@ -123,36 +113,20 @@ pub(in crate::onnx) fn cast(r: &mut Reader<'_, '_>) -> Result<()> {
     r.give(0, y)
 }
 
-/// The elements of x in an integer type or bool, where they are known.
-fn cast_now(r: &Reader<'_, '_>, x: Value, to: DataType) -> Option<Elements> {
-    if to == DataType::F32 {
-        return None;
-    }
-    let convert = |dim: &Dim| match (to, dim.as_size()) {
-        (DataType::Bool, _) => {
-            let zero = Dim::from(0);
-            let function = amq_format::graph::BinaryFunction::Equal;
-            let is_zero = shape::binary(function, dim, &zero, &r.builder.sizes)?;
-            Some(Dim::from(1 - is_zero.as_size()?))
-        }
-        (_, Some(size)) => Data::from_integers(to, &[size]).map(|_| dim.clone()),
-        (DataType::I64 | DataType::I32, None) => Some(dim.clone()),
-        _ => None,
-    };
-    if let Some(elements) = r.elements(x) {
-        return elements.map(convert);
-    }
+/// The elements of a constant of floats in an integer type or bool, if it is one and small.
+fn integers_of(r: &Reader<'_, '_>, x: Value, to: DataType) -> Option<Elements> {
     let constant = r.builder.constant_of(x)?;
     let Data::F32(floats) = &constant.data else { return None };
-    if floats.len() > shape::MAX_ELEMENTS {
+    if floats.len() > MAX_KNOWN {
         return None;
     }
     let integer = |&float: &f32| {
         // Beyond these bounds conversion saturates, and the runtime decides.
         let in_range = (-9.2e18..9.2e18).contains(&float);
         let number = if to == DataType::Bool { i64::from(float != 0.0) } else { float as i64 };
-        in_range.then(|| Dim::from(number))
+        let fits = Data::from_integers(to, &[number]).is_some();
+        (in_range && fits).then(|| Dim::from(number))
     };
     let values = floats.iter().map(integer).collect::<Option<_>>()?;
-    Elements { dims: constant.dims.clone(), values }.map(convert)
+    Some(Elements { dims: constant.dims.clone(), values })
 }

@@ -1,14 +1,11 @@
 //! Functions of each element, of pairs of elements, and choices between them.
 
-use amq_format::graph::{
-    Binary, BinaryFunction, Cast, DataType, Dim, Op, Select, Unary, UnaryFunction,
-};
+use amq_format::graph::{Binary, BinaryFunction, Cast, DataType, Op, Select, Unary, UnaryFunction};
 
 use crate::error::{Error, Result};
 use crate::onnx::attrs::Reader;
 use crate::onnx::builder::Value;
-use crate::onnx::shape;
-use crate::tensor::Data;
+use crate::tensor::{Data, Tensor};
 
 fn unary_op(function: UnaryFunction, alpha: f32, beta: f32) -> Op {
     // A file holds no negative zero here; the sum makes it positive.
@@ -22,15 +19,20 @@ fn binary_op(function: BinaryFunction) -> Op {
 /// A function without parameters.
 pub(in crate::onnx) fn unary(r: &mut Reader<'_, '_>, function: UnaryFunction) -> Result<()> {
     let x = r.input(0)?;
-    let known = r.elements(x).and_then(|elements| match function {
-        UnaryFunction::Neg => elements.map(|dim| Dim::from(0).sub(dim).ok()),
-        UnaryFunction::Not => elements.map(|dim| Some(Dim::from(i64::from(dim.as_size()? == 0)))),
-        _ => None,
-    });
-    let data_type = r.data_type(x);
-    let y = match known.filter(|known| known.values.iter().all(|dim| fits(data_type, dim))) {
-        Some(known) => r.known(data_type, known)?,
-        None => r.emit("", unary_op(function, 0.0, 0.0), &[x])?,
+    let y = r.emit("", unary_op(function, 0.0, 0.0), &[x])?;
+    r.give(0, y)
+}
+
+/// The negative; of integers it is what is left of 0.
+pub(in crate::onnx) fn neg(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let zero = Data::from_integers(r.data_type(x), &[0]);
+    let y = match zero.filter(|_| r.data_type(x) != DataType::Bool) {
+        Some(zero) => {
+            let zero = r.constant("zero", Tensor { dims: Vec::new(), data: zero })?;
+            r.emit("", binary_op(BinaryFunction::Sub), &[zero, x])?
+        }
+        None => r.emit("", unary_op(UnaryFunction::Neg, 0.0, 0.0), &[x])?,
     };
     r.give(0, y)
 }
@@ -52,38 +54,10 @@ pub(in crate::onnx) fn with_parameters(
     r.give(0, y)
 }
 
-fn fits(data_type: DataType, dim: &Dim) -> bool {
-    dim.as_size().is_none_or(|size| Data::from_integers(data_type, &[size]).is_some())
-}
-
-/// The function of a and b, computed now where both are known.
-fn apply(
-    r: &mut Reader<'_, '_>,
-    part: &str,
-    function: BinaryFunction,
-    a: Value,
-    b: Value,
-) -> Result<Value> {
-    use BinaryFunction as F;
-    let data_type = match function {
-        F::Equal | F::Less | F::LessOrEqual | F::Greater | F::GreaterOrEqual => DataType::Bool,
-        _ => r.data_type(a),
-    };
-    let known = r
-        .elements(a)
-        .zip(r.elements(b))
-        .and_then(|(x, y)| x.zip(y, |x, y| shape::binary(function, x, y, &r.builder.sizes)));
-    let same_type = r.data_type(a) == r.data_type(b);
-    match known.filter(|known| same_type && known.values.iter().all(|d| fits(data_type, d))) {
-        Some(known) => r.known(data_type, known),
-        None => r.emit(part, binary_op(function), &[a, b]),
-    }
-}
-
 /// A function of two tensors.
 pub(in crate::onnx) fn binary(r: &mut Reader<'_, '_>, function: BinaryFunction) -> Result<()> {
     let (a, b) = (r.input(0)?, r.input(1)?);
-    let y = apply(r, "", function, a, b)?;
+    let y = r.emit("", binary_op(function), &[a, b])?;
     r.give(0, y)
 }
 
@@ -136,21 +110,14 @@ fn folded(r: &mut Reader<'_, '_>, function: BinaryFunction, part: &str) -> Resul
     let mut result = inputs[0];
     for (i, &input) in inputs.iter().enumerate().skip(1) {
         let part = if i == last { part.to_owned() } else { format!("partial_{i}") };
-        result = apply(r, &part, function, result, input)?;
+        result = r.emit(&part, binary_op(function), &[result, input])?;
     }
     Ok(result)
 }
 
 pub(in crate::onnx) fn select(r: &mut Reader<'_, '_>) -> Result<()> {
     let (condition, a, b) = (r.input(0)?, r.input(1)?, r.input(2)?);
-    let known = match (r.elements(condition), r.elements(a), r.elements(b)) {
-        (Some(condition), Some(a), Some(b)) => condition.select(a, b),
-        _ => None,
-    };
-    let y = match known {
-        Some(known) if r.data_type(a) == r.data_type(b) => r.known(r.data_type(a), known)?,
-        _ => r.emit("", Op::Select(Select {}), &[condition, a, b])?,
-    };
+    let y = r.emit("", Op::Select(Select {}), &[condition, a, b])?;
     r.give(0, y)
 }
 
@@ -181,10 +148,10 @@ pub(in crate::onnx) fn clip(r: &mut Reader<'_, '_>) -> Result<()> {
     let mut y = x;
     if let Some(low) = low {
         let part = if high.is_some() { "max" } else { "" };
-        y = apply(r, part, BinaryFunction::Max, y, low)?;
+        y = r.emit(part, binary_op(BinaryFunction::Max), &[y, low])?;
     }
     if let Some(high) = high {
-        y = apply(r, "", BinaryFunction::Min, y, high)?;
+        y = r.emit("", binary_op(BinaryFunction::Min), &[y, high])?;
     }
     r.give(0, y)
 }

@@ -5,17 +5,12 @@ use amq_format::graph::{Concat, Dim, Gather, Op, Pad, PadMode, Slice};
 use crate::error::{Error, Result};
 use crate::onnx::attrs::Reader;
 use crate::onnx::builder::Value;
-use crate::onnx::shape::Elements;
 
 pub(in crate::onnx) fn gather(r: &mut Reader<'_, '_>) -> Result<()> {
     let (x, indices) = (r.input(0)?, r.input(1)?);
     let axis = r.int("axis")?.unwrap_or(0);
     let axis = r.axis(axis, r.rank(x))?;
-    let known = r.elements(x).zip(r.elements(indices)).and_then(|(x, i)| x.gather(axis, i));
-    let y = match known {
-        Some(known) => r.known(r.data_type(x), known)?,
-        None => r.emit("", Op::Gather(Gather { axis: axis as u32 }), &[x, indices])?,
-    };
+    let y = r.emit("", Op::Gather(Gather { axis: axis as u32 }), &[x, indices])?;
     r.give(0, y)
 }
 
@@ -23,17 +18,11 @@ pub(in crate::onnx) fn concat(r: &mut Reader<'_, '_>) -> Result<()> {
     let inputs = r.inputs()?;
     let axis = r.int("axis")?.ok_or_else(|| Error::bad_file("axis is missing"))?;
     let axis = r.axis(axis, r.rank(inputs[0]))?;
-    let parts: Option<Vec<Elements>> = inputs.iter().map(|&x| r.elements(x).cloned()).collect();
-    let data_type = r.data_type(inputs[0]);
-    let same_type = inputs.iter().all(|&x| r.data_type(x) == data_type);
-    let y = match parts.and_then(|parts| Elements::concat(&parts, axis)) {
-        Some(known) if same_type => r.known(data_type, known)?,
-        _ => r.emit("", Op::Concat(Concat { axis: axis as u32 }), &inputs)?,
-    };
+    let y = r.emit("", Op::Concat(Concat { axis: axis as u32 }), &inputs)?;
     r.give(0, y)
 }
 
-/// Entries from start to end, computed now where x and the bounds are known.
+/// Entries from start to end along each axis.
 fn slice_of(
     r: &mut Reader<'_, '_>,
     part: &str,
@@ -42,16 +31,6 @@ fn slice_of(
     bounds: (Vec<Dim>, Vec<Dim>, Vec<i64>),
 ) -> Result<Value> {
     let (starts, ends, steps) = bounds;
-    let known = r.elements(x).and_then(|elements| {
-        let mut known = elements.clone();
-        for (i, &axis) in axes.iter().enumerate() {
-            known = known.slice(axis, starts[i].as_size()?, ends[i].as_size()?, steps[i])?;
-        }
-        Some(known)
-    });
-    if let Some(known) = known {
-        return r.known(r.data_type(x), known);
-    }
     let axes = axes.iter().map(|&axis| axis as u32).collect();
     r.emit(part, Op::Slice(Slice { axes, starts, ends, steps }), &[x])
 }

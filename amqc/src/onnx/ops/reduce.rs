@@ -1,11 +1,11 @@
 //! Reductions over axes, and Softmax.
 
+use amq_format::Elements;
 use amq_format::graph::{Dim, Op, Reduce, ReduceKind, Softmax};
 
 use super::layout::product;
 use crate::error::{Error, Result};
 use crate::onnx::attrs::Reader;
-use crate::onnx::shape::Elements;
 
 /// A reduction whose axes are an attribute before opset `axes_input` and an input since.
 pub(in crate::onnx) fn reduce(

@@ -157,5 +157,5 @@ fn weights_that_are_computed_stay_for_folding_and_are_checked_after() {
         .import()
         .unwrap();
     let error = module.check_weights().unwrap_err().to_string();
-    assert!(error.contains("node \"RNN_0\": W of a recurrent layer (\"w\")"), "{error}");
+    assert!(error.contains("node \"RNN_0\": W of Recurrent (\"w\")"), "{error}");
 }

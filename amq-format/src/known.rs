@@ -1,30 +1,34 @@
-//! Small integer tensors whose elements are known as numbers or dimensions: what ONNX graphs compute
+//! Small integer tensors whose elements are known as numbers or dimensions: what graphs compute
 //! shapes with.
 //!
 //! Everything here returns `None` where the result is not certain for all sizes that names can stand
 //! for; the operator is then left to run time.
 
-use std::cmp::Ordering;
-use std::collections::HashSet;
-
-use amq_format::graph::{BinaryFunction, Dim};
+use crate::dim::Dim;
+use crate::value::DataType;
+use alloc::collections::BTreeSet;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 /// The most elements that are followed.
-pub(super) const MAX_ELEMENTS: usize = 1024;
+pub const MAX_KNOWN: usize = 1024;
 
 /// A tensor of integers or bool (0 and 1).
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Elements {
-    pub(super) dims: Vec<usize>,
-    pub(super) values: Vec<Dim>,
+pub struct Elements {
+    /// Its shape.
+    pub dims: Vec<usize>,
+    /// Its elements, row-major.
+    pub values: Vec<Dim>,
 }
 
 /// Dimensions of tensors, which are not negative although an expression alone may not show it.
-pub(super) type Sizes = HashSet<Dim>;
+pub(crate) type Sizes = BTreeSet<Dim>;
 
 fn count(dims: &[usize]) -> Option<usize> {
     let count = dims.iter().try_fold(1usize, |product, &d| product.checked_mul(d))?;
-    (count <= MAX_ELEMENTS && dims.len() <= 16).then_some(count)
+    (count <= MAX_KNOWN && dims.len() <= 16).then_some(count)
 }
 
 /// Splits a row-major position into one index an axis.
@@ -64,12 +68,19 @@ fn broadcast_dims(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
 }
 
 impl Elements {
-    pub(super) fn vector(values: Vec<Dim>) -> Elements {
+    /// A tensor of one axis.
+    pub fn vector(values: Vec<Dim>) -> Elements {
         Elements { dims: vec![values.len()], values }
     }
 
-    pub(super) fn numbers(&self) -> Option<Vec<i64>> {
+    /// Its elements, where all are numbers.
+    pub fn numbers(&self) -> Option<Vec<i64>> {
         self.values.iter().map(Dim::as_size).collect()
+    }
+
+    /// Whether an integer type or bool can hold its elements, as far as they are numbers.
+    pub(crate) fn fit(&self, data_type: DataType) -> bool {
+        self.values.iter().filter_map(Dim::as_size).all(|size| data_type.holds(size))
     }
 
     /// A tensor of shape `dims` whose element at an index is the one here at `source(index)`.
@@ -84,13 +95,13 @@ impl Elements {
         Some(Elements { dims, values })
     }
 
-    pub(super) fn reshape(&self, dims: &[Dim]) -> Option<Elements> {
+    pub(crate) fn reshape(&self, dims: &[Dim]) -> Option<Elements> {
         let dims: Vec<usize> =
             dims.iter().map(|d| usize::try_from(d.as_size()?).ok()).collect::<Option<_>>()?;
         (count(&dims)? == self.values.len()).then(|| Elements { dims, values: self.values.clone() })
     }
 
-    pub(super) fn transpose(&self, perm: &[u32]) -> Option<Elements> {
+    pub(crate) fn transpose(&self, perm: &[u32]) -> Option<Elements> {
         let order: Vec<usize> = perm.iter().map(|&axis| axis as usize).collect();
         let dims = order.iter().map(|&axis| self.dims.get(axis).copied()).collect::<Option<_>>()?;
         self.pick(dims, |index| {
@@ -100,7 +111,7 @@ impl Elements {
         })
     }
 
-    pub(super) fn gather(&self, axis: usize, indices: &Elements) -> Option<Elements> {
+    pub(crate) fn gather(&self, axis: usize, indices: &Elements) -> Option<Elements> {
         let size = *self.dims.get(axis)?;
         let chosen: Vec<usize> = indices
             .numbers()?
@@ -117,7 +128,7 @@ impl Elements {
         })
     }
 
-    pub(super) fn slice(&self, axis: usize, start: i64, end: i64, step: i64) -> Option<Elements> {
+    pub(crate) fn slice(&self, axis: usize, start: i64, end: i64, step: i64) -> Option<Elements> {
         let size = *self.dims.get(axis)? as i64;
         let from_end = |bound: i64| if bound < 0 { bound.saturating_add(size) } else { bound };
         let (low, high) = if step > 0 { (0, size) } else { (-1, size - 1) };
@@ -138,14 +149,14 @@ impl Elements {
         })
     }
 
-    pub(super) fn expand(&self, dims: &[Dim]) -> Option<Elements> {
+    pub(crate) fn expand(&self, dims: &[Dim]) -> Option<Elements> {
         let dims: Vec<usize> =
             dims.iter().map(|d| usize::try_from(d.as_size()?).ok()).collect::<Option<_>>()?;
         let dims = broadcast_dims(&self.dims, &dims)?;
         self.pick(dims, |index| broadcast_position(index, &self.dims))
     }
 
-    pub(super) fn concat(parts: &[Elements], axis: usize) -> Option<Elements> {
+    pub(crate) fn concat(parts: &[&Elements], axis: usize) -> Option<Elements> {
         let (first, rest) = parts.split_first()?;
         let mut dims = first.dims.clone();
         for part in rest {
@@ -167,12 +178,13 @@ impl Elements {
         Some(Elements { dims, values })
     }
 
-    pub(super) fn map(&self, f: impl Fn(&Dim) -> Option<Dim>) -> Option<Elements> {
+    /// What `f` makes of each element, if it makes something of all.
+    pub(crate) fn map(&self, f: impl Fn(&Dim) -> Option<Dim>) -> Option<Elements> {
         let values = self.values.iter().map(f).collect::<Option<_>>()?;
         Some(Elements { dims: self.dims.clone(), values })
     }
 
-    pub(super) fn zip(
+    pub(crate) fn zip(
         &self,
         other: &Elements,
         f: impl Fn(&Dim, &Dim) -> Option<Dim>,
@@ -190,7 +202,7 @@ impl Elements {
     }
 
     /// `a` where this is 1, else `b`.
-    pub(super) fn select(&self, a: &Elements, b: &Elements) -> Option<Elements> {
+    pub(crate) fn select(&self, a: &Elements, b: &Elements) -> Option<Elements> {
         let dims = broadcast_dims(&broadcast_dims(&self.dims, &a.dims)?, &b.dims)?;
         let values = (0..count(&dims)?)
             .map(|position| {
@@ -209,7 +221,7 @@ fn not_negative(dim: &Dim, sizes: &Sizes) -> bool {
 }
 
 /// How a and b compare, where that is certain.
-fn compare(a: &Dim, b: &Dim, sizes: &Sizes) -> Option<Ordering> {
+pub(crate) fn compare(a: &Dim, b: &Dim, sizes: &Sizes) -> Option<Ordering> {
     let one = Dim::from(1);
     let negative = |dim: &Dim| dim.as_size().is_some_and(|size| size < 0);
     if a == b {
@@ -228,7 +240,7 @@ fn compare(a: &Dim, b: &Dim, sizes: &Sizes) -> Option<Ordering> {
 }
 
 /// a / b rounded towards zero, for b that is certainly positive.
-fn divide(a: &Dim, b: &Dim, sizes: &Sizes) -> Option<Dim> {
+pub(crate) fn divide(a: &Dim, b: &Dim, sizes: &Sizes) -> Option<Dim> {
     let zero = Dim::from(0);
     if let (Some(a), Some(b)) = (a.as_size(), b.as_size()) {
         return a.checked_div(b).map(Dim::from);
@@ -242,30 +254,6 @@ fn divide(a: &Dim, b: &Dim, sizes: &Sizes) -> Option<Dim> {
     let above = a.larger(&zero).ok()?.floor_div(b).ok()?;
     let below = zero.sub(a).ok()?.larger(&zero).ok()?.floor_div(b).ok()?;
     above.sub(&below).ok()
-}
-
-/// A function of two elements, where its result is certain.
-pub(super) fn binary(function: BinaryFunction, a: &Dim, b: &Dim, sizes: &Sizes) -> Option<Dim> {
-    use BinaryFunction as F;
-    let truth = |holds: bool| Some(Dim::from(i64::from(holds)));
-    let both = || Some((a.as_size()? != 0, b.as_size()? != 0));
-    match function {
-        F::Add => a.add(b).ok(),
-        F::Sub => a.sub(b).ok(),
-        F::Mul => a.mul(b).ok(),
-        F::Div => divide(a, b, sizes),
-        F::Min => a.smaller(b).ok(),
-        F::Max => a.larger(b).ok(),
-        F::Equal => truth(compare(a, b, sizes)?.is_eq()),
-        F::Less => truth(compare(a, b, sizes)?.is_lt()),
-        F::LessOrEqual => truth(compare(a, b, sizes)?.is_le()),
-        F::Greater => truth(compare(a, b, sizes)?.is_gt()),
-        F::GreaterOrEqual => truth(compare(a, b, sizes)?.is_ge()),
-        F::And => both().and_then(|(a, b)| truth(a && b)),
-        F::Or => both().and_then(|(a, b)| truth(a || b)),
-        F::Xor => both().and_then(|(a, b)| truth(a != b)),
-        F::Pow | F::Prelu => None,
-    }
 }
 
 #[cfg(test)]
@@ -313,31 +301,13 @@ mod tests {
         assert_eq!(x.gather(1, &numbers(&[2], &[-1, 0])), Some(numbers(&[2, 2], &[2, 0, 5, 3])));
         assert_eq!(x.gather(0, &numbers(&[], &[1])), Some(numbers(&[3], &[3, 4, 5])));
         assert_eq!(x.gather(0, &numbers(&[1], &[2])), None);
-        let both = Elements::concat(&[x.clone(), numbers(&[2, 1], &[8, 9])], 1);
+        let both = Elements::concat(&[&x, &numbers(&[2, 1], &[8, 9])], 1);
         assert_eq!(both, Some(numbers(&[2, 4], &[0, 1, 2, 8, 3, 4, 5, 9])));
-        assert_eq!(Elements::concat(&[x.clone(), numbers(&[1, 1], &[8])], 1), None);
+        assert_eq!(Elements::concat(&[&x, &numbers(&[1, 1], &[8])], 1), None);
         let sum = x.zip(&numbers(&[2, 1], &[10, 20]), |a, b| a.add(b).ok());
         assert_eq!(sum, Some(numbers(&[2, 3], &[10, 11, 12, 23, 24, 25])));
         assert_eq!(x.expand(&[Dim::from(2), Dim::from(1), Dim::from(1)]).unwrap().dims, [2, 2, 3]);
         assert_eq!(x.expand(&[Dim::from(2000), Dim::from(1)]), None);
-    }
-
-    #[test]
-    fn comparisons_hold_for_every_size_or_are_not_made() {
-        let (n, sizes) = (Dim::named("n"), Sizes::new());
-        let holds = |function, a: &Dim, b: i64| {
-            binary(function, a, &Dim::from(b), &sizes).and_then(|dim| dim.as_size())
-        };
-        assert_eq!(holds(BinaryFunction::Equal, &n, -1), Some(0));
-        assert_eq!(holds(BinaryFunction::Greater, &n, 0), Some(1));
-        assert_eq!(holds(BinaryFunction::Equal, &n, 1), None);
-        assert_eq!(holds(BinaryFunction::Less, &n, 2), None);
-        let less = n.add(&Dim::from(-2)).unwrap();
-        assert_eq!(holds(BinaryFunction::Equal, &less, -1), None);
-        // A tensor's dimension is not negative, whatever its expression looks like.
-        let sizes = Sizes::from([less.clone()]);
-        let equal = binary(BinaryFunction::Equal, &less, &Dim::from(-1), &sizes);
-        assert_eq!(equal, Some(Dim::from(0)));
     }
 
     #[test]

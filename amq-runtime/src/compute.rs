@@ -1,0 +1,63 @@
+//! What the computation of an operator is made of.
+
+use alloc::boxed::Box;
+
+use amq_format::graph::Node;
+use amq_format::operator::Operator;
+
+use crate::call::Kernel;
+use crate::error::{Fault, fault};
+use crate::shape::Shape;
+use crate::weights::Constants;
+
+/// How an operator is computed.
+pub(crate) trait Compute: Operator {
+    /// What a node keeps of its constant inputs.
+    type Kept: Send + Sync;
+
+    /// Makes it, when a model is loaded.
+    fn keep(&self, node: &Node, constants: &mut Constants<'_>) -> Result<Self::Kept, Fault>;
+
+    /// The kernel for these shapes, of a node without names; none where the output is the first
+    /// input's elements as they are.
+    fn kernel(
+        &self,
+        kept: &Self::Kept,
+        shapes: &Shapes<'_>,
+    ) -> Result<Option<Box<dyn Kernel>>, Fault>;
+}
+
+/// Shapes of a node's inputs, none where one is absent, and of its outputs.
+pub(crate) struct Shapes<'a> {
+    pub(crate) inputs: &'a [Option<Shape>],
+    pub(crate) outputs: &'a [Shape],
+}
+
+impl<'a> Shapes<'a> {
+    /// The shape of an input that must be there.
+    pub(crate) fn input(&self, i: usize) -> Result<&'a Shape, Fault> {
+        let shape = self.inputs.get(i).and_then(Option::as_ref);
+        shape.ok_or_else(|| fault!("input {i} is missing"))
+    }
+
+    /// The shape of the first output.
+    pub(crate) fn output(&self) -> Result<&'a Shape, Fault> {
+        self.outputs.first().ok_or_else(|| fault!("it has no outputs"))
+    }
+}
+
+/// Declares that an operator's kernel reads all of its inputs.
+macro_rules! keeps_nothing {
+    () => {
+        type Kept = ();
+
+        fn keep(
+            &self,
+            _: &amq_format::graph::Node,
+            _: &mut $crate::weights::Constants<'_>,
+        ) -> Result<(), Fault> {
+            Ok(())
+        }
+    };
+}
+pub(crate) use keeps_nothing;
