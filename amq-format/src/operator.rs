@@ -55,6 +55,9 @@ pub trait Operator: Debug {
     /// About how many multiplications or moves of an element it takes, from the numbers of elements
     /// of its inputs and outputs; none where that does not fit 64 bits.
     fn work(&self, inputs: &[Option<&Fact>], read: i64, given: i64) -> Option<i64>;
+
+    /// Itself in a line of a listing: its name or kind, with its attributes.
+    fn text(&self) -> String;
 }
 
 /// How many inputs, outputs and bodies an operator has.

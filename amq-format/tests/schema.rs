@@ -71,6 +71,7 @@ fn everything() -> Graph {
         Op::Expand(Expand { dims: dims.clone() }),
         Op::Cast(Cast { to: 5 }),
         Op::Dims(Dims { dims: dims.clone() }),
+        Op::TopK(TopK { axis: 1, k: 5, smallest: true, unsorted: true }),
     ];
     let node = |op| Node {
         name: "node".into(),

@@ -34,6 +34,8 @@ pub(crate) struct Memory {
     pub(crate) scratch: Scratch,
     /// Of recurrent layers.
     pub(crate) work: Vec<f32>,
+    /// Indices while they are put in order.
+    pub(crate) order: Vec<u32>,
 }
 
 /// Inputs of a node while it runs.

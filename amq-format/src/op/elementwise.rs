@@ -11,6 +11,7 @@ use crate::operator::{
 };
 use crate::value::DataType;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -136,6 +137,20 @@ impl Operator for Unary {
     }
 
     linear_work!();
+
+    fn text(&self) -> String {
+        use UnaryFunction as F;
+        let function = self.function();
+        match function {
+            F::LeakyRelu | F::ThresholdedRelu | F::Elu | F::Celu => {
+                format!("{function:?}({})", self.alpha)
+            }
+            F::Selu | F::HardSigmoid | F::ScaledTanh | F::Affine | F::Clip => {
+                format!("{function:?}({}, {})", self.alpha, self.beta)
+            }
+            _ => format!("{function:?}"),
+        }
+    }
 }
 
 /// A function of two elements.
@@ -256,6 +271,10 @@ impl Operator for Binary {
     }
 
     linear_work!();
+
+    fn text(&self) -> String {
+        format!("{:?}", self.function())
+    }
 }
 
 /// `a` where the condition holds, else `b`, all broadcast together.
@@ -290,6 +309,10 @@ impl Operator for Select {
     }
 
     linear_work!();
+
+    fn text(&self) -> String {
+        String::from("Select")
+    }
 }
 
 /// Elements in another type. From float to integer: rounded towards zero, at most to the ends of
@@ -330,6 +353,10 @@ impl Operator for Cast {
     }
 
     linear_work!();
+
+    fn text(&self) -> String {
+        format!("Cast({})", self.to().name())
+    }
 }
 
 impl Cast {

@@ -10,6 +10,7 @@ use crate::spec::MAX_RANK;
 use crate::value::DataType;
 use crate::{ensure, fault};
 use alloc::format;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -48,6 +49,10 @@ impl Operator for Reshape {
     }
 
     linear_work!();
+
+    fn text(&self) -> String {
+        format!("Reshape({})", list(&self.dims))
+    }
 }
 
 /// A shape that is given: no number in it is negative.
@@ -109,6 +114,10 @@ impl Operator for Transpose {
     }
 
     linear_work!();
+
+    fn text(&self) -> String {
+        format!("Transpose({:?})", self.perm)
+    }
 }
 
 /// x broadcast together with a shape.
@@ -142,6 +151,10 @@ impl Operator for Expand {
     }
 
     linear_work!();
+
+    fn text(&self) -> String {
+        format!("Expand({})", list(&self.dims))
+    }
 }
 
 /// Sizes of dimensions as a vector of i64.
@@ -176,4 +189,8 @@ impl Operator for Dims {
     }
 
     linear_work!();
+
+    fn text(&self) -> String {
+        format!("Dims({})", list(&self.dims))
+    }
 }

@@ -3,6 +3,7 @@
 
 mod elementwise;
 mod layout;
+mod order;
 mod parts;
 mod product;
 mod recurrent;
@@ -14,6 +15,7 @@ use alloc::boxed::Box;
 
 pub use elementwise::{Binary, BinaryFunction, Cast, Select, Unary, UnaryFunction};
 pub use layout::{Dims, Expand, Reshape, Transpose};
+pub use order::TopK;
 pub use parts::{Concat, Gather, Pad, PadMode, Range, Slice};
 pub use product::{Linear, MatMul};
 pub use recurrent::{Cell, Direction, Recurrent};
@@ -46,6 +48,7 @@ macro_rules! for_each_operator {
             32 Expand(Expand),
             33 Cast(Cast),
             34 Dims(Dims),
+            35 TopK(TopK),
         }
     };
 }

@@ -69,6 +69,10 @@ impl Operator for Gather {
     }
 
     linear_work!();
+
+    fn text(&self) -> String {
+        format!("Gather({})", self.axis)
+    }
 }
 
 /// Tensors of one type one after the other along an axis.
@@ -121,6 +125,10 @@ impl Operator for Concat {
     }
 
     linear_work!();
+
+    fn text(&self) -> String {
+        format!("Concat({})", self.axis)
+    }
 }
 
 /// Every step-th entry of x from start to end along each of some axes.
@@ -179,6 +187,14 @@ impl Operator for Slice {
     }
 
     linear_work!();
+
+    fn text(&self) -> String {
+        let bounds = self.axes.iter().zip(&self.starts).zip(&self.ends).zip(&self.steps);
+        let bounds: Vec<String> = bounds
+            .map(|(((axis, start), end), step)| format!("{axis}: {start}..{end} by {step}"))
+            .collect();
+        format!("Slice({})", bounds.join(", "))
+    }
 }
 
 /// What a slice takes of one axis.
@@ -334,4 +350,8 @@ impl Operator for Pad {
     }
 
     linear_work!();
+
+    fn text(&self) -> String {
+        format!("Pad({:?}, {}, {})", self.mode(), list(&self.begins), list(&self.ends))
+    }
 }

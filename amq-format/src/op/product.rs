@@ -8,6 +8,8 @@ use crate::fault::{Fault, Refusal};
 use crate::operator::{
     Arity, Constants, Operator, Since, Slot, holds_dims, known, no_slots, unchanged,
 };
+use alloc::format;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -72,6 +74,10 @@ impl Operator for Linear {
     fn work(&self, _: &[Option<&Fact>], read: i64, given: i64) -> Option<i64> {
         read.checked_add(given)?.checked_mul(read)
     }
+
+    fn text(&self) -> String {
+        format!("Linear({})", self.activations().name())
+    }
 }
 
 /// Matrix product of a `[.., m, n]` and b `[.., n, p]` with broadcast of the leading axes; a vector
@@ -117,5 +123,9 @@ impl Operator for MatMul {
 
     fn work(&self, inputs: &[Option<&Fact>], _: i64, given: i64) -> Option<i64> {
         given.checked_mul(inputs.first().copied().flatten()?.dims.last()?.as_size()?)
+    }
+
+    fn text(&self) -> String {
+        String::from("MatMul")
     }
 }

@@ -244,4 +244,19 @@ impl Operator for Recurrent {
     fn work(&self, _: &[Option<&Fact>], read: i64, given: i64) -> Option<i64> {
         read.checked_add(given)?.checked_mul(read)
     }
+
+    fn text(&self) -> String {
+        let functions: Vec<String> = self.functions.iter().map(Unary::text).collect();
+        format!(
+            "{:?}({}, {:?}, {}{}{}{}, {})",
+            self.cell(),
+            self.hidden_size,
+            self.direction(),
+            functions.join(" "),
+            self.clip.map_or(String::new(), |clip| format!(", clip {clip}")),
+            if self.input_forget { ", input_forget" } else { "" },
+            if self.linear_before_reset { ", linear_before_reset" } else { "" },
+            self.activations().name()
+        )
+    }
 }

@@ -9,6 +9,7 @@ use crate::operator::{
     Arity, Operator, Since, check_axes, holds_dims, known, linear_work, no_slots, unchanged,
 };
 use alloc::format;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -82,6 +83,15 @@ impl Operator for Reduce {
     }
 
     linear_work!();
+
+    fn text(&self) -> String {
+        format!(
+            "Reduce{:?}({:?}{})",
+            self.kind(),
+            self.axes,
+            if self.keep_dims { ", keep_dims" } else { "" }
+        )
+    }
 }
 
 /// Softmax along an axis, or its logarithm.
@@ -118,4 +128,8 @@ impl Operator for Softmax {
     }
 
     linear_work!();
+
+    fn text(&self) -> String {
+        format!("{}Softmax({})", if self.log { "Log" } else { "" }, self.axis)
+    }
 }

@@ -9,6 +9,7 @@ use crate::operator::{Arity, Constants, Operator, Since, Slot, holds_dims, known
 use crate::spec::MAX_WINDOW;
 use crate::{ensure, fault};
 use alloc::format;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -145,6 +146,18 @@ impl Operator for Conv {
     fn work(&self, _: &[Option<&Fact>], read: i64, given: i64) -> Option<i64> {
         read.checked_add(given)?.checked_mul(read)
     }
+
+    fn text(&self) -> String {
+        format!(
+            "Conv(strides {:?}, dilations {:?}, pads {:?}, {:?}, groups {}, {})",
+            self.strides,
+            self.dilations,
+            self.pads,
+            self.auto_pad(),
+            self.groups,
+            self.activations().name()
+        )
+    }
 }
 
 /// What pooling computes of a window.
@@ -248,6 +261,20 @@ impl Operator for Pool {
 
     fn work(&self, _: &[Option<&Fact>], read: i64, given: i64) -> Option<i64> {
         read.checked_add(given)?.checked_mul(read)
+    }
+
+    fn text(&self) -> String {
+        format!(
+            "{:?}Pool(kernel {:?}, strides {:?}, dilations {:?}, pads {:?}, {:?}{}{})",
+            self.kind(),
+            self.kernel,
+            self.strides,
+            self.dilations,
+            self.pads,
+            self.auto_pad(),
+            if self.ceil_mode { ", ceil_mode" } else { "" },
+            if self.count_include_pad { ", count_include_pad" } else { "" }
+        )
     }
 }
 

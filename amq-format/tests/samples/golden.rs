@@ -108,6 +108,9 @@ fn speech(b: &mut Builder) {
     let linear = Linear { activations: Activations::Codes4 as i32 };
     b.node("out", &["z", "out.W", "out.bias"], &["scores"], Op::Linear(linear));
     b.node("softmax", &["scores"], &["logits"], Op::Softmax(Softmax { axis: 2, log: true }));
+    let best = TopK { axis: 2, k: 2, smallest: false, unsorted: true };
+    b.node("best", &["logits"], &["", "best"], Op::TopK(best));
+    b.output("best", DataType::I64, &[time.clone(), batch.clone(), 2.into()]);
     b.output("logits", DataType::F32, &[time, batch.clone(), 6.into()]);
     b.stream("logits", 0, None);
     b.output("hidden.next", DataType::F32, &[1.into(), batch.clone(), 3.into()]);

@@ -26,6 +26,7 @@ mod conv;
 mod gather;
 mod linear;
 mod matmul;
+mod order;
 mod pad;
 mod pool;
 mod recurrent;

@@ -88,7 +88,7 @@ impl Kernel for Sequence {
             h: state(5)?,
             c: state(6)?,
         };
-        let Memory { scratch, work } = &mut *call.memory;
+        let Memory { scratch, work, .. } = &mut *call.memory;
         let done = layer.forward(&inputs, Outputs { y, h, c }, work, scratch);
         done.map_err(|why| fault!("{why}"))
     }

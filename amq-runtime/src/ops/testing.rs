@@ -37,17 +37,21 @@ pub(crate) fn as_f32(tensor: &Tensor) -> &[f32] {
 
 const MOST_ELEMENTS: usize = 1_000_000;
 
-/// Plans and runs an operator that needs no weights on every instruction set; its only output, the
-/// same on all.
+/// Plans and runs an operator that needs no weights on every instruction set; its first output.
 pub(crate) fn run(op: impl Into<Op>, inputs: &[Tensor]) -> Result<Tensor, String> {
-    let op = op.into();
+    run_all(op.into(), inputs).map(|mut outputs| outputs.swap_remove(0))
+}
+
+/// Plans and runs an operator that needs no weights on every instruction set; its outputs, the same
+/// on all.
+pub(crate) fn run_all(op: Op, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
     let results =
         Isa::ALL.into_iter().filter_map(Target::new).map(|target| run_on(target, &op, inputs));
     let mut results: Vec<_> = results.collect();
     let first = results.swap_remove(0);
     for other in results {
         match (&first, &other) {
-            (Ok(a), Ok(b)) => assert_eq!(bits(a), bits(b)),
+            (Ok(a), Ok(b)) => assert!(a.iter().map(bits).eq(b.iter().map(bits))),
             (a, b) => assert_eq!(a.is_err(), b.is_err()),
         }
     }
@@ -62,12 +66,12 @@ fn bits(tensor: &Tensor) -> Vec<u64> {
     .collect()
 }
 
-fn run_on(target: Target, op: &Op, inputs: &[Tensor]) -> Result<Tensor, String> {
+fn run_on(target: Target, op: &Op, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
     let ids: Vec<ValueId> = (0..inputs.len() as ValueId).collect();
     let node = Node {
         name: "n".into(),
         inputs: ids.clone(),
-        outputs: Vec::from([inputs.len() as ValueId + 1]),
+        outputs: (0..op.operator().arity().outputs as ValueId).collect(),
         op: Some(op.clone()),
         ..Node::default()
     };
@@ -80,18 +84,18 @@ fn run_on(target: Target, op: &Op, inputs: &[Tensor]) -> Result<Tensor, String> 
     let shape = |fact: &Fact| Shape::new(fact).map_err(|fault| fault.0);
     let shapes: Vec<Option<Shape>> =
         facts.iter().map(|fact| fact.as_ref().map(shape).transpose()).collect::<Result<_, _>>()?;
-    let result = shape(&outputs[0])?;
-    if result.len() > MOST_ELEMENTS {
+    let results = outputs.iter().map(shape).collect::<Result<Vec<Shape>, _>>()?;
+    if results.iter().any(|result| result.len() > MOST_ELEMENTS) {
         return Err("too large for a test".into());
     }
     let nothing = Graph { values: Vec::from([String::new()]), ..Graph::default() };
     let file = amq_format::write(Draft { graph: nothing, ..Draft::default() }).unwrap();
     let file = Validated::new(&file).unwrap();
     let kept = super::keep(&node, &mut Constants::new(&file, target)).map_err(|fault| fault.0)?;
-    let shapes = Shapes { inputs: &shapes, outputs: core::slice::from_ref(&result) };
+    let shapes = Shapes { inputs: &shapes, outputs: &results };
     let kernel = super::kernel(op, &kept, &shapes);
     let Some(kernel) = kernel.map_err(|fault| fault.0)? else {
-        return Ok((result.dims, inputs[0].1.clone()));
+        return Ok(Vec::from([(results[0].dims.clone(), inputs[0].1.clone())]));
     };
     let mut memory = Memory::default();
     kernel.reserve(&mut memory);
@@ -100,17 +104,22 @@ fn run_on(target: Target, op: &Op, inputs: &[Tensor]) -> Result<Tensor, String> 
     let places: Vec<Place> = slots.iter().enumerate().map(place).collect();
     let values =
         Values { places: &places, slots: &slots, constants: &[], given: &NONE, order: &[] };
-    let mut y = Buffer::new(result.data_type);
-    assert!(y.grow(result.len()));
-    let rooms = [Some(Room { slot: 0, len: result.len() })];
+    let buffer = |result: &Shape| {
+        let mut y = Buffer::new(result.data_type);
+        assert!(y.grow(result.len()));
+        y
+    };
+    let mut outputs: Vec<Buffer> = results.iter().map(buffer).collect();
+    let room = |(slot, result): (usize, &Shape)| Some(Room { slot, len: result.len() });
+    let rooms: Vec<Option<Room>> = results.iter().enumerate().map(room).collect();
     let mut call = Call {
         inputs: Operands { ids: &ids, values },
-        outputs: Results { slots: core::slice::from_mut(&mut y), rooms: &rooms },
+        outputs: Results { slots: &mut outputs, rooms: &rooms },
         target,
         memory: &mut memory,
     };
     kernel.run(&mut call).map_err(|fault| fault.0)?;
-    Ok((result.dims, y))
+    Ok(results.into_iter().map(|result| result.dims).zip(outputs).collect())
 }
 
 const NONE: [(&str, View<'static>); 0] = [];

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use amq_format::Fact;
-use amq_format::graph::{ABSENT, Dim, Op, Unary, UnaryFunction, ValueId};
+use amq_format::graph::{ABSENT, ValueId};
 
 use super::Module;
 use crate::tensor::{Data, Tensor};
@@ -30,7 +30,7 @@ impl fmt::Display for Module {
                 f,
                 "{} = {}",
                 outputs.join(", "),
-                node.op.as_ref().map_or("?".into(), shown_op)
+                node.op.as_ref().map_or("?".into(), |op| op.operator().text())
             )?;
             for (i, &input) in node.inputs.iter().enumerate() {
                 write!(f, "{} {}", if i > 0 { "," } else { "" }, self.shown_value(input))?;
@@ -74,87 +74,5 @@ fn shown_constant(constant: &Tensor) -> String {
     match elements {
         Some(elements) => format!("{fact} = {elements}"),
         None => fact,
-    }
-}
-
-/// A function of one element, with the parameters that it has.
-fn shown_unary(unary: &Unary) -> String {
-    use UnaryFunction as F;
-    let function = unary.function();
-    match function {
-        F::LeakyRelu | F::ThresholdedRelu | F::Elu | F::Celu => {
-            format!("{function:?}({})", unary.alpha)
-        }
-        F::Selu | F::HardSigmoid | F::ScaledTanh | F::Affine | F::Clip => {
-            format!("{function:?}({}, {})", unary.alpha, unary.beta)
-        }
-        _ => format!("{function:?}"),
-    }
-}
-
-fn shown_op(op: &Op) -> String {
-    let dims = |dims: &[Dim]| format!("[{}]", list(dims));
-    match op {
-        Op::Linear(op) => format!("Linear({})", op.activations().name()),
-        Op::MatMul(_) => "MatMul".to_owned(),
-        Op::Conv(op) => format!(
-            "Conv(strides {:?}, dilations {:?}, pads {:?}, {:?}, groups {}, {})",
-            op.strides,
-            op.dilations,
-            op.pads,
-            op.auto_pad(),
-            op.groups,
-            op.activations().name()
-        ),
-        Op::Pool(op) => format!(
-            "{:?}Pool(kernel {:?}, strides {:?}, dilations {:?}, pads {:?}, {:?}{}{})",
-            op.kind(),
-            op.kernel,
-            op.strides,
-            op.dilations,
-            op.pads,
-            op.auto_pad(),
-            if op.ceil_mode { ", ceil_mode" } else { "" },
-            if op.count_include_pad { ", count_include_pad" } else { "" }
-        ),
-        Op::Recurrent(op) => {
-            let functions: Vec<String> = op.functions.iter().map(shown_unary).collect();
-            format!(
-                "{:?}({}, {:?}, {}{}{}{}, {})",
-                op.cell(),
-                op.hidden_size,
-                op.direction(),
-                functions.join(" "),
-                op.clip.map_or(String::new(), |clip| format!(", clip {clip}")),
-                if op.input_forget { ", input_forget" } else { "" },
-                if op.linear_before_reset { ", linear_before_reset" } else { "" },
-                op.activations().name()
-            )
-        }
-        Op::Gather(op) => format!("Gather({})", op.axis),
-        Op::Unary(op) => shown_unary(op),
-        Op::Binary(op) => format!("{:?}", op.function()),
-        Op::Select(_) => "Select".to_owned(),
-        Op::Reduce(op) => format!(
-            "Reduce{:?}({:?}{})",
-            op.kind(),
-            op.axes,
-            if op.keep_dims { ", keep_dims" } else { "" }
-        ),
-        Op::Softmax(op) => format!("{}Softmax({})", if op.log { "Log" } else { "" }, op.axis),
-        Op::Concat(op) => format!("Concat({})", op.axis),
-        Op::Slice(op) => {
-            let bounds = op.axes.iter().zip(&op.starts).zip(&op.ends).zip(&op.steps);
-            let bounds: Vec<String> = bounds
-                .map(|(((axis, start), end), step)| format!("{axis}: {start}..{end} by {step}"))
-                .collect();
-            format!("Slice({})", bounds.join(", "))
-        }
-        Op::Reshape(op) => format!("Reshape({})", dims(&op.dims)),
-        Op::Transpose(op) => format!("Transpose({:?})", op.perm),
-        Op::Pad(op) => format!("Pad({:?}, {}, {})", op.mode(), dims(&op.begins), dims(&op.ends)),
-        Op::Expand(op) => format!("Expand({})", dims(&op.dims)),
-        Op::Cast(op) => format!("Cast({})", op.to().name()),
-        Op::Dims(op) => format!("Dims({})", dims(&op.dims)),
     }
 }

@@ -142,6 +142,7 @@ const OPERATORS: &[Operator] = &[
         |r| elementwise::with_parameters(r, U::ThresholdedRelu, ("alpha", 1.0), None),
         FLOAT,
     ),
+    op("TopK", 7, reduce::top_k, "constant k"),
     op("Transpose", 7, layout::transpose, ""),
     op("Unsqueeze", 7, layout::unsqueeze, "constant axes"),
     op("Where", 9, elementwise::select, ""),

@@ -1,7 +1,7 @@
-//! Reductions over axes, and Softmax.
+//! Reductions over axes, Softmax, and the largest or smallest.
 
 use amq_format::Elements;
-use amq_format::graph::{Dim, Op, Reduce, ReduceKind, Softmax};
+use amq_format::graph::{Dim, Op, Reduce, ReduceKind, Softmax, TopK};
 
 use super::layout::product;
 use crate::error::{Error, Result};
@@ -81,4 +81,34 @@ pub(in crate::onnx) fn softmax(r: &mut Reader<'_, '_>, log: bool) -> Result<()> 
     let y = r.emit("", Op::Softmax(Softmax { axis: 1, log }), &[flat])?;
     let y = r.reshape("unflatten", y, dims)?;
     r.give(0, y)
+}
+
+/// TopK, whose k is an attribute before opset 10 and an input since.
+pub(in crate::onnx) fn top_k(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let k = if r.opset < 10 {
+        r.int("k")?.map(|k| vec![k])
+    } else {
+        r.input(1)?;
+        r.optional_numbers(1)?
+    };
+    let k = match k.as_deref() {
+        Some(&[k]) if k >= 0 => k as u64,
+        Some(other) => return Err(Error::bad_file(format!("k is {other:?}"))),
+        None => return Err(Error::bad_file("k is missing")),
+    };
+    let axis = r.int("axis")?.unwrap_or(-1);
+    let axis = r.axis(axis, r.rank(x))? as u32;
+    let smallest = r.opset >= 11 && !r.flag("largest", true)?;
+    let unsorted = r.opset >= 11 && !r.flag("sorted", true)?;
+    let wanted = [r.wants(0), r.wants(1)];
+    if wanted == [false; 2] {
+        return Ok(());
+    }
+    let outputs =
+        r.emit_many("", Op::TopK(TopK { axis, k, smallest, unsorted }), &[Some(x)], &wanted)?;
+    for (i, output) in outputs.into_iter().enumerate() {
+        output.map_or(Ok(()), |output| r.give(i, output))?;
+    }
+    Ok(())
 }

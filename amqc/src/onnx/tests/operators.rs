@@ -362,3 +362,17 @@ fn unnamed_dimensions_get_names_of_their_own() {
     let text = build.node("Abs", "a", "y").output("y").text();
     assert!(text.starts_with("input %a: f32[a.0', 2, a.2]\ninput %b: f32[a.0, 2]\n"), "{text}");
 }
+
+#[test]
+fn the_largest_and_smallest_are_chosen_in_all_opsets() {
+    let of = |opset, attributes: &[(&str, A<'_>)], k: bool| {
+        let build = Build::new(opset).input("x", "n 8");
+        let build = if k { build.initializer(i64s("k", &[1], &[3])) } else { build };
+        let inputs = if k { "x k" } else { "x" };
+        build.node_with("TopK", inputs, "v i", attributes).output("v").output("i").text()
+    };
+    assert!(of(9, &[("k", A::I(3))], false).contains("%v, %i = Largest(3 along 1) %x"));
+    let text = of(11, &[("axis", A::I(-1)), ("largest", A::I(0)), ("sorted", A::I(0))], true);
+    assert!(text.contains("%v, %i = Smallest(3 along 1, unsorted) %x : f32[n, 3], i64[n, 3]"));
+    assert!(of(11, &[("axis", A::I(0))], true).contains("Largest(3 along 0) %x : f32[3, 8]"));
+}
