@@ -1,6 +1,7 @@
 //! The constants of a file, as nodes keep them and as kernels read them.
 
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;

@@ -376,7 +376,8 @@ fn odd_rows_give_sound_matrices() {
                     let matrix = with(&weights, cols, options(method, bits, cycles));
                     let what = format!("{method} {bits} {cycles} {weights:?}");
                     let size = matrix.rows * cols;
-                    let tail = u64::MAX.checked_shl(size as u32 % 64).filter(|_| size % 64 != 0);
+                    let tail =
+                        u64::MAX.checked_shl(size as u32 % 64).filter(|_| !size.is_multiple_of(64));
                     let last =
                         matrix.planes.chunks(size.div_ceil(64)).map(|plane| *plane.last().unwrap());
                     assert!(last.into_iter().all(|word| word & tail.unwrap_or(0) == 0), "{what}");
