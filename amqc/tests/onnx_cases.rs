@@ -107,15 +107,15 @@ fn data(elements: &Elements) -> Data<'_> {
     }
 }
 
-/// Whether `found` is `expected`: floats within 1e-4 of the largest magnitude expected, or 1e-2 where
-/// they are stored with 16 bits or fewer; all else exactly. The least such magnitude in the fixtures
-/// is 0.18, but for an output of zeros, which must be zeros.
-fn differs(found: Data<'_>, expected: &Elements, loose: bool) -> Option<String> {
+/// Whether `found` is `expected`: floats within a part of the largest magnitude expected, all else
+/// exactly. The least such magnitude in the fixtures is 0.18, but for an output of zeros, which must
+/// be zeros.
+fn differs(found: Data<'_>, expected: &Elements, part: f32) -> Option<String> {
     let (Data::F32(found), Elements::F32(expected)) = (found, expected) else {
         return (found != data(expected)).then(|| "integers differ".to_owned());
     };
     let largest = expected.iter().filter(|x| x.is_finite()).fold(0.0f32, |m, x| m.max(x.abs()));
-    let bound = largest * if loose { 1e-2 } else { 1e-4 };
+    let bound = largest * part;
     let close =
         |(a, b): (&f32, &f32)| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= bound;
     let bad = found.iter().zip(expected).position(|pair| !close(pair))?;
@@ -195,13 +195,21 @@ fn run_model(onnx: &[u8], case: &Path) -> Result<Option<String>, String> {
     if outputs.iter().count() != expected.len() {
         return Err(format!("{} outputs, {} stored", outputs.iter().count(), expected.len()));
     }
-    let loose = case.to_string_lossy().to_lowercase().contains("float16");
+    let name = case.to_string_lossy().to_lowercase();
+    let part = if name.contains("float16") {
+        1e-2
+    } else if name.ends_with("averagepool_2d_ceil_last_window_starts_on_pad") {
+        // Its answers are stored with four decimals.
+        2e-4
+    } else {
+        1e-4
+    };
     for ((name, view), path) in outputs.iter().zip(expected) {
         let (dims, elements) = read(&path);
         if view.dims != dims {
             return Err(format!("{name} has shape {:?} instead of {dims:?}", view.dims));
         }
-        if let Some(difference) = differs(view.data, &elements, loose) {
+        if let Some(difference) = differs(view.data, &elements, part) {
             return Err(format!("{name}: {difference}"));
         }
     }
