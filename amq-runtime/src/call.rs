@@ -7,6 +7,7 @@ use amq_format::graph::ValueId;
 use crate::error::{Fault, fault};
 use crate::kernels::Target;
 use crate::product::Scratch;
+use crate::registers::Registers;
 use crate::values::{Room, Values};
 use crate::view::{Buffer, Data, DataMut};
 
@@ -36,6 +37,8 @@ pub(crate) struct Memory {
     pub(crate) work: Vec<f32>,
     /// Indices while they are put in order.
     pub(crate) order: Vec<u32>,
+    /// Of elementwise operators.
+    pub(crate) registers: Registers,
 }
 
 /// Inputs of a node while it runs.
@@ -65,6 +68,7 @@ impl<'a> Operands<'a> {
 }
 
 /// Outputs of a node while it runs.
+#[derive(Default)]
 pub(crate) struct Results<'a> {
     /// Of each output, the slot that it lies in.
     pub(crate) slots: &'a mut [Buffer],

@@ -7,7 +7,9 @@ use amq_format::operator::Operator;
 
 use crate::call::Kernel;
 use crate::error::{Fault, fault};
+use crate::kernels::Target;
 use crate::shape::Shape;
+use crate::view::{Data, DataMut};
 use crate::weights::Constants;
 
 /// How an operator is computed.
@@ -18,13 +20,37 @@ pub(crate) trait Compute: Operator {
     /// Makes it, when a model is loaded.
     fn keep(&self, node: &Node, constants: &mut Constants<'_>) -> Result<Self::Kept, Fault>;
 
-    /// The kernel for these shapes, of a node without names; none where the output is the first
-    /// input's elements as they are.
-    fn kernel(
+    /// How it is computed for these shapes, of a node without names.
+    fn computation(&self, kept: &Self::Kept, shapes: &Shapes<'_>) -> Result<Computation, Fault>;
+}
+
+/// How a node computes its outputs.
+pub(crate) enum Computation {
+    /// The output is the first input's elements as they are.
+    View,
+    /// The output's elements are functions of those at the same place.
+    Elementwise(Box<dyn Elementwise>),
+    /// All else.
+    Kernel(Box<dyn Kernel>),
+}
+
+/// Most operands of a function.
+pub(crate) const OPERANDS: usize = 3;
+
+/// A function of the elements at one place.
+pub(crate) trait Elementwise: Send + Sync {
+    /// Whether there are elements that it has no result for.
+    fn can_fail(&self) -> bool {
+        false
+    }
+
+    /// Computes y. An operand has as many elements as y, or one that stands for all.
+    fn apply(
         &self,
-        kept: &Self::Kept,
-        shapes: &Shapes<'_>,
-    ) -> Result<Option<Box<dyn Kernel>>, Fault>;
+        target: Target,
+        operands: &[Data<'_>; OPERANDS],
+        y: DataMut<'_>,
+    ) -> Result<(), Fault>;
 }
 
 /// Shapes of a node's inputs, none where one is absent, and of its outputs.

@@ -24,18 +24,24 @@ extern crate std;
 
 extern crate alloc;
 
+mod arena;
 mod call;
 mod compute;
 mod error;
+mod frame;
+mod fuse;
 mod infer;
 mod kernels;
 mod model;
 mod ops;
 mod plan;
 mod product;
+mod program;
 mod quantize;
+mod registers;
 mod session;
 mod shape;
+mod sizes;
 mod values;
 mod view;
 mod weights;
@@ -44,7 +50,8 @@ mod weights;
 pub use amq_format;
 pub use error::Error;
 pub use kernels::Isa;
-pub use model::{LoadOptions, Model, Port, StatePort};
+pub use model::{LoadOptions, Model, StatePort};
+pub use program::Port;
 pub use session::{Outputs, Session};
 pub use view::{Data, View};
 

@@ -1,51 +1,62 @@
-//! Plans: for one set of input shapes, the shapes of all values, where each lies, and the kernels.
+//! Plans: for one set of input shapes, where each value lies, and the steps that compute them.
 //!
 //! Values lie in slots, which later values of the same type use again. A value whose elements are
-//! those of another in another shape lies where that one lies.
+//! those of another in another shape lies where that one lies. Elementwise operators on one shape,
+//! of whose results but the last nothing else is needed, are one step; its result takes the place
+//! of an operand that is not needed any more, where there is one.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Range;
 
-use amq_format::graph::{ABSENT, DataType, Dim, ValueId};
+use amq_format::graph::{self, ABSENT, DataType, ValueId};
 
+use crate::arena::{self, Arena, Slot};
 use crate::call::Kernel;
-use crate::compute::Shapes;
+use crate::compute::{Computation, Shapes};
 use crate::error::{Error, Fault};
+use crate::fuse::fuse;
 use crate::infer::{self, Fact, list};
-use crate::model::{Model, Port};
-use crate::ops;
+use crate::ops::{self, Chain, Part};
+use crate::program::Program;
 use crate::shape::Shape;
+use crate::sizes::{self, Sizes};
 use crate::values::{Place, Room, Source};
 
-/// Type and number of elements of a slot.
-pub(crate) type Slot = (DataType, usize);
-
-/// Bytes that slots take.
-pub(crate) fn bytes(slots: &[Slot]) -> u64 {
-    slots.iter().fold(0, |sum, &(data_type, len)| {
-        sum.saturating_add((len as u64).saturating_mul(data_type.size() as u64))
-    })
+/// What a plan is made for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Signature {
+    /// Shape of each graph input; none where it is a state that is not given.
+    pub(crate) inputs: Vec<Option<Vec<usize>>>,
+    /// Whether each node is a step of its own, so that its results can be seen.
+    pub(crate) apart: bool,
 }
 
-/// A schedule for one set of input shapes.
+/// A schedule for one signature.
 pub(crate) struct Plan {
-    /// Shape of each graph input; none where it is a state that is not given.
-    pub(crate) signature: Vec<Option<Vec<usize>>>,
+    pub(crate) signature: Signature,
     /// Of each value.
     pub(crate) places: Vec<Place>,
-    pub(crate) steps: Vec<Step>,
+    /// A size that a node gives is known to all segments after its own.
+    pub(crate) segments: Vec<Segment>,
     pub(crate) outputs: Vec<Output>,
-    /// Of each state of the model that is not given.
+    /// Of each state of the program that is not given.
     pub(crate) states: Vec<Option<State>>,
+}
+
+/// Steps for which all sizes are known when the first starts.
+pub(crate) struct Segment {
+    pub(crate) steps: Vec<Step>,
 }
 
 /// A kernel to run.
 pub(crate) struct Step {
+    /// The node, or the last one of a chain.
     pub(crate) node: usize,
     pub(crate) kernel: Box<dyn Kernel>,
+    /// The values that the kernel reads.
+    pub(crate) inputs: Vec<ValueId>,
     /// Of each output, none where it is absent.
     pub(crate) outputs: Vec<Option<Room>>,
 }
@@ -53,216 +64,181 @@ pub(crate) struct Step {
 /// A graph output.
 pub(crate) struct Output {
     pub(crate) dims: Vec<usize>,
-    pub(crate) slot: usize,
-    pub(crate) len: usize,
-    /// The value to copy to the slot at the end, where it lies elsewhere.
+    pub(crate) room: Room,
+    /// The value to copy there at the end, where it lies elsewhere.
     pub(crate) copied: Option<ValueId>,
 }
 
 /// A state that a call starts with.
 pub(crate) struct State {
     pub(crate) dims: Vec<usize>,
-    pub(crate) slot: usize,
-    pub(crate) len: usize,
+    pub(crate) room: Room,
     /// Broadcasts the initial value, if that is not zero.
     pub(crate) initial: Option<Box<dyn Kernel>>,
 }
 
 impl Plan {
-    /// Plans a call with inputs of these shapes, in slots of which some may exist.
+    /// Plans a call in slots of which some may exist, within a limit of bytes.
     pub(crate) fn new(
-        model: &Model,
-        signature: Vec<Option<Vec<usize>>>,
+        program: &Program,
+        signature: Signature,
         slots: &mut Vec<Slot>,
+        limit: u64,
     ) -> Result<Plan, Error> {
-        let sizes = bind(model.inputs(), &signature)?;
-        let shapes = input_shapes(model, &signature, &sizes)?;
-        Planner { model, sizes, shapes: Vec::new(), roots: Vec::new() }
-            .plan(shapes, signature, slots)
+        let sizes = sizes::bind(&program.inputs, &signature.inputs)?;
+        let inputs = sizes::input_shapes(program, &signature.inputs, &sizes)?;
+        let mut planner = Planner::new(program, sizes, &inputs, slots, limit)?;
+        let states = planner.begin(&signature);
+        let mut segments = Vec::with_capacity(program.segments.len());
+        for nodes in &program.segments {
+            segments.push(planner.segment(nodes.clone(), signature.apart)?);
+        }
+        let outputs = planner.end()?;
+        planner.within(arena::bytes(planner.arena.slots))?;
+        Ok(Plan { signature, places: planner.places, segments, outputs, states })
+    }
+
+    /// All steps, in order.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.segments.iter().flat_map(|segment| &segment.steps)
     }
 }
 
-/// The sizes that names of dimensions stand for, each with the input that says so.
-type Sizes = BTreeMap<String, (i64, String)>;
-
-/// Takes the sizes of named dimensions from the shapes that are given, and checks the others.
-fn bind(ports: &[Port], signature: &[Option<Vec<usize>>]) -> Result<Sizes, Error> {
-    let mut sizes = Sizes::new();
-    let given = || ports.iter().zip(signature).filter_map(|(p, s)| Some((p, s.as_ref()?)));
-    for (Port { name: input, dims: expected, .. }, dims) in given() {
-        if dims.len() != expected.len() {
-            return Err(Error::Input(format!(
-                "{input} has shape {}, the model takes {}",
-                list(dims),
-                list(expected)
-            )));
-        }
-        for (&size, dim) in dims.iter().zip(expected) {
-            let Some(name) = dim.as_name() else { continue };
-            if size == 0 {
-                return Err(Error::Input(format!(
-                    "dimension {name} is 0 in {input}, not positive"
-                )));
-            }
-            let size = i64::try_from(size)
-                .map_err(|_| Error::Input(format!("dimension {name} of {input} is too large")))?;
-            match sizes.get(name) {
-                Some((other, first)) if *other != size => {
-                    return Err(Error::Input(format!(
-                        "dimension {name} is {other} in {first} and {size} in {input}"
-                    )));
-                }
-                Some(_) => {}
-                None => {
-                    sizes.insert(String::from(name), (size, input.clone()));
-                }
-            }
-        }
-    }
-    for (Port { name: input, dims: expected, .. }, dims) in given() {
-        for (axis, (&size, dim)) in dims.iter().zip(expected).enumerate() {
-            let fits = dim.eval(&|name| Some(sizes.get(name)?.0));
-            let fits =
-                fits.map_err(|why| Error::Input(format!("axis {axis} of {input}: {why}")))?;
-            if i64::try_from(size) != Ok(fits) {
-                let named = if dim.as_size().is_some() {
-                    format!("{fits}")
-                } else {
-                    format!("{dim} = {fits}")
-                };
-                return Err(Error::Input(format!(
-                    "axis {axis} of {input} is {size}, it must be {named}"
-                )));
-            }
-        }
-    }
-    Ok(sizes)
-}
-
-/// Shapes of all graph inputs; those that are not given must be states.
-fn input_shapes(
-    model: &Model,
-    signature: &[Option<Vec<usize>>],
-    sizes: &Sizes,
-) -> Result<Vec<Fact>, Error> {
-    let mut facts = Vec::with_capacity(signature.len());
-    for (i, (port, dims)) in model.inputs().iter().zip(signature).enumerate() {
-        let dims = match dims {
-            Some(dims) => dims.iter().map(|&size| Dim::from(size as i64)).collect(),
-            None if model.states().iter().any(|state| state.input == i) => {
-                let size = |dim: &Dim| dim.eval(&|name| Some(sizes.get(name)?.0)).map(Dim::from);
-                port.dims.iter().map(size).collect::<Result<_, _>>().map_err(|why| {
-                    Error::Input(format!(
-                        "state {} is not given and has no shape: {why}",
-                        port.name
-                    ))
-                })?
-            }
-            None => return Err(Error::Input(format!("input {} is missing", port.name))),
-        };
-        facts.push(Fact::new(port.data_type, dims));
-    }
-    Ok(facts)
-}
-
+/// What is known so far.
 struct Planner<'a> {
-    model: &'a Model,
+    program: &'a Program,
     sizes: Sizes,
+    limit: u64,
+    arena: Arena<'a>,
     /// Of each value.
     shapes: Vec<Option<Shape>>,
     /// Of each value, the one that lies in the same place.
     roots: Vec<ValueId>,
+    /// Of each root, up to which node the place is needed, and whether it was given back.
+    needed: Vec<Need>,
+    /// Of each value.
+    places: Vec<Place>,
 }
 
-impl Planner<'_> {
-    fn plan(
-        mut self,
-        inputs: Vec<Fact>,
-        signature: Vec<Option<Vec<usize>>>,
-        slots: &mut Vec<Slot>,
-    ) -> Result<Plan, Error> {
-        let graph = self.model.graph();
-        self.shapes = self.model.constant_shapes.clone();
-        self.roots = (0..graph.values.len() as ValueId).collect();
-        for (port, fact) in graph.inputs.iter().zip(&inputs) {
+/// How long a place is needed.
+#[derive(Clone, Copy)]
+enum Need {
+    /// Up to the step of a node, as far as that is planned; none if nothing reads it yet.
+    Until(Option<usize>),
+    /// No more: another value may lie there.
+    Over,
+}
+
+impl<'a> Planner<'a> {
+    fn new(
+        program: &'a Program,
+        sizes: Sizes,
+        inputs: &[Fact],
+        slots: &'a mut Vec<Slot>,
+        limit: u64,
+    ) -> Result<Planner<'a>, Error> {
+        let values = program.graph.values.len();
+        let mut planner = Planner {
+            program,
+            sizes,
+            limit,
+            arena: Arena { free: (0..slots.len()).collect(), slots },
+            shapes: program.constant_shapes.clone(),
+            roots: (0..values as ValueId).collect(),
+            needed: program.last_read.iter().map(|&read| Need::Until(read)).collect(),
+            places: alloc::vec![Place { source: Source::Nowhere, len: 0 }; values],
+        };
+        for (port, fact) in program.graph.inputs.iter().zip(inputs) {
             let shape = Shape::new(fact).map_err(|Fault(what)| Error::Input(what))?;
-            self.limit(&shape)?;
-            self.shapes[port.value as usize] = Some(shape);
+            planner.limit(&shape)?;
+            planner.shapes[port.value as usize] = Some(shape);
         }
-        let kernels = self.kernels()?;
-        self.check_outputs()?;
-
-        let mut memory = Memory { free: (0..slots.len()).collect(), slots };
-        let mut places: Vec<Place> = (0..graph.values.len())
-            .map(|value| Place { source: Source::Nowhere, len: self.len(value as ValueId) })
-            .collect();
-        for (value, constant) in self.model.constants.iter().enumerate() {
-            if constant.is_some() {
-                places[value].source = Source::Constant(value as ValueId);
-            }
-        }
-        let mut states = Vec::with_capacity(graph.states.len());
-        for (port, given) in graph.inputs.iter().zip(&signature) {
-            if given.is_none() {
-                let slot = self.allocate(&mut memory, port.value);
-                places[port.value as usize].source = Source::Slot(slot);
-            }
-        }
-        for (i, port) in graph.inputs.iter().enumerate().filter(|(i, _)| signature[*i].is_some()) {
-            places[port.value as usize].source = Source::Given(i);
-        }
-        for state in &graph.states {
-            states.push(self.state(state, &places));
-        }
-
-        let mut steps = Vec::with_capacity(kernels.len());
-        let nodes = graph.nodes.iter().zip(kernels).zip(self.last_uses());
-        for (i, ((node, kernel), last_used)) in nodes.enumerate() {
-            match kernel {
-                Some(kernel) => {
-                    let mut outputs = Vec::with_capacity(node.outputs.len());
-                    for &value in &node.outputs {
-                        let room = (value != ABSENT).then(|| {
-                            let slot = self.allocate(&mut memory, value);
-                            places[value as usize].source = Source::Slot(slot);
-                            Room { slot, len: self.len(value) }
-                        });
-                        outputs.push(room);
-                    }
-                    steps.push(Step { node: i, kernel, outputs });
-                }
-                None => {
-                    if let Some(&value) = node.outputs.first() {
-                        let root = self.roots[value as usize];
-                        places[value as usize].source = places[root as usize].source;
-                    }
-                }
-            }
-            memory.free.extend(last_used.iter().filter_map(|&root| match places[root].source {
-                Source::Slot(slot) => Some(slot),
-                _ => None,
-            }));
-        }
-
-        let mut outputs = Vec::with_capacity(graph.outputs.len());
-        for port in &graph.outputs {
-            let value = port.value;
-            let shape = self.shape(value)?;
-            let (slot, copied) = match places[value as usize].source {
-                Source::Slot(slot) => (slot, None),
-                _ => (self.allocate(&mut memory, value), Some(value)),
-            };
-            outputs.push(Output { dims: shape.dims.clone(), slot, len: shape.len(), copied });
-        }
-        self.within(bytes(memory.slots))?;
-        Ok(Plan { signature, places, steps, outputs, states })
+        Ok(planner)
     }
 
-    /// Finds all shapes, and the kernels; none where a value shares its place with another.
-    fn kernels(&mut self) -> Result<Vec<Option<Box<dyn Kernel>>>, Error> {
-        let graph = self.model.graph();
-        let mut kernels = Vec::with_capacity(graph.nodes.len());
-        for (node, kept) in graph.nodes.iter().zip(&self.model.kept) {
+    /// Places what a call starts with.
+    fn begin(&mut self, signature: &Signature) -> Vec<Option<State>> {
+        for (value, constant) in self.program.constants.iter().enumerate() {
+            if constant.is_some() {
+                self.place(value as ValueId, Source::Constant(value as ValueId));
+            }
+        }
+        let graph = &self.program.graph;
+        for (i, (port, given)) in graph.inputs.iter().zip(&signature.inputs).enumerate() {
+            let source = match given {
+                Some(_) => Source::Given(i),
+                None => Source::Slot(self.allocate(port.value)),
+            };
+            self.place(port.value, source);
+        }
+        graph.states.iter().map(|state| self.state(state)).collect()
+    }
+
+    fn state(&self, state: &graph::State) -> Option<State> {
+        let Place { source: Source::Slot(slot), len } = self.places[state.input as usize] else {
+            return None;
+        };
+        let shape = self.shapes[state.input as usize].as_ref()?;
+        let initial = self.shapes[state.initial as usize].as_ref();
+        Some(State {
+            dims: shape.dims.clone(),
+            room: Room { slot, len },
+            initial: initial.map(|initial| ops::expand_kernel(initial, shape)),
+        })
+    }
+
+    /// Plans nodes all whose sizes are known.
+    fn segment(&mut self, nodes: Range<usize>, apart: bool) -> Result<Segment, Error> {
+        let graph = &self.program.graph;
+        let computations = self.computations(nodes.clone())?;
+        let fusion = fuse(self.program, nodes.clone(), &computations, &self.shapes, apart);
+        for i in nodes.clone() {
+            for &value in &graph.nodes[i].inputs {
+                if let Need::Until(until) = &mut self.needed[self.roots[value as usize] as usize] {
+                    *until = (*until).max(Some(fusion.step(i)));
+                }
+            }
+        }
+        let mut steps = Vec::with_capacity(nodes.len());
+        let mut waiting: Vec<Option<Part>> = nodes.clone().map(|_| None).collect();
+        for (i, computation) in nodes.clone().zip(computations) {
+            let node = &graph.nodes[i];
+            match computation {
+                Computation::View => {
+                    let Some(&value) = node.outputs.first() else { continue };
+                    let root = self.roots[value as usize];
+                    self.place(value, self.places[root as usize].source);
+                }
+                Computation::Kernel(kernel) => {
+                    let outputs = node.outputs.iter().map(|&value| self.room(value)).collect();
+                    steps.push(Step { node: i, kernel, inputs: node.inputs.clone(), outputs });
+                }
+                Computation::Elementwise(function) => {
+                    let output = node.outputs.first().copied().unwrap_or(ABSENT);
+                    let inputs = node.inputs.clone();
+                    let data_type = self.shape(output)?.data_type;
+                    waiting[i - nodes.start] = Some(Part { function, inputs, output, data_type });
+                    if fusion.step(i) != i {
+                        continue;
+                    }
+                    let parts = fusion.members(i).iter().rev();
+                    let parts = parts.filter_map(|member| waiting[member - nodes.start].take());
+                    let step = self.chain(i, parts.collect())?;
+                    steps.push(step);
+                }
+            }
+            for member in fusion.members(i) {
+                self.free(*member, i);
+            }
+        }
+        Ok(Segment { steps })
+    }
+
+    /// Finds the shapes and computations of nodes.
+    fn computations(&mut self, nodes: Range<usize>) -> Result<Vec<Computation>, Error> {
+        let graph = &self.program.graph;
+        let mut computations = Vec::with_capacity(nodes.len());
+        for (node, kept) in graph.nodes[nodes.clone()].iter().zip(&self.program.kept[nodes]) {
             let at = |fault| infer::at(node, fault);
             let bound = ops::bind(node, &|name| Some(self.sizes.get(name)?.0));
             let bound = bound.map_err(|why| at(why.into()))?;
@@ -283,55 +259,81 @@ impl Planner<'_> {
                 }
                 outputs.push(shape);
             }
-            let Some(op) = &bound.op else { continue };
-            let kernel = ops::kernel(op, kept, &Shapes { inputs: &inputs, outputs: &outputs })
-                .map_err(at)?;
-            if let (None, Some(&from), Some(&to)) =
-                (&kernel, node.inputs.first(), node.outputs.first())
+            let op = bound.op.as_ref().ok_or_else(|| at(Fault("it has no operator".into())))?;
+            let shapes = Shapes { inputs: &inputs, outputs: &outputs };
+            let computation = ops::computation(op, kept, &shapes).map_err(at)?;
+            if let (Computation::View, Some(&from), Some(&to)) =
+                (&computation, node.inputs.first(), node.outputs.first())
             {
-                self.roots[to as usize] = self.roots[from as usize];
+                self.share(from, to);
             }
-            kernels.push(kernel);
+            computations.push(computation);
         }
-        Ok(kernels)
+        Ok(computations)
     }
 
-    /// Of each node, the roots of the places that nothing needs after it. Known once it is known
-    /// which values share a place.
-    fn last_uses(&self) -> Vec<Vec<usize>> {
-        let graph = self.model.graph();
-        let root = |value: ValueId| self.roots[value as usize] as usize;
-        let mut last_use = alloc::vec![None; graph.values.len()];
-        for (i, node) in graph.nodes.iter().enumerate() {
-            for &value in node.inputs.iter().chain(&node.outputs) {
-                last_use[root(value)] = Some(i);
-            }
+    /// A value lies where another does.
+    fn share(&mut self, from: ValueId, to: ValueId) {
+        let root = self.roots[from as usize];
+        self.roots[to as usize] = root;
+        if let Need::Until(until) = &mut self.needed[root as usize] {
+            *until = (*until).max(self.program.last_read[to as usize]);
         }
-        graph.outputs.iter().for_each(|port| last_use[root(port.value)] = None);
-        let mut last_used = alloc::vec![Vec::new(); graph.nodes.len()];
-        for (root, last_use) in last_use.into_iter().enumerate() {
-            if let Some(i) = last_use {
-                last_used[i].push(root);
-            }
-        }
-        last_used
     }
 
-    /// Shapes of the graph's outputs must be those that it declares.
-    fn check_outputs(&self) -> Result<(), Error> {
-        for (port, value) in self.model.outputs().iter().zip(&self.model.graph().outputs) {
-            let found = self.shape(value.value)?;
-            let expected: Result<Vec<i64>, _> = port
-                .dims
-                .iter()
-                .map(|dim| dim.eval(&|name| Some(self.sizes.get(name)?.0)))
-                .collect();
-            let fits = expected.as_ref().is_ok_and(|expected| {
-                expected
-                    .iter()
-                    .map(|&size| usize::try_from(size).ok())
-                    .eq(found.dims.iter().map(|&size| Some(size)))
-            });
+    /// The step of a chain that ends at a node.
+    fn chain(&mut self, node: usize, parts: Vec<Part>) -> Result<Step, Error> {
+        let output = parts.last().map_or(ABSENT, |part| part.output);
+        let y = self.shape(output)?;
+        let shape = |value: ValueId| self.shapes.get(value as usize)?.as_ref();
+        let chain = Chain::new(parts, y, shape);
+        let (mut chain, inputs) =
+            chain.map_err(|fault| infer::at(&self.program.graph.nodes[node], fault))?;
+        let root = |value: ValueId| self.roots[value as usize];
+        let replaced = inputs.iter().enumerate().find_map(|(i, &value)| {
+            let Source::Slot(slot) = self.places[value as usize].source else { return None };
+            let last =
+                matches!(self.needed[root(value) as usize], Need::Until(Some(at)) if at == node);
+            let alone = inputs.iter().filter(|other| root(**other) == root(value)).count() == 1;
+            (last && alone && chain.can_replace(i, y.data_type)).then_some((i, value, slot))
+        });
+        let room = match replaced {
+            Some((i, value, slot)) => {
+                chain.replace(i);
+                self.needed[self.roots[value as usize] as usize] = Need::Over;
+                self.place(output, Source::Slot(slot));
+                Some(Room { slot, len: self.len(output) })
+            }
+            None => self.room(output),
+        };
+        Ok(Step { node, kernel: Box::new(chain), inputs, outputs: Vec::from([room]) })
+    }
+
+    /// Gives back what a node of a step that is now planned needed last.
+    fn free(&mut self, node: usize, step: usize) {
+        let node = &self.program.graph.nodes[node];
+        for &value in node.inputs.iter().chain(&node.outputs) {
+            let root = self.roots[value as usize] as usize;
+            if matches!(self.needed[root], Need::Until(last) if last <= Some(step)) {
+                self.needed[root] = Need::Over;
+                if let Source::Slot(slot) = self.places[root].source {
+                    self.arena.free.push(slot);
+                }
+            }
+        }
+    }
+
+    /// Places the graph's outputs, whose shapes must be those that it declares.
+    fn end(&mut self) -> Result<Vec<Output>, Error> {
+        let program = self.program;
+        let mut outputs = Vec::with_capacity(program.outputs.len());
+        for (port, graph_port) in program.outputs.iter().zip(&program.graph.outputs) {
+            let found = self.shape(graph_port.value)?;
+            let fits = port.dims.len() == found.dims.len()
+                && port.dims.iter().zip(&found.dims).all(|(dim, &size)| {
+                    let declared = dim.eval(&|name| Some(self.sizes.get(name)?.0));
+                    declared.is_ok_and(|declared| usize::try_from(declared) == Ok(size))
+                });
             if !fits {
                 let (found, declared) = (list(&found.dims), list(&port.dims));
                 return Err(Error::Input(format!(
@@ -340,19 +342,16 @@ impl Planner<'_> {
                 )));
             }
         }
-        Ok(())
-    }
-
-    fn state(&self, state: &amq_format::graph::State, places: &[Place]) -> Option<State> {
-        let Source::Slot(slot) = places[state.input as usize].source else { return None };
-        let shape = self.shapes[state.input as usize].as_ref()?;
-        let initial = self.shapes[state.initial as usize].as_ref();
-        Some(State {
-            dims: shape.dims.clone(),
-            slot,
-            len: shape.len(),
-            initial: initial.map(|initial| ops::expand_kernel(initial, shape)),
-        })
+        for port in &program.graph.outputs {
+            let dims = self.shape(port.value)?.dims.clone();
+            let Place { source, len } = self.places[port.value as usize];
+            let (slot, copied) = match source {
+                Source::Slot(slot) => (slot, None),
+                _ => (self.allocate(port.value), Some(port.value)),
+            };
+            outputs.push(Output { dims, room: Room { slot, len }, copied });
+        }
+        Ok(outputs)
     }
 
     fn shape(&self, value: ValueId) -> Result<&Shape, Error> {
@@ -366,9 +365,22 @@ impl Planner<'_> {
         self.shapes[value as usize].as_ref().map_or(0, Shape::len)
     }
 
-    fn allocate(&self, memory: &mut Memory<'_>, value: ValueId) -> usize {
+    fn place(&mut self, value: ValueId, source: Source) {
+        self.places[value as usize] = Place { source, len: self.len(value) };
+    }
+
+    /// A slot for an output.
+    fn room(&mut self, value: ValueId) -> Option<Room> {
+        (value != ABSENT).then(|| {
+            let slot = self.allocate(value);
+            self.place(value, Source::Slot(slot));
+            Room { slot, len: self.len(value) }
+        })
+    }
+
+    fn allocate(&mut self, value: ValueId) -> usize {
         let data_type = self.shapes[value as usize].as_ref().map(|shape| shape.data_type);
-        memory.allocate(data_type.unwrap_or(DataType::F32), self.len(value))
+        self.arena.allocate(data_type.unwrap_or(DataType::F32), self.len(value))
     }
 
     fn limit(&self, shape: &Shape) -> Result<(), Error> {
@@ -376,36 +388,7 @@ impl Planner<'_> {
     }
 
     fn within(&self, needed: u64) -> Result<(), Error> {
-        let limit = self.model.max_arena_bytes;
+        let limit = self.limit;
         if needed > limit { Err(Error::Memory { needed, limit }) } else { Ok(()) }
-    }
-}
-
-/// Slots, and which of them hold nothing that is needed.
-struct Memory<'a> {
-    slots: &'a mut Vec<Slot>,
-    free: Vec<usize>,
-}
-
-impl Memory<'_> {
-    /// The smallest free slot that suffices, else the largest, which grows, else a new one.
-    fn allocate(&mut self, data_type: DataType, len: usize) -> usize {
-        let fit = |&(_, &slot): &(usize, &usize)| {
-            let size = self.slots[slot].1;
-            if size >= len { (0, size) } else { (1, usize::MAX - size) }
-        };
-        let same_type =
-            self.free.iter().enumerate().filter(|(_, s)| self.slots[**s].0 == data_type);
-        match same_type.min_by_key(fit).map(|(at, _)| at) {
-            Some(at) => {
-                let slot = self.free.swap_remove(at);
-                self.slots[slot].1 = self.slots[slot].1.max(len);
-                slot
-            }
-            None => {
-                self.slots.push((data_type, len));
-                self.slots.len() - 1
-            }
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use amq_format::graph::ValueId;
 
-use crate::view::{Buffer, Data, View};
+use crate::view::{Buffer, Data};
 
 /// Where a value lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,15 +31,28 @@ pub(crate) struct Room {
     pub(crate) len: usize,
 }
 
+/// What a program's caller gives.
+pub(crate) trait Given {
+    /// The elements of a graph input, if they are given.
+    fn input(&self, i: usize) -> Option<Data<'_>>;
+}
+
+/// Nothing is given.
+pub(crate) struct Nothing;
+
+impl Given for Nothing {
+    fn input(&self, _: usize) -> Option<Data<'_>> {
+        None
+    }
+}
+
 /// All values that can be read at one moment of a call.
 #[derive(Clone, Copy)]
 pub(crate) struct Values<'a> {
     pub(crate) places: &'a [Place],
     pub(crate) slots: &'a [Buffer],
     pub(crate) constants: &'a [Option<Buffer>],
-    pub(crate) given: &'a [(&'a str, View<'a>)],
-    /// For each graph input, which of those given it is.
-    pub(crate) order: &'a [Option<usize>],
+    pub(crate) given: &'a dyn Given,
 }
 
 impl<'a> Values<'a> {
@@ -48,7 +61,7 @@ impl<'a> Values<'a> {
         let place = self.places.get(value as usize)?;
         match place.source {
             Source::Nowhere => None,
-            Source::Given(port) => Some(self.given.get((*self.order.get(port)?)?)?.1.data),
+            Source::Given(port) => self.given.input(port),
             Source::Constant(value) => {
                 Some(self.constants.get(value as usize)?.as_ref()?.data(place.len))
             }

@@ -117,6 +117,20 @@ impl Data<'_> {
     }
 }
 
+impl<'a> Data<'a> {
+    /// `len` elements from `at` on.
+    pub(crate) fn part(self, at: usize, len: usize) -> Data<'a> {
+        match self {
+            Data::F32(x) => Data::F32(&x[at..at + len]),
+            Data::I64(x) => Data::I64(&x[at..at + len]),
+            Data::I32(x) => Data::I32(&x[at..at + len]),
+            Data::U8(x) => Data::U8(&x[at..at + len]),
+            Data::I8(x) => Data::I8(&x[at..at + len]),
+            Data::Bool(x) => Data::Bool(&x[at..at + len]),
+        }
+    }
+}
+
 /// Elements of a tensor that is being written.
 #[derive(Debug)]
 pub(crate) enum DataMut<'a> {
@@ -126,6 +140,32 @@ pub(crate) enum DataMut<'a> {
     U8(&'a mut [u8]),
     I8(&'a mut [i8]),
     Bool(&'a mut [u8]),
+}
+
+impl<'a> DataMut<'a> {
+    /// `len` elements from `at` on.
+    pub(crate) fn into_part(self, at: usize, len: usize) -> DataMut<'a> {
+        match self {
+            DataMut::F32(x) => DataMut::F32(&mut x[at..at + len]),
+            DataMut::I64(x) => DataMut::I64(&mut x[at..at + len]),
+            DataMut::I32(x) => DataMut::I32(&mut x[at..at + len]),
+            DataMut::U8(x) => DataMut::U8(&mut x[at..at + len]),
+            DataMut::I8(x) => DataMut::I8(&mut x[at..at + len]),
+            DataMut::Bool(x) => DataMut::Bool(&mut x[at..at + len]),
+        }
+    }
+
+    /// The elements, to be read.
+    pub(crate) fn as_data(&self) -> Data<'_> {
+        match self {
+            DataMut::F32(x) => Data::F32(x),
+            DataMut::I64(x) => Data::I64(x),
+            DataMut::I32(x) => Data::I32(x),
+            DataMut::U8(x) => Data::U8(x),
+            DataMut::I8(x) => Data::I8(x),
+            DataMut::Bool(x) => Data::Bool(x),
+        }
+    }
 }
 
 /// Runs `$body` with `$x` and `$y` bound to the slices of a [`Data`] and a [`DataMut`] of one type;
@@ -166,14 +206,15 @@ impl Default for Buffer {
 macro_rules! with_vec {
     ($buffer:expr, $x:ident => $body:expr) => {
         match $buffer {
-            Buffer::F32($x) => $body,
-            Buffer::I64($x) => $body,
-            Buffer::I32($x) => $body,
-            Buffer::U8($x) | Buffer::Bool($x) => $body,
-            Buffer::I8($x) => $body,
+            $crate::view::Buffer::F32($x) => $body,
+            $crate::view::Buffer::I64($x) => $body,
+            $crate::view::Buffer::I32($x) => $body,
+            $crate::view::Buffer::U8($x) | $crate::view::Buffer::Bool($x) => $body,
+            $crate::view::Buffer::I8($x) => $body,
         }
     };
 }
+pub(crate) use with_vec;
 
 impl Buffer {
     /// An empty buffer of a type.

@@ -2,122 +2,150 @@
 
 use alloc::boxed::Box;
 
-use amq_format::graph::{Binary, BinaryFunction};
+use amq_format::graph::{Binary, BinaryFunction, DataType};
 
-use super::walk::{Walk, broadcast_strides};
-use crate::call::{Call, Kernel, mismatch};
-use crate::compute::{Compute, Shapes, keeps_nothing};
-use crate::error::{Fault, fault};
+use super::elementwise::pairs;
+use crate::call::mismatch;
+use crate::compute::{Computation, Compute, Elementwise, Shapes, keeps_nothing};
+use crate::error::{Fault, ensure};
 use crate::kernels::{Target, math};
 use crate::view::{Data, DataMut};
 
 impl Compute for Binary {
     keeps_nothing!();
 
-    fn kernel(
-        &self,
-        _: &Self::Kept,
-        shapes: &Shapes<'_>,
-    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
-        let (a, b, y) = (shapes.input(0)?, shapes.input(1)?, shapes.output()?);
-        let strides = [&a.dims, &b.dims].map(|dims| broadcast_strides(dims, &y.dims));
-        let walk = Walk::new(&y.dims, [&strides[0], &strides[1]], [0, 0]);
-        Ok(Some(Box::new(Pairs { function: self.function(), walk })))
+    fn computation(&self, _: &Self::Kept, shapes: &Shapes<'_>) -> Result<Computation, Fault> {
+        let data_type = shapes.input(0)?.data_type;
+        Ok(Computation::Elementwise(Box::new(Pairs { function: self.function(), data_type })))
     }
 }
 
 struct Pairs {
     function: BinaryFunction,
-    walk: Walk<2>,
+    /// Of its inputs.
+    data_type: DataType,
 }
 
-impl Kernel for Pairs {
-    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
+impl Elementwise for Pairs {
+    fn can_fail(&self) -> bool {
+        let divides = matches!(self.function, BinaryFunction::Div | BinaryFunction::Pow);
+        divides && self.data_type != DataType::F32
+    }
+
+    fn apply(
+        &self,
+        target: Target,
+        [a, b, _]: &[Data<'_>; 3],
+        y: DataMut<'_>,
+    ) -> Result<(), Fault> {
         use Data as D;
-        match (call.inputs.data(0)?, call.inputs.data(1)?, call.outputs.data()?) {
-            (D::F32(a), D::F32(b), DataMut::F32(y)) => self.floats(call.target, a, b, y),
+        match (*a, *b, y) {
+            (D::F32(a), D::F32(b), DataMut::F32(y)) => self.floats(target, a, b, y),
             (D::I64(a), D::I64(b), DataMut::I64(y)) => self.integers(a, b, y),
             (D::I32(a), D::I32(b), DataMut::I32(y)) => self.integers(a, b, y),
             (D::U8(a), D::U8(b), DataMut::U8(y)) => self.integers(a, b, y),
             (D::I8(a), D::I8(b), DataMut::I8(y)) => self.integers(a, b, y),
-            (D::F32(a), D::F32(b), DataMut::Bool(y)) => self.comparison(a, b, y),
-            (D::I64(a), D::I64(b), DataMut::Bool(y)) => self.comparison(a, b, y),
-            (D::I32(a), D::I32(b), DataMut::Bool(y)) => self.comparison(a, b, y),
-            (D::U8(a), D::U8(b), DataMut::Bool(y)) => self.comparison(a, b, y),
-            (D::I8(a), D::I8(b), DataMut::Bool(y)) => self.comparison(a, b, y),
-            (D::Bool(a), D::Bool(b), DataMut::Bool(y)) => self.logic(a, b, y),
+            (D::F32(a), D::F32(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
+            (D::I64(a), D::I64(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
+            (D::I32(a), D::I32(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
+            (D::U8(a), D::U8(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
+            (D::I8(a), D::I8(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
+            (D::Bool(a), D::Bool(b), DataMut::Bool(y)) => self.logic(target, a, b, y),
             _ => Err(mismatch()),
         }
     }
 }
 
+/// Vectorized pairs.
+macro_rules! each {
+    ($target:expr, $a:expr, $b:expr, $y:expr, $f:expr) => {
+        $target.vectorize(
+            #[inline(always)]
+            || pairs($a, $b, $y, $f),
+        )
+    };
+}
+
 impl Pairs {
     fn floats(&self, target: Target, a: &[f32], b: &[f32], y: &mut [f32]) -> Result<(), Fault> {
-        macro_rules! each {
-            ($f:expr) => {
-                target.vectorize(
-                    #[inline(always)]
-                    || each_float(&self.walk, a, b, y, $f),
-                )
-            };
-        }
         match self.function {
-            BinaryFunction::Add => each!(|a, b| a + b),
-            BinaryFunction::Sub => each!(|a, b| a - b),
-            BinaryFunction::Mul => each!(|a, b| a * b),
-            BinaryFunction::Div => each!(|a, b| a / b),
-            BinaryFunction::Min => each!(smaller),
-            BinaryFunction::Max => each!(larger),
-            BinaryFunction::Prelu => each!(|a: f32, b| if a < 0.0 { a * b } else { a }),
+            BinaryFunction::Add => each!(target, a, b, y, |a, b| a + b),
+            BinaryFunction::Sub => each!(target, a, b, y, |a, b| a - b),
+            BinaryFunction::Mul => each!(target, a, b, y, |a, b| a * b),
+            BinaryFunction::Div => each!(target, a, b, y, |a, b| a / b),
+            BinaryFunction::Min => each!(target, a, b, y, smaller),
+            BinaryFunction::Max => each!(target, a, b, y, larger),
+            BinaryFunction::Prelu => {
+                each!(target, a, b, y, |a: f32, b| if a < 0.0 { a * b } else { a });
+            }
             // As `math::pow` squares, but all at once.
-            BinaryFunction::Pow if *b == [2.0] => each!(|a, _| a * a),
-            BinaryFunction::Pow => each!(math::pow),
+            BinaryFunction::Pow if *b == [2.0] => each!(target, a, b, y, |a: f32, _| a * a),
+            BinaryFunction::Pow => each!(target, a, b, y, math::pow),
             _ => return Err(mismatch()),
         }
         Ok(())
     }
 
     fn integers<T: Integer>(&self, a: &[T], b: &[T], y: &mut [T]) -> Result<(), Fault> {
-        let function = match self.function {
-            BinaryFunction::Add => |a: T, b| Ok(a.add(b)),
-            BinaryFunction::Sub => |a: T, b| Ok(a.sub(b)),
-            BinaryFunction::Mul => |a: T, b| Ok(a.mul(b)),
-            BinaryFunction::Div => |a: T, b| a.div(b).ok_or_else(|| fault!("division by zero")),
-            BinaryFunction::Pow => |a: T, b| a.pow(b).ok_or_else(|| fault!("division by zero")),
-            BinaryFunction::Min => |a: T, b| Ok(a.min(b)),
-            BinaryFunction::Max => |a: T, b| Ok(a.max(b)),
+        match self.function {
+            BinaryFunction::Add => pairs(a, b, y, T::add),
+            BinaryFunction::Sub => pairs(a, b, y, T::sub),
+            BinaryFunction::Mul => pairs(a, b, y, T::mul),
+            BinaryFunction::Min => pairs(a, b, y, T::min),
+            BinaryFunction::Max => pairs(a, b, y, T::max),
+            BinaryFunction::Div => return quotients(a, b, y, T::div),
+            BinaryFunction::Pow => return quotients(a, b, y, T::pow),
             _ => return Err(mismatch()),
-        };
-        each_pair(&self.walk, a, b, y, function)
+        }
+        Ok(())
     }
 
     fn comparison<T: Copy + PartialOrd>(
         &self,
+        target: Target,
         a: &[T],
         b: &[T],
         y: &mut [u8],
     ) -> Result<(), Fault> {
-        let function = match self.function {
-            BinaryFunction::Equal => |a: T, b: T| Ok(u8::from(a == b)),
-            BinaryFunction::Less => |a: T, b: T| Ok(u8::from(a < b)),
-            BinaryFunction::LessOrEqual => |a: T, b: T| Ok(u8::from(a <= b)),
-            BinaryFunction::Greater => |a: T, b: T| Ok(u8::from(a > b)),
-            BinaryFunction::GreaterOrEqual => |a: T, b: T| Ok(u8::from(a >= b)),
+        match self.function {
+            BinaryFunction::Equal => each!(target, a, b, y, |a: T, b| u8::from(a == b)),
+            BinaryFunction::Less => each!(target, a, b, y, |a: T, b| u8::from(a < b)),
+            BinaryFunction::LessOrEqual => each!(target, a, b, y, |a: T, b| u8::from(a <= b)),
+            BinaryFunction::Greater => each!(target, a, b, y, |a: T, b| u8::from(a > b)),
+            BinaryFunction::GreaterOrEqual => each!(target, a, b, y, |a: T, b| u8::from(a >= b)),
             _ => return Err(mismatch()),
-        };
-        each_pair(&self.walk, a, b, y, function)
+        }
+        Ok(())
     }
 
-    fn logic(&self, a: &[u8], b: &[u8], y: &mut [u8]) -> Result<(), Fault> {
-        let function = match self.function {
-            BinaryFunction::And => |a, b| Ok(a & b),
-            BinaryFunction::Or => |a, b| Ok(a | b),
-            BinaryFunction::Xor => |a, b| Ok(a ^ b),
-            BinaryFunction::Equal => |a, b| Ok(u8::from(a == b)),
+    fn logic(&self, target: Target, a: &[u8], b: &[u8], y: &mut [u8]) -> Result<(), Fault> {
+        match self.function {
+            BinaryFunction::And => each!(target, a, b, y, |a, b| a & b),
+            BinaryFunction::Or => each!(target, a, b, y, |a, b| a | b),
+            BinaryFunction::Xor => each!(target, a, b, y, |a, b| a ^ b),
+            BinaryFunction::Equal => each!(target, a, b, y, |a, b| u8::from(a == b)),
             _ => return Err(mismatch()),
-        };
-        each_pair(&self.walk, a, b, y, function)
+        }
+        Ok(())
     }
+}
+
+/// Applies a function that divides.
+fn quotients<T: Copy + Default>(
+    a: &[T],
+    b: &[T],
+    y: &mut [T],
+    f: impl Fn(T, T) -> Option<T>,
+) -> Result<(), Fault> {
+    let mut whole = true;
+    pairs(a, b, y, |a, b| {
+        f(a, b).unwrap_or_else(|| {
+            whole = false;
+            T::default()
+        })
+    });
+    ensure!(whole, "division by zero");
+    Ok(())
 }
 
 /// The smaller of two; NaN if either is.
@@ -132,63 +160,8 @@ pub(super) fn larger(a: f32, b: f32) -> f32 {
     if a > b || a.is_nan() { a } else { b }
 }
 
-/// Applies `f` along rows; the cases that occur in networks vectorize.
-#[inline(always)]
-fn each_float(
-    walk: &Walk<2>,
-    a: &[f32],
-    b: &[f32],
-    y: &mut [f32],
-    f: impl Fn(f32, f32) -> f32 + Copy,
-) {
-    if y.is_empty() {
-        return;
-    }
-    let inner = walk.inner;
-    for (y, [i, j]) in y.chunks_exact_mut(inner).zip(walk.rows()) {
-        match walk.strides {
-            [1, 1] => {
-                let pairs = a[i..i + inner].iter().zip(&b[j..j + inner]);
-                y.iter_mut().zip(pairs).for_each(|(y, (&a, &b))| *y = f(a, b));
-            }
-            [1, 0] => {
-                let b = b[j];
-                y.iter_mut().zip(&a[i..i + inner]).for_each(|(y, &a)| *y = f(a, b));
-            }
-            [0, 1] => {
-                let a = a[i];
-                y.iter_mut().zip(&b[j..j + inner]).for_each(|(y, &b)| *y = f(a, b));
-            }
-            [s, t] => {
-                let (s, t) = (s.unsigned_abs(), t.unsigned_abs());
-                y.iter_mut().enumerate().for_each(|(k, y)| *y = f(a[i + k * s], b[j + k * t]));
-            }
-        }
-    }
-}
-
-/// Applies a function that may fail.
-fn each_pair<T: Copy, U>(
-    walk: &Walk<2>,
-    a: &[T],
-    b: &[T],
-    y: &mut [U],
-    f: impl Fn(T, T) -> Result<U, Fault>,
-) -> Result<(), Fault> {
-    if y.is_empty() {
-        return Ok(());
-    }
-    let [s, t] = walk.strides.map(isize::unsigned_abs);
-    for (y, [i, j]) in y.chunks_exact_mut(walk.inner).zip(walk.rows()) {
-        for (k, y) in y.iter_mut().enumerate() {
-            *y = f(a[i + k * s], b[j + k * t])?;
-        }
-    }
-    Ok(())
-}
-
 /// Integers that wrap around; `None` stands for a division by zero.
-trait Integer: Copy + Ord {
+trait Integer: Copy + Ord + Default {
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;

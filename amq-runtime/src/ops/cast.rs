@@ -4,21 +4,19 @@ use alloc::boxed::Box;
 
 use amq_format::graph::Cast;
 
-use crate::call::{Call, Kernel};
-use crate::compute::{Compute, Shapes, keeps_nothing};
+use crate::compute::{Computation, Compute, Elementwise, Shapes, keeps_nothing};
 use crate::error::Fault;
+use crate::kernels::Target;
 use crate::view::{Data, DataMut};
 
 impl Compute for Cast {
     keeps_nothing!();
 
-    fn kernel(
-        &self,
-        _: &Self::Kept,
-        shapes: &Shapes<'_>,
-    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
-        let same = shapes.input(0)?.data_type == self.to();
-        Ok(if same { None } else { Some(Box::new(Convert)) })
+    fn computation(&self, _: &Self::Kept, shapes: &Shapes<'_>) -> Result<Computation, Fault> {
+        if shapes.input(0)?.data_type == self.to() {
+            return Ok(Computation::View);
+        }
+        Ok(Computation::Elementwise(Box::new(Convert)))
     }
 }
 
@@ -26,8 +24,8 @@ impl Compute for Cast {
 /// that do not fit lose their upper bits.
 struct Convert;
 
-impl Kernel for Convert {
-    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
+impl Elementwise for Convert {
+    fn apply(&self, _: Target, [x, ..]: &[Data<'_>; 3], y: DataMut<'_>) -> Result<(), Fault> {
         macro_rules! each {
             ($x:expr, $y:expr, $f:expr) => {
                 $y.iter_mut().zip($x).for_each(|(y, &x)| *y = $f(x))
@@ -35,7 +33,7 @@ impl Kernel for Convert {
         }
         macro_rules! from {
             ($x:expr, $zero:expr) => {
-                match call.outputs.data()? {
+                match y {
                     DataMut::F32(y) => each!($x, y, |x| x as f32),
                     DataMut::I64(y) => each!($x, y, |x| x as i64),
                     DataMut::I32(y) => each!($x, y, |x| x as i32),
@@ -45,7 +43,7 @@ impl Kernel for Convert {
                 }
             };
         }
-        match call.inputs.data(0)? {
+        match *x {
             Data::F32(x) => from!(x, 0.0),
             Data::I64(x) => from!(x, 0),
             Data::I32(x) => from!(x, 0),

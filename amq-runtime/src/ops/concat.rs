@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use amq_format::graph::Concat;
 
 use crate::call::{Call, Kernel, mismatch};
-use crate::compute::{Compute, Shapes, keeps_nothing};
+use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
 use crate::error::{Fault, fault};
 use crate::shape::Shape;
 use crate::view::with_same_type;
@@ -14,11 +14,7 @@ use crate::view::with_same_type;
 impl Compute for Concat {
     keeps_nothing!();
 
-    fn kernel(
-        &self,
-        _: &Self::Kept,
-        shapes: &Shapes<'_>,
-    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+    fn computation(&self, _: &Self::Kept, shapes: &Shapes<'_>) -> Result<Computation, Fault> {
         let (y, axis) = (shapes.output()?, self.axis as usize);
         let inner: usize = y.dims[axis + 1..].iter().product();
         let part = |x: &Option<Shape>| {
@@ -26,7 +22,7 @@ impl Compute for Concat {
             Ok(x.dims[axis] * inner)
         };
         let parts = shapes.inputs.iter().map(part).collect::<Result<_, Fault>>()?;
-        Ok(Some(Box::new(Join { parts, whole: y.dims[axis] * inner })))
+        Ok(Computation::Kernel(Box::new(Join { parts, whole: y.dims[axis] * inner })))
     }
 }
 

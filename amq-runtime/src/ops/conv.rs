@@ -8,7 +8,7 @@ use amq_format::graph::{ABSENT, Conv, Dim, Node};
 
 use super::window::with_pads;
 use crate::call::{Call, Kernel, Memory};
-use crate::compute::{Compute, Shapes};
+use crate::compute::{Computation, Compute, Shapes};
 use crate::error::Fault;
 use crate::product::{ConvMatrix, Geometry};
 use crate::weights::Constants;
@@ -30,11 +30,7 @@ impl Compute for Conv {
         }))
     }
 
-    fn kernel(
-        &self,
-        kept: &Self::Kept,
-        shapes: &Shapes<'_>,
-    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+    fn computation(&self, kept: &Self::Kept, shapes: &Shapes<'_>) -> Result<Computation, Fault> {
         let (x, w, y) = (shapes.input(0)?, shapes.input(1)?, shapes.output()?);
         let dims: Vec<Dim> = w.dims.iter().map(|&size| Dim::from(size as i64)).collect();
         let mut geometry = Geometry {
@@ -58,7 +54,7 @@ impl Compute for Conv {
             geometry.dilations[lead + i] = window.dilation;
             geometry.pads[lead + i] = window.begin;
         }
-        Ok(Some(Box::new(Product {
+        Ok(Computation::Kernel(Box::new(Product {
             weights: Arc::clone(kept),
             geometry,
             result: y.dims[1..].iter().product(),

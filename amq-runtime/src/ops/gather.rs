@@ -8,7 +8,7 @@ use amq_format::graph::{ABSENT, Gather, Node};
 use amq_format::{MultiBitView, TensorView};
 
 use crate::call::{Call, Kernel, mismatch};
-use crate::compute::{Compute, Shapes};
+use crate::compute::{Computation, Compute, Shapes};
 use crate::error::{Fault, ensure};
 use crate::view::{Data, with_same_type};
 use crate::weights::{Constants, scales};
@@ -81,16 +81,12 @@ impl Compute for Gather {
         })
     }
 
-    fn kernel(
-        &self,
-        kept: &Self::Kept,
-        shapes: &Shapes<'_>,
-    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+    fn computation(&self, kept: &Self::Kept, shapes: &Shapes<'_>) -> Result<Computation, Fault> {
         let (x, axis) = (shapes.input(0)?, self.axis as usize);
         if let Some(table) = kept {
-            return Ok(Some(Box::new(Lookup(Arc::clone(table)))));
+            return Ok(Computation::Kernel(Box::new(Lookup(Arc::clone(table)))));
         }
-        Ok(Some(Box::new(Entries {
+        Ok(Computation::Kernel(Box::new(Entries {
             outer: x.dims[..axis].iter().product(),
             size: x.dims[axis],
             inner: x.dims[axis + 1..].iter().product(),

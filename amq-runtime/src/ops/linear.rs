@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use amq_format::graph::{ABSENT, Linear, Node};
 
 use crate::call::{Call, Kernel, Memory};
-use crate::compute::{Compute, Shapes};
+use crate::compute::{Computation, Compute, Shapes};
 use crate::error::Fault;
 use crate::product::Matrix;
 use crate::weights::Constants;
@@ -29,14 +29,10 @@ impl Compute for Linear {
         }))
     }
 
-    fn kernel(
-        &self,
-        kept: &Self::Kept,
-        shapes: &Shapes<'_>,
-    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+    fn computation(&self, kept: &Self::Kept, shapes: &Shapes<'_>) -> Result<Computation, Fault> {
         let vectors = shapes.input(0)?.dims.split_last();
         let vectors = vectors.map_or(1, |(_, lead)| lead.iter().product());
-        Ok(Some(Box::new(Product { weights: Arc::clone(kept), vectors })))
+        Ok(Computation::Kernel(Box::new(Product { weights: Arc::clone(kept), vectors })))
     }
 }
 

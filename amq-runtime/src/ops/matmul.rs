@@ -6,17 +6,13 @@ use amq_format::graph::MatMul;
 
 use super::walk::{Walk, broadcast_strides};
 use crate::call::{Call, Kernel};
-use crate::compute::{Compute, Shapes, keeps_nothing};
+use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
 use crate::error::Fault;
 
 impl Compute for MatMul {
     keeps_nothing!();
 
-    fn kernel(
-        &self,
-        _: &Self::Kept,
-        shapes: &Shapes<'_>,
-    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+    fn computation(&self, _: &Self::Kept, shapes: &Shapes<'_>) -> Result<Computation, Fault> {
         let (a, b, y) = (shapes.input(0)?, shapes.input(1)?, shapes.output()?);
         let (m, n, a_lead) = match a.dims.as_slice() {
             [lead @ .., m, n] => (*m, *n, lead),
@@ -34,7 +30,7 @@ impl Compute for MatMul {
             strides
         };
         let walk = Walk::new(lead, [&scaled(a_lead, m * n), &scaled(b_lead, n * p)], [0, 0]);
-        Ok(Some(Box::new(Product { m, n, p, walk })))
+        Ok(Computation::Kernel(Box::new(Product { m, n, p, walk })))
     }
 }
 

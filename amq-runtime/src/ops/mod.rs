@@ -7,22 +7,21 @@
 //! Sums have one order, whatever the instruction set and the number of rows: it is part of what a
 //! file means.
 
-use alloc::boxed::Box;
-
 use amq_format::for_each_operator;
 use amq_format::graph::*;
 
-use crate::call::Kernel;
-use crate::compute::{Compute, Shapes};
+use crate::compute::{Computation, Compute, Shapes};
 use crate::error::{Fault, fault};
 use crate::weights::Constants;
 
+pub(crate) use elementwise::{Chain, Part};
 pub(crate) use shape::expand_kernel;
 
 mod binary;
 mod cast;
 mod concat;
 mod conv;
+mod elementwise;
 mod gather;
 mod linear;
 mod matmul;
@@ -75,14 +74,14 @@ macro_rules! dispatch {
             })
         }
 
-        /// As [`Compute::kernel`].
-        pub(crate) fn kernel(
+        /// As [`Compute::computation`].
+        pub(crate) fn computation(
             op: &Op,
             kept: &Kept,
             shapes: &Shapes<'_>,
-        ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+        ) -> Result<Computation, Fault> {
             match (op, kept) {
-                $((Op::$name(op), Kept::$name(kept)) => op.kernel(kept, shapes),)*
+                $((Op::$name(op), Kept::$name(kept)) => op.computation(kept, shapes),)*
                 _ => Err(fault!("it was loaded as another operator")),
             }
         }

@@ -6,22 +6,18 @@ use core::cmp::Ordering;
 use amq_format::graph::TopK;
 
 use crate::call::{Call, Kernel, Memory, mismatch};
-use crate::compute::{Compute, Shapes, keeps_nothing};
+use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
 use crate::error::{Fault, fault};
 use crate::view::{Data, DataMut};
 
 impl Compute for TopK {
     keeps_nothing!();
 
-    fn kernel(
-        &self,
-        _: &Self::Kept,
-        shapes: &Shapes<'_>,
-    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+    fn computation(&self, _: &Self::Kept, shapes: &Shapes<'_>) -> Result<Computation, Fault> {
         let (x, axis) = (shapes.input(0)?, self.axis as usize);
         let size = x.dims[axis];
         u32::try_from(size).map_err(|_| fault!("{size} entries are too many"))?;
-        Ok(Some(Box::new(Chosen {
+        Ok(Computation::Kernel(Box::new(Chosen {
             size,
             inner: x.dims[axis + 1..].iter().product(),
             k: usize::try_from(self.k).map_err(|_| fault!("k is {}", self.k))?,

@@ -8,7 +8,7 @@ use amq_format::graph::{Dim, Pad, PadMode};
 
 use super::walk;
 use crate::call::{Call, Kernel, mismatch};
-use crate::compute::{Compute, Shapes, keeps_nothing};
+use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
 use crate::error::{Fault, ensure, fault};
 use crate::infer::MAX_RANK;
 use crate::view::{Data, DataMut};
@@ -16,11 +16,7 @@ use crate::view::{Data, DataMut};
 impl Compute for Pad {
     keeps_nothing!();
 
-    fn kernel(
-        &self,
-        _: &Self::Kept,
-        shapes: &Shapes<'_>,
-    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+    fn computation(&self, _: &Self::Kept, shapes: &Shapes<'_>) -> Result<Computation, Fault> {
         let (x, y) = (shapes.input(0)?, shapes.output()?);
         let number = |dim: &Dim| {
             let size = dim.as_size().filter(|size| size.unsigned_abs() <= isize::MAX as u64 / 4);
@@ -55,7 +51,7 @@ impl Compute for Pad {
         if x.dims.is_empty() {
             body = 0..1;
         }
-        Ok(Some(Box::new(Border { outer: axes, last, body })))
+        Ok(Computation::Kernel(Box::new(Border { outer: axes, last, body })))
     }
 }
 

@@ -8,17 +8,13 @@ use amq_format::graph::{Pool, PoolKind};
 use super::binary::larger;
 use super::window::{inside, with_pads};
 use crate::call::{Call, Kernel};
-use crate::compute::{Compute, Shapes, keeps_nothing};
+use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
 use crate::error::{Fault, fault};
 
 impl Compute for Pool {
     keeps_nothing!();
 
-    fn kernel(
-        &self,
-        _: &Self::Kept,
-        shapes: &Shapes<'_>,
-    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+    fn computation(&self, _: &Self::Kept, shapes: &Shapes<'_>) -> Result<Computation, Fault> {
         let (x, y) = (shapes.input(0)?, shapes.output()?);
         // An average that counts the border is 0 over the border alone; all else is undefined there.
         let counts_border = self.kind() == PoolKind::Average && self.count_include_pad;
@@ -56,7 +52,7 @@ impl Compute for Pool {
             dilation: 1,
             spans: alloc::vec![Span { first: 0, count: 1, padded: 1 }],
         });
-        Ok(Some(Box::new(Windows {
+        Ok(Computation::Kernel(Box::new(Windows {
             kind: self.kind(),
             count_include_pad: self.count_include_pad,
             height,

@@ -9,7 +9,7 @@ use amq_format::graph::{ABSENT, Node, Recurrent};
 
 use super::recurrent::{Inputs, Layer, Outputs, Weights};
 use crate::call::{Call, Kernel, Memory, mismatch};
-use crate::compute::{Compute, Shapes};
+use crate::compute::{Computation, Compute, Shapes};
 use crate::error::{Fault, fault};
 use crate::view::{Data, DataMut};
 use crate::weights::Constants;
@@ -40,15 +40,11 @@ impl Compute for Recurrent {
         Ok(Arc::new(layer.map_err(|why| fault!("{why}"))?))
     }
 
-    fn kernel(
-        &self,
-        kept: &Self::Kept,
-        shapes: &Shapes<'_>,
-    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+    fn computation(&self, kept: &Self::Kept, shapes: &Shapes<'_>) -> Result<Computation, Fault> {
         let x = shapes.input(0)?;
         let (steps, batch) = (x.dims[0], x.dims[1]);
         let work = kept.work_len(steps, batch).map_err(|why| fault!("{why}"))?;
-        Ok(Some(Box::new(Sequence { layer: Arc::clone(kept), steps, batch, work })))
+        Ok(Computation::Kernel(Box::new(Sequence { layer: Arc::clone(kept), steps, batch, work })))
     }
 }
 

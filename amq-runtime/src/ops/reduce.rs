@@ -8,17 +8,13 @@ use amq_format::graph::{Reduce, ReduceKind};
 use super::binary::{larger, smaller};
 use super::walk::{self, Walk};
 use crate::call::{Call, Kernel};
-use crate::compute::{Compute, Shapes, keeps_nothing};
+use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
 use crate::error::Fault;
 
 impl Compute for Reduce {
     keeps_nothing!();
 
-    fn kernel(
-        &self,
-        _: &Self::Kept,
-        shapes: &Shapes<'_>,
-    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+    fn computation(&self, _: &Self::Kept, shapes: &Shapes<'_>) -> Result<Computation, Fault> {
         let x = shapes.input(0)?;
         let kept = x.dims.len() - self.axes.len();
         // The order of sums must not follow from the sizes, which batches change: only the numbers of
@@ -26,7 +22,7 @@ impl Compute for Reduce {
         let last = self.axes.first().is_none_or(|&axis| axis as usize == kept);
         let count = self.axes.iter().map(|&axis| x.dims[axis as usize]).product();
         if last {
-            return Ok(Some(Box::new(Rows { kind: self.kind(), count })));
+            return Ok(Computation::Kernel(Box::new(Rows { kind: self.kind(), count })));
         }
         let reduced = |axis: usize| self.axes.contains(&(axis as u32));
         let sizes: Vec<usize> =
@@ -34,7 +30,7 @@ impl Compute for Reduce {
         let to = walk::broadcast_strides(&sizes, &x.dims);
         // An axis of size 1 that stays has a stride that no one uses.
         let walk = Walk::new(&x.dims, [&walk::strides(&x.dims), &to], [0, 0]);
-        Ok(Some(Box::new(Scattered { kind: self.kind(), count, walk })))
+        Ok(Computation::Kernel(Box::new(Scattered { kind: self.kind(), count, walk })))
     }
 }
 

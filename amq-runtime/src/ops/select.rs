@@ -4,58 +4,65 @@ use alloc::boxed::Box;
 
 use amq_format::graph::Select;
 
-use super::walk::{Walk, broadcast_strides};
-use crate::call::{Call, Kernel, mismatch};
-use crate::compute::{Compute, Shapes, keeps_nothing};
+use super::elementwise::pairs;
+use crate::call::mismatch;
+use crate::compute::{Computation, Compute, Elementwise, Shapes, keeps_nothing};
 use crate::error::Fault;
+use crate::kernels::Target;
 use crate::view::{Data, DataMut};
 
 impl Compute for Select {
     keeps_nothing!();
 
-    fn kernel(
+    fn computation(&self, _: &Self::Kept, _: &Shapes<'_>) -> Result<Computation, Fault> {
+        Ok(Computation::Elementwise(Box::new(Choice)))
+    }
+}
+
+struct Choice;
+
+impl Elementwise for Choice {
+    fn apply(
         &self,
-        _: &Self::Kept,
-        shapes: &Shapes<'_>,
-    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
-        let y = shapes.output()?;
-        let operands = [shapes.input(0)?, shapes.input(1)?, shapes.input(2)?];
-        let strides = operands.map(|x| broadcast_strides(&x.dims, &y.dims));
-        let walk = Walk::new(&y.dims, [&strides[0], &strides[1], &strides[2]], [0; 3]);
-        Ok(Some(Box::new(Choice(walk))))
-    }
-}
-
-struct Choice(Walk<3>);
-
-impl Choice {
-    fn choose<T: Copy>(&self, condition: &[u8], a: &[T], b: &[T], y: &mut [T]) {
-        if y.is_empty() {
-            return;
-        }
-        let [r, s, t] = self.0.strides.map(isize::unsigned_abs);
-        for (y, [h, i, j]) in y.chunks_exact_mut(self.0.inner).zip(self.0.rows()) {
-            for (k, y) in y.iter_mut().enumerate() {
-                *y = if condition[h + k * r] != 0 { a[i + k * s] } else { b[j + k * t] };
-            }
-        }
-    }
-}
-
-impl Kernel for Choice {
-    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
-        let Data::Bool(condition) = call.inputs.data(0)? else {
-            return Err(mismatch());
-        };
-        match (call.inputs.data(1)?, call.inputs.data(2)?, call.outputs.data()?) {
-            (Data::F32(a), Data::F32(b), DataMut::F32(y)) => self.choose(condition, a, b, y),
-            (Data::I64(a), Data::I64(b), DataMut::I64(y)) => self.choose(condition, a, b, y),
-            (Data::I32(a), Data::I32(b), DataMut::I32(y)) => self.choose(condition, a, b, y),
-            (Data::U8(a), Data::U8(b), DataMut::U8(y)) => self.choose(condition, a, b, y),
-            (Data::I8(a), Data::I8(b), DataMut::I8(y)) => self.choose(condition, a, b, y),
-            (Data::Bool(a), Data::Bool(b), DataMut::Bool(y)) => self.choose(condition, a, b, y),
+        target: Target,
+        [c, a, b]: &[Data<'_>; 3],
+        y: DataMut<'_>,
+    ) -> Result<(), Fault> {
+        let Data::Bool(c) = *c else { return Err(mismatch()) };
+        match (*a, *b, y) {
+            (Data::F32(a), Data::F32(b), DataMut::F32(y)) => choose(target, c, a, b, y),
+            (Data::I64(a), Data::I64(b), DataMut::I64(y)) => choose(target, c, a, b, y),
+            (Data::I32(a), Data::I32(b), DataMut::I32(y)) => choose(target, c, a, b, y),
+            (Data::U8(a), Data::U8(b), DataMut::U8(y)) => choose(target, c, a, b, y),
+            (Data::I8(a), Data::I8(b), DataMut::I8(y)) => choose(target, c, a, b, y),
+            (Data::Bool(a), Data::Bool(b), DataMut::Bool(y)) => choose(target, c, a, b, y),
             _ => return Err(mismatch()),
         }
         Ok(())
     }
+}
+
+/// Of each pair, that which the condition says.
+fn choose<T: Copy>(target: Target, condition: &[u8], a: &[T], b: &[T], y: &mut [T]) {
+    target.vectorize(
+        #[inline(always)]
+        || match *condition {
+            [condition] => {
+                pairs(if condition != 0 { a } else { b }, a, y, |chosen, _| chosen);
+            }
+            _ => match (a, b) {
+                (&[a], &[b]) => {
+                    pairs(condition, condition, y, |c, _| if c != 0 { a } else { b });
+                }
+                (&[a], b) => pairs(condition, b, y, |c, b| if c != 0 { a } else { b }),
+                (a, &[b]) => pairs(condition, a, y, |c, a| if c != 0 { a } else { b }),
+                _ => {
+                    let chosen = condition.iter().zip(a).zip(b);
+                    for (y, ((&c, &a), &b)) in y.iter_mut().zip(chosen) {
+                        *y = if c != 0 { a } else { b };
+                    }
+                }
+            },
+        },
+    );
 }

@@ -8,7 +8,7 @@ use amq_format::graph::{Dim, Dims, Expand, Reshape, Slice, Transpose};
 
 use super::walk::{self, Walk};
 use crate::call::{Call, Kernel, mismatch};
-use crate::compute::{Compute, Shapes, keeps_nothing};
+use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
 use crate::error::{Fault, fault};
 use crate::shape::Shape;
 use crate::view::{DataMut, with_same_type};
@@ -16,42 +16,37 @@ use crate::view::{DataMut, with_same_type};
 impl Compute for Reshape {
     keeps_nothing!();
 
-    fn kernel(&self, _: &Self::Kept, _: &Shapes<'_>) -> Result<Option<Box<dyn Kernel>>, Fault> {
+    fn computation(&self, _: &Self::Kept, _: &Shapes<'_>) -> Result<Computation, Fault> {
         // The plan makes it share its input's memory.
-        Ok(None)
+        Ok(Computation::View)
     }
 }
 
 impl Compute for Transpose {
     keeps_nothing!();
 
-    fn kernel(
-        &self,
-        _: &Self::Kept,
-        shapes: &Shapes<'_>,
-    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+    fn computation(&self, _: &Self::Kept, shapes: &Shapes<'_>) -> Result<Computation, Fault> {
         let (x, y) = (shapes.input(0)?, shapes.output()?);
         // Nothing moves where only axes of size 1 change places.
         let moving = |axis: &&u32| x.dims[**axis as usize] != 1;
         if self.perm.iter().filter(moving).is_sorted() {
-            return Ok(None);
+            return Ok(Computation::View);
         }
         let own = walk::strides(&x.dims);
         let strides: Vec<isize> = self.perm.iter().map(|&axis| own[axis as usize]).collect();
-        Ok(Some(Box::new(Move(Walk::new(&y.dims, [&strides], [0])))))
+        Ok(Computation::Kernel(Box::new(Move(Walk::new(&y.dims, [&strides], [0])))))
     }
 }
 
 impl Compute for Expand {
     keeps_nothing!();
 
-    fn kernel(
-        &self,
-        _: &Self::Kept,
-        shapes: &Shapes<'_>,
-    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+    fn computation(&self, _: &Self::Kept, shapes: &Shapes<'_>) -> Result<Computation, Fault> {
         let (x, y) = (shapes.input(0)?, shapes.output()?);
-        Ok(if x.len() == y.len() { None } else { Some(expand_kernel(x, y)) })
+        if x.len() == y.len() {
+            return Ok(Computation::View);
+        }
+        Ok(Computation::Kernel(expand_kernel(x, y)))
     }
 }
 
@@ -63,11 +58,7 @@ pub(crate) fn expand_kernel(x: &Shape, y: &Shape) -> Box<dyn Kernel> {
 impl Compute for Slice {
     keeps_nothing!();
 
-    fn kernel(
-        &self,
-        _: &Self::Kept,
-        shapes: &Shapes<'_>,
-    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+    fn computation(&self, _: &Self::Kept, shapes: &Shapes<'_>) -> Result<Computation, Fault> {
         let (x, y) = (shapes.input(0)?, shapes.output()?);
         let sizes: Vec<Dim> = x.dims.iter().map(|&size| Dim::from(size as i64)).collect();
         let mut strides = walk::strides(&x.dims);
@@ -83,7 +74,7 @@ impl Compute for Slice {
                 strides[axis] *= step;
             }
         }
-        Ok(Some(Box::new(Move(Walk::new(&y.dims, [&strides], [start])))))
+        Ok(Computation::Kernel(Box::new(Move(Walk::new(&y.dims, [&strides], [start])))))
     }
 }
 
@@ -101,10 +92,10 @@ impl Kernel for Move {
 impl Compute for Dims {
     keeps_nothing!();
 
-    fn kernel(&self, _: &Self::Kept, _: &Shapes<'_>) -> Result<Option<Box<dyn Kernel>>, Fault> {
+    fn computation(&self, _: &Self::Kept, _: &Shapes<'_>) -> Result<Computation, Fault> {
         let size = |dim: &Dim| dim.as_size().ok_or_else(|| fault!("{dim} has no size"));
         let sizes = self.dims.iter().map(size).collect::<Result<_, _>>()?;
-        Ok(Some(Box::new(Sizes(sizes))))
+        Ok(Computation::Kernel(Box::new(Sizes(sizes))))
     }
 }
 

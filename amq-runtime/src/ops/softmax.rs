@@ -7,21 +7,17 @@ use amq_format::graph::Softmax;
 use super::binary::larger;
 use super::reduce::{LANES, in_lanes};
 use crate::call::{Call, Kernel};
-use crate::compute::{Compute, Shapes, keeps_nothing};
+use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
 use crate::error::Fault;
 use crate::kernels::math;
 
 impl Compute for Softmax {
     keeps_nothing!();
 
-    fn kernel(
-        &self,
-        _: &Self::Kept,
-        shapes: &Shapes<'_>,
-    ) -> Result<Option<Box<dyn Kernel>>, Fault> {
+    fn computation(&self, _: &Self::Kept, shapes: &Shapes<'_>) -> Result<Computation, Fault> {
         let (x, axis) = (shapes.input(0)?, self.axis as usize);
         let inner = x.dims[axis + 1..].iter().product();
-        Ok(Some(Box::new(Along { size: x.dims[axis], inner, log: self.log })))
+        Ok(Computation::Kernel(Box::new(Along { size: x.dims[axis], inner, log: self.log })))
     }
 }
 

@@ -1,18 +1,20 @@
 //! Running one operator in tests.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use amq_format::graph::{Dim, Graph, Node, Op, ValueId};
 use amq_format::{Draft, Validated};
 
-use crate::call::{Call, Memory, Operands, Results};
-use crate::compute::Shapes;
+use super::{Chain, Part};
+use crate::call::{Call, Kernel, Memory, Operands, Results};
+use crate::compute::{Computation, Shapes};
 use crate::infer::{Fact, infer};
 use crate::kernels::{Isa, Target};
 use crate::shape::Shape;
-use crate::values::{Place, Room, Source, Values};
-use crate::view::{Buffer, View};
+use crate::values::{Nothing, Place, Room, Source, Values};
+use crate::view::Buffer;
 use crate::weights::Constants;
 
 pub(crate) type Tensor = (Vec<usize>, Buffer);
@@ -93,17 +95,26 @@ fn run_on(target: Target, op: &Op, inputs: &[Tensor]) -> Result<Vec<Tensor>, Str
     let file = Validated::new(&file).unwrap();
     let kept = super::keep(&node, &mut Constants::new(&file, target)).map_err(|fault| fault.0)?;
     let shapes = Shapes { inputs: &shapes, outputs: &results };
-    let kernel = super::kernel(op, &kept, &shapes);
-    let Some(kernel) = kernel.map_err(|fault| fault.0)? else {
-        return Ok(Vec::from([(results[0].dims.clone(), inputs[0].1.clone())]));
+    let computation = super::computation(op, &kept, &shapes).map_err(|fault| fault.0)?;
+    let kernel: Box<dyn Kernel> = match computation {
+        Computation::View => {
+            return Ok(Vec::from([(results[0].dims.clone(), inputs[0].1.clone())]));
+        }
+        Computation::Kernel(kernel) => kernel,
+        Computation::Elementwise(function) => {
+            let (output, data_type) = (ids.len() as ValueId, results[0].data_type);
+            let part = Part { function, inputs: ids.clone(), output, data_type };
+            let shape = |value: ValueId| shapes.inputs.get(value as usize)?.as_ref();
+            let chain = Chain::new(Vec::from([part]), &results[0], shape);
+            Box::new(chain.map_err(|fault| fault.0)?.0)
+        }
     };
     let mut memory = Memory::default();
     kernel.reserve(&mut memory);
     let slots: Vec<Buffer> = inputs.iter().map(|input| input.1.clone()).collect();
     let place = |(i, slot): (usize, &Buffer)| Place { source: Source::Slot(i), len: slot.len() };
     let places: Vec<Place> = slots.iter().enumerate().map(place).collect();
-    let values =
-        Values { places: &places, slots: &slots, constants: &[], given: &NONE, order: &[] };
+    let values = Values { places: &places, slots: &slots, constants: &[], given: &Nothing };
     let buffer = |result: &Shape| {
         let mut y = Buffer::new(result.data_type);
         assert!(y.grow(result.len()));
@@ -121,5 +132,3 @@ fn run_on(target: Target, op: &Op, inputs: &[Tensor]) -> Result<Vec<Tensor>, Str
     kernel.run(&mut call).map_err(|fault| fault.0)?;
     Ok(results.into_iter().map(|result| result.dims).zip(outputs).collect())
 }
-
-const NONE: [(&str, View<'static>); 0] = [];

@@ -1,7 +1,7 @@
 //! Walking several tensors together, each with strides of its own.
 
 use alloc::vec::Vec;
-use core::array;
+use core::{array, mem};
 
 use crate::infer::MAX_RANK;
 
@@ -44,6 +44,24 @@ impl<const N: usize> Walk<N> {
     pub(super) fn rows(&self) -> Rows<'_, N> {
         let at = self.starts.map(|start| start as isize);
         Rows { walk: self, counters: [0; MAX_RANK], at, left: self.rows }
+    }
+
+    /// The rows from a given one on.
+    fn rows_from(&self, row: usize) -> Rows<'_, N> {
+        let mut rows = self.rows();
+        rows.left = self.rows.saturating_sub(row);
+        let mut left = row;
+        for ((size, steps), counter) in self.outer.iter().zip(&mut rows.counters).rev() {
+            *counter = left % size;
+            left /= size;
+            (0..N).for_each(|k| rows.at[k] += steps[k] * *counter as isize);
+        }
+        rows
+    }
+
+    /// Where each tensor's part of a row starts.
+    pub(super) fn start_of(&self, row: usize) -> [usize; N] {
+        self.rows_from(row).at.map(|at| at as usize)
     }
 }
 
@@ -127,6 +145,23 @@ pub(super) fn copy<T: Copy>(walk: &Walk<1>, x: &[T], out: &mut [T]) {
     }
 }
 
+/// Copies a part of what `walk` goes through in x, from element `from` on, to `out`.
+pub(super) fn copy_part<T: Copy>(walk: &Walk<1>, x: &[T], from: usize, mut out: &mut [T]) {
+    if out.is_empty() {
+        return;
+    }
+    let mut column = from % walk.inner;
+    for [start] in walk.rows_from(from / walk.inner) {
+        let count = (walk.inner - column).min(out.len());
+        let (row, rest) = mem::take(&mut out).split_at_mut(count);
+        copy_row(x, start + column * walk.strides[0] as usize, walk.strides[0], row);
+        if rest.is_empty() {
+            return;
+        }
+        (out, column) = (rest, 0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,7 +205,15 @@ mod tests {
                     at
                 })
                 .collect();
-            prop_assert_eq!(visited, expected);
+            prop_assert_eq!(&visited, &expected);
+            if steps.iter().all(|&step| step >= 0) && count > 0 {
+                let x: Vec<isize> = (0..=*expected.iter().max().unwrap_or(&0)).collect();
+                for from in 0..count {
+                    let mut part = vec![0; count - from];
+                    copy_part(&walk, &x, from, &mut part);
+                    prop_assert_eq!(&part, &expected[from..]);
+                }
+            }
         }
     }
 }

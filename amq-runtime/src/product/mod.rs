@@ -12,5 +12,5 @@ mod tests;
 pub(crate) use conv::ConvMatrix;
 pub(crate) use geometry::Geometry;
 pub(crate) use matrix::Matrix;
-pub(crate) use scratch::Scratch;
+pub(crate) use scratch::{Budget, Scratch};
 pub(crate) use source::{MatrixSource, PackError};

@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 
 use crate::error::Error;
 use crate::infer::{MAX_RANK, list};
-use crate::model::{Model, Port};
+use crate::model::Model;
+use crate::program::Port;
 use crate::view::{Buffer, Data, DataMut};
 
 /// A state between steps.

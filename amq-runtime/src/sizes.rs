@@ -1,0 +1,96 @@
+//! Sizes that the inputs of a call give to the names of dimensions.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use amq_format::graph::Dim;
+
+use crate::error::Error;
+use crate::infer::{Fact, list};
+use crate::program::{Port, Program};
+
+/// The sizes that names of dimensions stand for, each with the input that says so.
+pub(crate) type Sizes = BTreeMap<String, (i64, String)>;
+
+/// Takes the sizes of named dimensions from the shapes that are given, and checks the others.
+pub(crate) fn bind(ports: &[Port], signature: &[Option<Vec<usize>>]) -> Result<Sizes, Error> {
+    let mut sizes = Sizes::new();
+    let given = || ports.iter().zip(signature).filter_map(|(p, s)| Some((p, s.as_ref()?)));
+    for (Port { name: input, dims: expected, .. }, dims) in given() {
+        if dims.len() != expected.len() {
+            return Err(Error::Input(format!(
+                "{input} has shape {}, the model takes {}",
+                list(dims),
+                list(expected)
+            )));
+        }
+        for (&size, dim) in dims.iter().zip(expected) {
+            let Some(name) = dim.as_name() else { continue };
+            if size == 0 {
+                return Err(Error::Input(format!(
+                    "dimension {name} is 0 in {input}, not positive"
+                )));
+            }
+            let size = i64::try_from(size)
+                .map_err(|_| Error::Input(format!("dimension {name} of {input} is too large")))?;
+            match sizes.get(name) {
+                Some((other, first)) if *other != size => {
+                    return Err(Error::Input(format!(
+                        "dimension {name} is {other} in {first} and {size} in {input}"
+                    )));
+                }
+                Some(_) => {}
+                None => {
+                    sizes.insert(String::from(name), (size, input.clone()));
+                }
+            }
+        }
+    }
+    for (Port { name: input, dims: expected, .. }, dims) in given() {
+        for (axis, (&size, dim)) in dims.iter().zip(expected).enumerate() {
+            let fits = dim.eval(&|name| Some(sizes.get(name)?.0));
+            let fits =
+                fits.map_err(|why| Error::Input(format!("axis {axis} of {input}: {why}")))?;
+            if i64::try_from(size) != Ok(fits) {
+                let named = if dim.as_size().is_some() {
+                    format!("{fits}")
+                } else {
+                    format!("{dim} = {fits}")
+                };
+                return Err(Error::Input(format!(
+                    "axis {axis} of {input} is {size}, it must be {named}"
+                )));
+            }
+        }
+    }
+    Ok(sizes)
+}
+
+/// Shapes of all graph inputs; those that are not given must be states.
+pub(crate) fn input_shapes(
+    program: &Program,
+    signature: &[Option<Vec<usize>>],
+    sizes: &Sizes,
+) -> Result<Vec<Fact>, Error> {
+    let (graph, mut facts) = (&program.graph, Vec::with_capacity(signature.len()));
+    let states = &graph.states;
+    for (i, (port, dims)) in program.inputs.iter().zip(signature).enumerate() {
+        let dims = match dims {
+            Some(dims) => dims.iter().map(|&size| Dim::from(size as i64)).collect(),
+            None if states.iter().any(|state| state.input == graph.inputs[i].value) => {
+                let size = |dim: &Dim| dim.eval(&|name| Some(sizes.get(name)?.0)).map(Dim::from);
+                port.dims.iter().map(size).collect::<Result<_, _>>().map_err(|why| {
+                    Error::Input(format!(
+                        "state {} is not given and has no shape: {why}",
+                        port.name
+                    ))
+                })?
+            }
+            None => return Err(Error::Input(format!("input {} is missing", port.name))),
+        };
+        facts.push(Fact::new(port.data_type, dims));
+    }
+    Ok(facts)
+}
