@@ -6,6 +6,7 @@ use amq_format::graph::ValueId;
 
 use crate::error::{Fault, fault};
 use crate::kernels::Target;
+use crate::probe::Tap;
 use crate::product::Scratch;
 use crate::registers::Registers;
 use crate::values::{Room, Values};
@@ -26,6 +27,7 @@ pub(crate) struct Call<'a> {
     pub(crate) outputs: Results<'a>,
     pub(crate) target: Target,
     pub(crate) memory: &'a mut Memory,
+    pub(crate) tap: Tap<'a>,
 }
 
 /// Working memory, as large as the kernel that needs most.

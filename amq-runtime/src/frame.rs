@@ -9,6 +9,7 @@ use crate::error::{Error, Fault};
 use crate::infer;
 use crate::kernels::Target;
 use crate::plan::{Output, Plan, Signature, State};
+use crate::probe::{Probe, Tap};
 use crate::program::Program;
 use crate::values::{Given, Nothing, Room, Values};
 use crate::view::{Buffer, Data, DataMut, View, with_same_type};
@@ -17,9 +18,10 @@ use crate::view::{Buffer, Data, DataMut, View, with_same_type};
 const PLANS: usize = 4;
 
 /// What a frame's calls work with.
-pub(crate) struct Means<'a> {
+pub(crate) struct Means<'a, 'p> {
     pub(crate) target: Target,
     pub(crate) memory: &'a mut Memory,
+    pub(crate) probe: Option<&'p mut dyn Probe>,
 }
 
 /// The memory in which a program runs. Always the same program.
@@ -120,7 +122,7 @@ impl Frame {
         program: &Program,
         state: usize,
         kept: Option<Data<'_>>,
-        means: &mut Means<'_>,
+        means: &mut Means<'_, '_>,
     ) -> Result<(), Fault> {
         let plan = &self.plans[0];
         let Some(State { room, initial, .. }) = &plan.states[state] else { return Ok(()) };
@@ -147,6 +149,7 @@ impl Frame {
                 outputs: Results { slots: slice::from_mut(&mut taken), rooms: &[Some(*room)] },
                 target: means.target,
                 memory: means.memory,
+                tap: Tap { node: 0, probe: None },
             }),
         };
         self.slots[room.slot] = taken;
@@ -158,20 +161,28 @@ impl Frame {
         &mut self,
         program: &Program,
         given: &dyn Given,
-        means: &mut Means<'_>,
+        means: &mut Means<'_, '_>,
     ) -> Result<(), Error> {
         let Frame { plans, slots, taken } = self;
-        let plan = &plans[0];
+        let (plan, constants) = (&plans[0], &program.constants);
+        let nodes = program.graph.nodes.len();
+        // What is shown up to now: views have no steps of their own.
+        let mut shown = 0;
         for step in plan.steps() {
+            if let Some(probe) = &mut means.probe {
+                let values = Values { places: &plan.places, slots, constants, given };
+                (shown..step.node).for_each(|node| show(program, plan, &values, node, *probe));
+                shown = step.node;
+            }
             let slot = |room: &Option<Room>| room.map(|room| mem::take(&mut slots[room.slot]));
             taken.extend(step.outputs.iter().map(slot).map(Option::unwrap_or_default));
-            let constants = &program.constants;
             let values = Values { places: &plan.places, slots, constants, given };
             let done = step.kernel.run(&mut Call {
                 inputs: Operands { ids: &step.inputs, values },
                 outputs: Results { slots: taken, rooms: &step.outputs },
                 target: means.target,
                 memory: means.memory,
+                tap: Tap::new(step.node, &mut means.probe),
             });
             // Also after an error, for the calls to come.
             for (room, slot) in step.outputs.iter().zip(taken.drain(..)) {
@@ -181,10 +192,13 @@ impl Frame {
             }
             done.map_err(|fault| infer::at(&program.graph.nodes[step.node], fault))?;
         }
+        if let Some(probe) = &mut means.probe {
+            let values = Values { places: &plan.places, slots, constants, given };
+            (shown..nodes).for_each(|node| show(program, plan, &values, node, *probe));
+        }
         for Output { room, copied, .. } in &plan.outputs {
             let Some(value) = copied else { continue };
             let mut taken = mem::take(&mut slots[room.slot]);
-            let constants = &program.constants;
             let values = Values { places: &plan.places, slots, constants, given };
             if let Some(from) = values.get(*value) {
                 copy(from, taken.data_mut(room.len));
@@ -204,6 +218,15 @@ impl Frame {
     pub(crate) fn output_mut(&mut self, i: usize) -> DataMut<'_> {
         let room = self.plans[0].outputs[i].room;
         self.slots[room.slot].data_mut(room.len)
+    }
+}
+
+/// Shows a probe what a node gave.
+fn show(program: &Program, plan: &Plan, values: &Values<'_>, node: usize, probe: &mut dyn Probe) {
+    for (output, &value) in program.graph.nodes[node].outputs.iter().enumerate() {
+        if let (Some(dims), Some(data)) = (plan.dims(value), values.get(value)) {
+            probe.output(node, output, View { dims, data });
+        }
     }
 }
 

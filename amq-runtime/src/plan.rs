@@ -43,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) outputs: Vec<Output>,
     /// Of each state of the program that is not given.
     pub(crate) states: Vec<Option<State>>,
+    /// Of each value, if all results can be seen.
+    shapes: Vec<Option<Shape>>,
 }
 
 /// Steps for which all sizes are known when the first starts.
@@ -95,7 +97,13 @@ impl Plan {
         }
         let outputs = planner.end()?;
         planner.within(arena::bytes(planner.arena.slots))?;
-        Ok(Plan { signature, places: planner.places, segments, outputs, states })
+        let shapes = if signature.apart { planner.shapes } else { Vec::new() };
+        Ok(Plan { signature, places: planner.places, segments, outputs, states, shapes })
+    }
+
+    /// The shape of a value, if its node is a step of its own.
+    pub(crate) fn dims(&self, value: ValueId) -> Option<&[usize]> {
+        Some(&self.shapes.get(value as usize)?.as_ref()?.dims)
     }
 
     /// All steps, in order.

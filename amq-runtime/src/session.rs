@@ -12,6 +12,7 @@ use crate::frame::{Frame, Means, copy};
 use crate::infer::list;
 use crate::kernels::NAN;
 use crate::model::{Model, StatePort};
+use crate::probe::Probe;
 use crate::program::Port;
 use crate::values::Given;
 use crate::view::{Buffer, Data, DataMut, View};
@@ -110,7 +111,43 @@ impl Session {
     /// [`Error::Input`] where inputs are not what the model takes, [`Error::Memory`] where they are
     /// too large, [`Error::Node`] where a node cannot work on the data, such as an index out of range.
     pub fn run(&mut self, inputs: &[(&str, View<'_>)]) -> Result<Outputs<'_>, Error> {
-        self.call(inputs, false)?;
+        self.call(inputs, false, None)?;
+        Ok(self.outputs())
+    }
+
+    /// As [`run`](Session::run), and shows a probe what is computed. Results are the same. The first
+    /// such call with a set of input shapes plans it anew: each node is computed apart.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), amq_runtime::Error> {
+    /// # let mut session: amq_runtime::Session = unimplemented!();
+    /// use amq_runtime::{Probe, Product, View};
+    ///
+    /// /// The mean square of what enters each product.
+    /// #[derive(Default)]
+    /// struct Squares(Vec<(usize, f32)>);
+    ///
+    /// impl Probe for Squares {
+    ///     fn product(&mut self, product: &Product<'_>) {
+    ///         let sum: f32 = product.vectors.iter().map(|x| x * x).sum();
+    ///         self.0.push((product.node, sum / product.vectors.len() as f32));
+    ///     }
+    /// }
+    ///
+    /// let mut squares = Squares::default();
+    /// session.run_with(&[("tokens", View::i64(&[1, 1], &[7]))], &mut squares)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`run`](Session::run).
+    pub fn run_with(
+        &mut self,
+        inputs: &[(&str, View<'_>)],
+        probe: &mut dyn Probe,
+    ) -> Result<Outputs<'_>, Error> {
+        self.call(inputs, false, Some(probe))?;
         Ok(self.outputs())
     }
 
@@ -121,7 +158,22 @@ impl Session {
     /// As [`run`](Session::run); [`Error::State`] where a state is given, or would change its shape.
     /// After an error the state is what it was before.
     pub fn step(&mut self, inputs: &[(&str, View<'_>)]) -> Result<Outputs<'_>, Error> {
-        self.call(inputs, true)?;
+        self.call(inputs, true, None)?;
+        self.keep_states()?;
+        Ok(self.outputs())
+    }
+
+    /// As [`step`](Session::step), and shows a probe what is computed, as
+    /// [`run_with`](Session::run_with) does.
+    ///
+    /// # Errors
+    /// As [`step`](Session::step).
+    pub fn step_with(
+        &mut self,
+        inputs: &[(&str, View<'_>)],
+        probe: &mut dyn Probe,
+    ) -> Result<Outputs<'_>, Error> {
+        self.call(inputs, true, Some(probe))?;
         self.keep_states()?;
         Ok(self.outputs())
     }
@@ -151,20 +203,25 @@ impl Session {
         Outputs { ports: self.model.outputs(), frame: &self.frame }
     }
 
-    fn call(&mut self, inputs: &[(&str, View<'_>)], stepping: bool) -> Result<(), Error> {
+    fn call(
+        &mut self,
+        inputs: &[(&str, View<'_>)],
+        stepping: bool,
+        probe: Option<&mut dyn Probe>,
+    ) -> Result<(), Error> {
         self.sort(inputs)?;
         if stepping {
             self.check_states_absent()?;
         }
         let Session { model, frame, memory, order, .. } = self;
         let dims = |i: usize| Some(inputs[order[i]?].1.dims);
-        frame.plan(model.program(), dims, false, memory, model.max_arena_bytes)?;
+        frame.plan(model.program(), dims, probe.is_some(), memory, model.max_arena_bytes)?;
         if stepping {
             self.check_state_shapes()?;
         }
         let Session { model, frame, memory, states, order } = self;
         let (program, target) = (model.program(), model.target());
-        let mut means = Means { target, memory };
+        let mut means = Means { target, memory, probe };
         for i in 0..model.states().len() {
             let kept = states.get(i).filter(|_| stepping);
             let kept = kept.map(|kept| kept.elements.data(usize::MAX));

@@ -169,7 +169,9 @@ fn run(program: &Program, target: Target, apart: bool) -> (Vec<Vec<u32>>, usize)
     frame.plan(program, |_| Some(&DIMS[..]), apart, &mut memory, 1 << 30).unwrap();
     let x: Vec<f32> = (0..DIMS[0] * DIMS[1]).map(|i| (i % 677) as f32 / 200.0 - 1.5).collect();
     for x in [&x.iter().map(|x| x * 3.0).collect::<Vec<f32>>(), &x] {
-        frame.run(program, &Only(x), &mut Means { target, memory: &mut memory }).unwrap();
+        frame
+            .run(program, &Only(x), &mut Means { target, memory: &mut memory, probe: None })
+            .unwrap();
     }
     let bits = |i| match frame.output(i).data {
         // Which NaN it is, is said only of what leaves a session.
@@ -178,6 +180,37 @@ fn run(program: &Program, target: Target, apart: bool) -> (Vec<Vec<u32>>, usize)
     };
     let bits = (0..program.outputs.len()).map(|i| bits(i).collect()).collect();
     (bits, frame.plans[0].steps().count())
+}
+
+#[test]
+fn a_chain_is_one_step_in_the_place_of_its_operand() {
+    let mut draft = random(1);
+    draft.graph.nodes.clear();
+    draft.graph.values.truncate(2);
+    draft.graph.tensors.clear();
+    let mut random = Random { graph: draft.graph, data: Vec::new(), values: Vec::new(), state: 7 };
+    let soft = random.node(Op::Softmax(Softmax { axis: 1, log: false }), &[1]);
+    let function = UnaryFunction::Affine as i32;
+    let affine = random.node(Op::Unary(Unary { function, alpha: 2.0, beta: 1.0 }), &[soft]);
+    let row = random.constant(&[DIMS[1]]);
+    let scaled = random.binary(BinaryFunction::Mul, &[row, affine]);
+    let y = random.binary(BinaryFunction::Add, &[scaled, affine]);
+    random.graph.outputs.truncate(1);
+    random.graph.outputs[0].value = y;
+    let file =
+        amq_format::write(Draft { graph: random.graph, data: random.data, ..draft }).unwrap();
+    let file = Validated::new(&file).unwrap();
+    let target = Target::new(Isa::detect()).unwrap();
+    let constants = &mut Constants::new(&file, target);
+    let program = Program::new(file.graph().clone(), constants).unwrap();
+    let slots = |apart| {
+        let (mut frame, mut memory) = (Frame::new(), Memory::default());
+        frame.plan(&program, |_| Some(&DIMS[..]), apart, &mut memory, 1 << 30).unwrap();
+        (frame.plans[0].steps().count(), frame.slots.len())
+    };
+    assert_eq!(slots(false), (2, 1));
+    assert_eq!(slots(true), (4, 2));
+    assert!(run(&program, target, false).0 == run(&program, target, true).0);
 }
 
 proptest! {

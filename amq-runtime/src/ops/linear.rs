@@ -9,6 +9,7 @@ use amq_format::graph::{ABSENT, Linear, Node};
 use crate::call::{Call, Kernel, Memory};
 use crate::compute::{Computation, Compute, Shapes};
 use crate::error::Fault;
+use crate::probe::Part;
 use crate::product::Matrix;
 use crate::weights::Constants;
 
@@ -50,6 +51,8 @@ impl Kernel for Product {
         let (x, y) = (call.inputs.f32(0)?, call.outputs.f32()?);
         let Weights { matrix, bias } = &*self.weights;
         matrix.multiply(x, self.vectors, y, &mut call.memory.scratch);
+        let sizes = [matrix.cols(), matrix.rows()];
+        call.tap.product(Part::W, 0, sizes, x, y, |_| true);
         if let Some(bias) = bias.as_ref().filter(|bias| !bias.is_empty()) {
             call.target.vectorize(
                 #[inline(always)]

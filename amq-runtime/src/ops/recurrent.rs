@@ -26,28 +26,20 @@
 //! sequence is cut into calls changes a bit.
 
 use alloc::vec::Vec;
-use core::fmt;
 
 use amq_format::graph::{Cell, Direction, Recurrent, Unary};
 
 use crate::kernels::{Order, Target, math};
-use crate::product::{Matrix, MatrixSource, PackError, Scratch};
+use crate::probe::{Part, Tap};
+use crate::product::{Matrix, Scratch};
+
+mod pass;
+
+pub(crate) use pass::{LayerError, Weights};
+use pass::{Pass, expect, product};
 
 /// Vectors of the sequence that are multiplied with W together, at most, unless the batch has more.
 const VECTORS: usize = 64;
-
-/// Weights of one direction, as a file holds them.
-#[derive(Clone, Debug)]
-pub(crate) struct Weights {
-    /// `[gates * hidden][input]`
-    pub(crate) w: MatrixSource,
-    /// `[gates * hidden][hidden]`
-    pub(crate) r: MatrixSource,
-    /// Those of W, then those of R: `[2 * gates * hidden]`.
-    pub(crate) biases: Option<Vec<f32>>,
-    /// LSTM: of i, o, f: `[3 * hidden]`.
-    pub(crate) peepholes: Option<Vec<f32>>,
-}
 
 /// What a call reads. Absent states are zero.
 #[derive(Clone, Copy, Debug)]
@@ -75,53 +67,6 @@ pub(crate) struct Outputs<'a> {
     pub(crate) c: Option<&'a mut [f32]>,
 }
 
-/// Why a layer cannot be built or run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum LayerError {
-    /// A matrix cannot be packed.
-    Pack(PackError),
-    /// A part has not the size that the layer's shape asks for.
-    Size { part: &'static str, expected: usize, found: usize },
-    /// A part that this kind of cell does not have.
-    Extra(&'static str),
-    /// A sequence's length is negative or above the number of steps.
-    SequenceLength { sequence: usize, length: i32, steps: usize },
-    /// Sizes whose product is no number of elements.
-    TooLarge,
-}
-
-impl fmt::Display for LayerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LayerError::Pack(error) => error.fmt(f),
-            LayerError::Size { part, expected, found } => {
-                write!(f, "{part}: {found} where the layer's shape asks for {expected}")
-            }
-            LayerError::Extra(part) => write!(f, "{part}: this kind of cell has none"),
-            LayerError::SequenceLength { sequence, length, steps } => write!(
-                f,
-                "sequence_lens[{sequence}] is {length}, and must lie within 0 to {steps}, \
-                 the number of steps"
-            ),
-            LayerError::TooLarge => f.write_str("sizes overflow"),
-        }
-    }
-}
-
-impl From<PackError> for LayerError {
-    fn from(error: PackError) -> LayerError {
-        LayerError::Pack(error)
-    }
-}
-
-fn expect(part: &'static str, expected: usize, found: usize) -> Result<(), LayerError> {
-    if expected == found { Ok(()) } else { Err(LayerError::Size { part, expected, found }) }
-}
-
-fn product(sizes: &[usize]) -> Result<usize, LayerError> {
-    sizes.iter().try_fold(1usize, |all, size| all.checked_mul(*size)).ok_or(LayerError::TooLarge)
-}
-
 /// A recurrent layer, its weights packed.
 #[derive(Debug)]
 pub(crate) struct Layer {
@@ -136,19 +81,25 @@ pub(crate) struct Layer {
     passes: Vec<Pass>,
 }
 
-/// One direction.
-#[derive(Debug)]
-struct Pass {
-    w: Matrix,
-    /// Of all gates that read h as it is.
-    r: Matrix,
-    /// GRU with linear_before_reset = 0: of the gate that reads `r . h`.
-    r_reset: Option<Matrix>,
-    w_bias: Vec<f32>,
-    r_bias: Vec<f32>,
-    peepholes: Option<Vec<f32>>,
-    /// As many as the cell has.
-    functions: [Unary; 3],
+/// What products work with.
+pub(crate) struct Tools<'a> {
+    pub(crate) scratch: &'a mut Scratch,
+    pub(crate) tap: Tap<'a>,
+}
+
+impl Tools<'_> {
+    /// Multiplies vectors, of which those are shown that are `seen`.
+    fn multiply(
+        &mut self,
+        (matrix, part, first_row): (&Matrix, Part, usize),
+        x: &[f32],
+        out: &mut [f32],
+        seen: impl Fn(usize) -> bool,
+    ) {
+        let [columns, rows] = [matrix.cols(), matrix.rows()];
+        matrix.multiply(x, out.len() / rows.max(1), out, self.scratch);
+        self.tap.product(part, first_row, [columns, rows], x, out, seen);
+    }
 }
 
 /// Working memory of one direction.
@@ -250,7 +201,7 @@ impl Layer {
         inputs: &Inputs<'_>,
         mut outputs: Outputs<'_>,
         work: &mut [f32],
-        scratch: &mut Scratch,
+        tools: &mut Tools<'_>,
     ) -> Result<(), LayerError> {
         let Inputs { steps, batch, .. } = *inputs;
         let directions = self.passes.len();
@@ -274,7 +225,7 @@ impl Layer {
         reset.fill(0.0);
         let mut work = Work { gates, products, reset, reset_products, h, c };
 
-        for (index, pass) in self.passes.iter().enumerate() {
+        for index in 0..directions {
             let own = index * state..(index + 1) * state;
             for (to, from) in [(&mut *work.h, inputs.h), (&mut *work.c, inputs.c)] {
                 match from {
@@ -288,7 +239,7 @@ impl Layer {
                 Direction::Bidirectional => index == 1,
             };
             let mut y = outputs.y.as_deref_mut();
-            self.run(pass, reverse, inputs, &mut work, scratch, |t, h| {
+            self.run(index, reverse, inputs, &mut work, tools, |t, h| {
                 if let Some(y) = &mut y {
                     let at = (t * directions + index) * state;
                     for (n, y) in y[at..at + state].chunks_exact_mut(self.hidden).enumerate() {
@@ -344,19 +295,22 @@ impl Layer {
         Ok(())
     }
 
-    /// Runs one direction from the states in `work`, which hold the last states after it. Gives
+    /// Runs a direction from the states in `work`, which hold the last states after it. Gives
     /// `write` each step and the states after it.
     fn run(
         &self,
-        pass: &Pass,
+        direction: usize,
         reverse: bool,
         inputs: &Inputs<'_>,
         work: &mut Work<'_>,
-        scratch: &mut Scratch,
+        tools: &mut Tools<'_>,
         mut write: impl FnMut(usize, &[f32]),
     ) {
         let Inputs { steps, batch, .. } = *inputs;
-        let order = scratch.order;
+        let pass = &self.passes[direction];
+        let (w, r) = (Part::Input { direction }, Part::Recurrent { direction });
+        let active = |t: usize| move |n: usize| t < inputs.length(n);
+        let order = tools.scratch.order;
         // Read backwards, a sequence also begins where t < length first holds.
         let longest = (0..batch).map(|n| inputs.length(n)).max().unwrap_or(0);
         for t in longest..steps {
@@ -373,9 +327,10 @@ impl Layer {
             // Backwards, a call of one step starts with R, as it starts with the last rows.
             let r_first = steps == 1 && order == Order::Backward;
             if r_first {
-                pass.r.multiply(work.h, batch, work.products, scratch);
+                tools.multiply((&pass.r, r, 0), work.h, work.products, active(first));
             }
-            pass.w.multiply(x, count * batch, gates, scratch);
+            let seen = |vector| active(first + vector / batch)(vector % batch);
+            tools.multiply((&pass.w, w, 0), x, gates, seen);
             for gates in gates.chunks_exact_mut(pass.w_bias.len()) {
                 self.combine(gates, [&pass.w_bias], |sum, [bias]| sum + bias);
             }
@@ -383,27 +338,27 @@ impl Layer {
                 let step = if reverse { count - 1 - step } else { step };
                 let t = first + step;
                 if !r_first {
-                    pass.r.multiply(work.h, batch, work.products, scratch);
+                    tools.multiply((&pass.r, r, 0), work.h, work.products, active(t));
                 }
-                self.step(pass, step * slot, |n| t < inputs.length(n), work, scratch);
+                self.step(direction, step * slot, active(t), work, tools);
                 write(t, work.h);
-                scratch.order = scratch.order.reversed();
+                tools.scratch.order = tools.scratch.order.reversed();
             }
         }
-        scratch.order = order;
+        tools.scratch.order = order;
     }
 
     /// One step, from the products with R, of those sequences that are active, whose gates start
     /// at `at`.
     fn step(
         &self,
-        pass: &Pass,
+        direction: usize,
         at: usize,
         active: impl Fn(usize) -> bool,
         work: &mut Work<'_>,
-        scratch: &mut Scratch,
+        tools: &mut Tools<'_>,
     ) {
-        let hidden = self.hidden;
+        let (pass, hidden) = (&self.passes[direction], self.hidden);
         let (width, rows) = (pass.w.rows(), pass.r.rows());
         let batch = work.h.len() / hidden;
         if let Some(r_reset) = &pass.r_reset {
@@ -415,7 +370,8 @@ impl Layer {
                 let (r, h) = (&gates[hidden..], &work.h[own.clone()]);
                 self.combine(&mut work.reset[own], [r, h], |_, [r, h]| r * h);
             }
-            r_reset.multiply(work.reset, batch, work.reset_products, scratch);
+            let part = (r_reset, Part::Recurrent { direction }, 2 * hidden);
+            tools.multiply(part, work.reset, work.reset_products, &active);
         }
         for n in (0..batch).filter(|n| active(*n)) {
             let gates = &mut work.gates[at + n * width..][..width];
@@ -528,51 +484,6 @@ impl Inputs<'_> {
     /// Steps of a sequence; they were checked.
     fn length(&self, sequence: usize) -> usize {
         self.lengths.map_or(self.steps, |lengths| lengths[sequence].unsigned_abs() as usize)
-    }
-}
-
-impl Pass {
-    fn new(
-        recurrent: &Recurrent,
-        weights: &Weights,
-        functions: [Unary; 3],
-        rows: usize,
-        input: usize,
-        target: Target,
-    ) -> Result<Pass, LayerError> {
-        let (cell, activations) = (recurrent.cell(), recurrent.activations());
-        let hidden = rows / cell.gates();
-        for (parts, matrix, cols) in [
-            (["rows of W", "columns of W"], &weights.w, input),
-            (["rows of R", "columns of R"], &weights.r, hidden),
-        ] {
-            expect(parts[0], rows, matrix.shape().0)?;
-            expect(parts[1], cols, matrix.shape().1)?;
-        }
-        let resets_before = cell == Cell::Gru && !recurrent.linear_before_reset;
-        let at = if resets_before { 2 * hidden } else { rows };
-        let pack = |range| Matrix::pack_rows(&weights.r, range, activations, target);
-        let mut w_bias = match &weights.biases {
-            Some(biases) => biases.clone(),
-            None => alloc::vec![0.0; 2 * rows],
-        };
-        expect("B", 2 * rows, w_bias.len())?;
-        let r_bias = w_bias.split_off(rows);
-        if let Some(peepholes) = &weights.peepholes {
-            if cell != Cell::Lstm {
-                return Err(LayerError::Extra("P"));
-            }
-            expect("P", 3 * hidden, peepholes.len())?;
-        }
-        Ok(Pass {
-            w: Matrix::pack(&weights.w, activations, target)?,
-            r: pack(0..at)?,
-            r_reset: if resets_before { Some(pack(at..rows)?) } else { None },
-            w_bias,
-            r_bias,
-            peepholes: weights.peepholes.clone(),
-            functions,
-        })
     }
 }
 

@@ -7,10 +7,11 @@ use alloc::vec::Vec;
 
 use amq_format::graph::{ABSENT, Node, Recurrent};
 
-use super::recurrent::{Inputs, Layer, Outputs, Weights};
+use super::recurrent::{Inputs, Layer, Outputs, Tools, Weights};
 use crate::call::{Call, Kernel, Memory, mismatch};
 use crate::compute::{Computation, Compute, Shapes};
 use crate::error::{Fault, fault};
+use crate::probe::Tap;
 use crate::view::{Data, DataMut};
 use crate::weights::Constants;
 
@@ -85,7 +86,8 @@ impl Kernel for Sequence {
             c: state(6)?,
         };
         let Memory { scratch, work, .. } = &mut *call.memory;
-        let done = layer.forward(&inputs, Outputs { y, h, c }, work, scratch);
+        let tools = &mut Tools { scratch, tap: Tap::new(call.tap.node, &mut call.tap.probe) };
+        let done = layer.forward(&inputs, Outputs { y, h, c }, work, tools);
         done.map_err(|why| fault!("{why}"))
     }
 }

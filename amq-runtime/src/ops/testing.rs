@@ -12,6 +12,7 @@ use crate::call::{Call, Kernel, Memory, Operands, Results};
 use crate::compute::{Computation, Shapes};
 use crate::infer::{Fact, infer};
 use crate::kernels::{Isa, Target};
+use crate::probe::Tap;
 use crate::shape::Shape;
 use crate::values::{Nothing, Place, Room, Source, Values};
 use crate::view::Buffer;
@@ -128,6 +129,7 @@ fn run_on(target: Target, op: &Op, inputs: &[Tensor]) -> Result<Vec<Tensor>, Str
         outputs: Results { slots: &mut outputs, rooms: &rooms },
         target,
         memory: &mut memory,
+        tap: Tap { node: 0, probe: None },
     };
     kernel.run(&mut call).map_err(|fault| fault.0)?;
     Ok(results.into_iter().map(|result| result.dims).zip(outputs).collect())

@@ -75,6 +75,11 @@ impl Matrix {
         Ok(Matrix { rows, cols, target, weights })
     }
 
+    /// Columns: elements of a vector.
+    pub(crate) fn cols(&self) -> usize {
+        self.cols
+    }
+
     /// Rows: elements of a result.
     pub(crate) fn rows(&self) -> usize {
         self.rows

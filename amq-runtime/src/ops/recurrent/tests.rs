@@ -5,6 +5,7 @@ use amq_format::graph::{Activations, UnaryFunction};
 
 use super::*;
 use crate::kernels::Isa;
+use crate::product::MatrixSource;
 
 /// Numbers that repeat from run to run.
 struct Random(u64);
@@ -197,7 +198,7 @@ impl Problem {
         };
         let c = self.lstm().then_some(&mut answer.c[..]);
         let outputs = Outputs { y: Some(&mut answer.y), h: Some(&mut answer.h), c };
-        layer.forward(&inputs, outputs, &mut work, scratch)?;
+        layer.forward(&inputs, outputs, &mut work, &mut tools(scratch))?;
         Ok(answer)
     }
 
@@ -570,10 +571,14 @@ fn what_does_not_fit_is_refused() {
     let inputs = Inputs { x: &[], steps: 1, batch: 0, lengths: None, h: None, c: None };
     let huge = Inputs { steps: usize::MAX, batch: usize::MAX, ..inputs };
     let run = |inputs, work: &mut [f32]| {
-        layer.forward(&inputs, Outputs::default(), work, &mut Scratch::default())
+        layer.forward(&inputs, Outputs::default(), work, &mut tools(&mut Scratch::default()))
     };
     assert_eq!(run(huge, &mut []), Err(LayerError::TooLarge));
     let x = vec![0.0; problem.input];
     let short = run(Inputs { x: &x, batch: 1, ..inputs }, &mut []).unwrap_err();
     assert!(std::format!("{short}").starts_with("working memory"));
+}
+
+fn tools(scratch: &mut Scratch) -> Tools<'_> {
+    Tools { scratch, tap: Tap { node: 0, probe: None } }
 }

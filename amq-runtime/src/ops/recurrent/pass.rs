@@ -1,0 +1,129 @@
+//! The weights of one direction of a recurrent layer.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use amq_format::graph::{Cell, Recurrent, Unary};
+
+use crate::kernels::Target;
+use crate::product::{Matrix, MatrixSource, PackError};
+
+/// Weights of one direction, as a file holds them.
+#[derive(Clone, Debug)]
+pub(crate) struct Weights {
+    /// `[gates * hidden][input]`
+    pub(crate) w: MatrixSource,
+    /// `[gates * hidden][hidden]`
+    pub(crate) r: MatrixSource,
+    /// Those of W, then those of R: `[2 * gates * hidden]`.
+    pub(crate) biases: Option<Vec<f32>>,
+    /// LSTM: of i, o, f: `[3 * hidden]`.
+    pub(crate) peepholes: Option<Vec<f32>>,
+}
+
+/// Why a layer cannot be built or run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LayerError {
+    /// A matrix cannot be packed.
+    Pack(PackError),
+    /// A part has not the size that the layer's shape asks for.
+    Size { part: &'static str, expected: usize, found: usize },
+    /// A part that this kind of cell does not have.
+    Extra(&'static str),
+    /// A sequence's length is negative or above the number of steps.
+    SequenceLength { sequence: usize, length: i32, steps: usize },
+    /// Sizes whose product is no number of elements.
+    TooLarge,
+}
+
+impl fmt::Display for LayerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LayerError::Pack(error) => error.fmt(f),
+            LayerError::Size { part, expected, found } => {
+                write!(f, "{part}: {found} where the layer's shape asks for {expected}")
+            }
+            LayerError::Extra(part) => write!(f, "{part}: this kind of cell has none"),
+            LayerError::SequenceLength { sequence, length, steps } => write!(
+                f,
+                "sequence_lens[{sequence}] is {length}, and must lie within 0 to {steps}, \
+                 the number of steps"
+            ),
+            LayerError::TooLarge => f.write_str("sizes overflow"),
+        }
+    }
+}
+
+impl From<PackError> for LayerError {
+    fn from(error: PackError) -> LayerError {
+        LayerError::Pack(error)
+    }
+}
+
+pub(super) fn expect(part: &'static str, expected: usize, found: usize) -> Result<(), LayerError> {
+    if expected == found { Ok(()) } else { Err(LayerError::Size { part, expected, found }) }
+}
+
+pub(super) fn product(sizes: &[usize]) -> Result<usize, LayerError> {
+    sizes.iter().try_fold(1usize, |all, size| all.checked_mul(*size)).ok_or(LayerError::TooLarge)
+}
+
+/// One direction.
+#[derive(Debug)]
+pub(super) struct Pass {
+    pub(super) w: Matrix,
+    /// Of all gates that read h as it is.
+    pub(super) r: Matrix,
+    /// GRU with linear_before_reset = 0: of the gate that reads `r . h`.
+    pub(super) r_reset: Option<Matrix>,
+    pub(super) w_bias: Vec<f32>,
+    pub(super) r_bias: Vec<f32>,
+    pub(super) peepholes: Option<Vec<f32>>,
+    /// As many as the cell has.
+    pub(super) functions: [Unary; 3],
+}
+
+impl Pass {
+    pub(super) fn new(
+        recurrent: &Recurrent,
+        weights: &Weights,
+        functions: [Unary; 3],
+        rows: usize,
+        input: usize,
+        target: Target,
+    ) -> Result<Pass, LayerError> {
+        let (cell, activations) = (recurrent.cell(), recurrent.activations());
+        let hidden = rows / cell.gates();
+        for (parts, matrix, cols) in [
+            (["rows of W", "columns of W"], &weights.w, input),
+            (["rows of R", "columns of R"], &weights.r, hidden),
+        ] {
+            expect(parts[0], rows, matrix.shape().0)?;
+            expect(parts[1], cols, matrix.shape().1)?;
+        }
+        let resets_before = cell == Cell::Gru && !recurrent.linear_before_reset;
+        let at = if resets_before { 2 * hidden } else { rows };
+        let pack = |range| Matrix::pack_rows(&weights.r, range, activations, target);
+        let mut w_bias = match &weights.biases {
+            Some(biases) => biases.clone(),
+            None => alloc::vec![0.0; 2 * rows],
+        };
+        expect("B", 2 * rows, w_bias.len())?;
+        let r_bias = w_bias.split_off(rows);
+        if let Some(peepholes) = &weights.peepholes {
+            if cell != Cell::Lstm {
+                return Err(LayerError::Extra("P"));
+            }
+            expect("P", 3 * hidden, peepholes.len())?;
+        }
+        Ok(Pass {
+            w: Matrix::pack(&weights.w, activations, target)?,
+            r: pack(0..at)?,
+            r_reset: if resets_before { Some(pack(at..rows)?) } else { None },
+            w_bias,
+            r_bias,
+            peepholes: weights.peepholes.clone(),
+            functions,
+        })
+    }
+}
