@@ -155,10 +155,13 @@ fn check_reduce(
 const KINDS: [ReduceKind; 4] =
     [ReduceKind::Sum, ReduceKind::Mean, ReduceKind::Max, ReduceKind::Min];
 
+/// A shape of each size, and axes of it.
+type Case = (fn(usize) -> Vec<usize>, &'static [u32]);
+
 /// As many shapes as there are sizes; maxima and minima over ties, sums over many magnitudes.
 fn check_reductions(
     sizes: Range<usize>,
-    shapes: &[(fn(usize) -> Vec<usize>, &[u32])],
+    shapes: &[Case],
     order: fn(Step, &[f32]) -> f32,
     other: fn(Step, &[f32]) -> f32,
 ) {
@@ -177,7 +180,7 @@ fn check_reductions(
 
 #[test]
 fn reductions_over_the_last_axes_are_in_lanes() {
-    let shapes: [(fn(usize) -> Vec<usize>, &[u32]); 3] = [
+    let shapes: [Case; 3] = [
         (|n| Vec::from([3, n]), &[1]),
         (|n| Vec::from([2, n, 7]), &[1, 2]),
         (|n| Vec::from([n, 3]), &[0, 1]),
@@ -187,7 +190,7 @@ fn reductions_over_the_last_axes_are_in_lanes() {
 
 #[test]
 fn reductions_over_other_axes_are_one_by_one() {
-    let shapes: [(fn(usize) -> Vec<usize>, &[u32]); 4] = [
+    let shapes: [Case; 4] = [
         (|n| Vec::from([n, 3]), &[0]),
         (|n| Vec::from([2, n, 2]), &[1]),
         (|n| Vec::from([n, 2, 5]), &[0, 2]),
