@@ -188,24 +188,16 @@ impl<'a> Constants<'a> {
     }
 
     /// Activations that are coded meet a multi-bit weight, of which codes take few bits.
-    pub(crate) fn activations(
-        &self,
-        activations: Activations,
-        slots: &[Slot],
-    ) -> Result<(), Refusal> {
+    pub(crate) fn activations(&self, activations: Activations, slot: &Slot) -> Result<(), Refusal> {
         if activations == Activations::F32 {
             return Ok(());
         }
-        let mut most = None;
-        for slot in slots {
-            most = most.max(self.get(slot)?.multi_bit.as_ref().map(|coding| coding.bits));
-        }
         let (any, found) = (activations.codes().is_none(), activations.adjective());
-        let Some(bits) = most else {
+        let Some(coding) = &self.get(slot)?.multi_bit else {
             return Err((Rule::G15, format!("{found} activations meet plain weights")));
         };
-        refuse_unless(any || bits <= MAX_BITS_WITH_CODES, Rule::G15, || {
-            format!("{found} activations meet weights of {bits} bits")
+        refuse_unless(any || coding.bits <= MAX_BITS_WITH_CODES, Rule::G15, || {
+            format!("{found} activations meet weights of {} bits", coding.bits)
         })
     }
 }

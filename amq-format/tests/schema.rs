@@ -51,6 +51,7 @@ fn everything() -> Graph {
             input_forget: true,
             linear_before_reset: true,
             activations: 3,
+            recurrent_activations: 2,
         })),
         Op::Gather(Gather { axis: 1 }),
         Op::Unary(unary),

@@ -145,6 +145,7 @@ fn two_directions_are_each_as_alone() {
                 direction: direction as i32,
                 functions: [s, t, t].repeat(direction.count()),
                 activations: activations as i32,
+                recurrent_activations: activations as i32,
                 ..Recurrent::default()
             }))
         };

@@ -51,7 +51,7 @@ impl Operator for Linear {
         node.shape(w, |dims| dims.len() == 2)?;
         let rows = node.get(w)?.dims[0];
         node.shape(bias, |dims| dims == [rows])?;
-        node.activations(self.activations(), &[*w])
+        node.activations(self.activations(), w)
     }
 
     fn activations_mut(&mut self, input: usize) -> Option<&mut i32> {

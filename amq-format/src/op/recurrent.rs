@@ -90,9 +90,12 @@ pub struct Recurrent {
     /// GRU: the reset gate multiplies the product with R, not its input.
     #[prost(bool, tag = "7")]
     pub linear_before_reset: bool,
-    /// How x_t and h_t enter the products with those of W and R that are multi-bit.
+    /// How x_t enters the product with W; `F32` where W is plain.
     #[prost(enumeration = "Activations", tag = "8")]
     pub activations: i32,
+    /// How h_t, or `r . h_t`, enters the product with R; `F32` where R is plain.
+    #[prost(enumeration = "Activations", tag = "9")]
+    pub recurrent_activations: i32,
 }
 
 impl Operator for Recurrent {
@@ -105,6 +108,7 @@ impl Operator for Recurrent {
 
     fn since(&self) -> Since {
         let since = Activations::since(self.activations);
+        let since = since.and(Activations::since(self.recurrent_activations));
         let since = since.and(Since::number(self.cell, &[(2, Since::FIRST)]));
         let since = since.and(Since::number(self.direction, &[(2, Since::FIRST)]));
         self.functions.iter().fold(since, |since, function| since.and(function.since()))
@@ -118,6 +122,7 @@ impl Operator for Recurrent {
         let cell: Cell = known(self.cell, "cell")?;
         let direction: Direction = known(self.direction, "direction")?;
         known::<Activations>(self.activations, "activations")?;
+        known::<Activations>(self.recurrent_activations, "recurrent_activations")?;
         let hidden = self.hidden_size;
         refuse_unless((1..=MAX_HIDDEN).contains(&hidden), Rule::G11, || {
             format!("hidden_size {hidden}")
@@ -162,11 +167,13 @@ impl Operator for Recurrent {
     }
 
     fn slots(&self) -> Vec<Slot> {
-        let matrix = |input, name| {
-            let role = Role::Weight { rows: 2, activations: self.activations() };
+        let matrix = |input, name, activations| {
+            let role = Role::Weight { rows: 2, activations };
             Slot { input, name, suffix: Some(name), role }
         };
-        vec![matrix(1, "W"), matrix(2, "R"), Slot::bias(3, "B"), Slot::bias(7, "P")]
+        let w = matrix(1, "W", self.activations());
+        let r = matrix(2, "R", self.recurrent_activations());
+        vec![w, r, Slot::bias(3, "B"), Slot::bias(7, "P")]
     }
 
     fn weights(&self, node: &Constants<'_>) -> Result<(), Refusal> {
@@ -179,11 +186,16 @@ impl Operator for Recurrent {
         node.shape(r, |dims| dims == [directions, rows, hidden])?;
         node.shape(b, |dims| dims == [directions, 2 * rows])?;
         node.shape(p, |dims| dims == [directions, 3 * hidden])?;
-        node.activations(self.activations(), &[*w, *r])
+        node.activations(self.activations(), w)?;
+        node.activations(self.recurrent_activations(), r)
     }
 
     fn activations_mut(&mut self, input: usize) -> Option<&mut i32> {
-        matches!(input, 1 | 2).then_some(&mut self.activations)
+        match input {
+            1 => Some(&mut self.activations),
+            2 => Some(&mut self.recurrent_activations),
+            _ => None,
+        }
     }
 
     fn dims(&self) -> [&[Dim]; 2] {
@@ -248,7 +260,7 @@ impl Operator for Recurrent {
     fn text(&self) -> String {
         let functions: Vec<String> = self.functions.iter().map(Unary::text).collect();
         format!(
-            "{:?}({}, {:?}, {}{}{}{}, {})",
+            "{:?}({}, {:?}, {}{}{}{}, {}, {})",
             self.cell(),
             self.hidden_size,
             self.direction(),
@@ -256,7 +268,8 @@ impl Operator for Recurrent {
             self.clip.map_or(String::new(), |clip| format!(", clip {clip}")),
             if self.input_forget { ", input_forget" } else { "" },
             if self.linear_before_reset { ", linear_before_reset" } else { "" },
-            self.activations().name()
+            self.activations().name(),
+            self.recurrent_activations().name()
         )
     }
 }

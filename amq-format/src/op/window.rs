@@ -114,7 +114,7 @@ impl Operator for Conv {
         let divides = dims[0].checked_rem(self.groups) == Some(0);
         refuse_unless(divides, Rule::G11, || format!("{} groups", self.groups))?;
         self.attributes_of(&dims[2..]).check()?;
-        node.activations(self.activations(), &[*w])
+        node.activations(self.activations(), w)
     }
 
     fn activations_mut(&mut self, input: usize) -> Option<&mut i32> {

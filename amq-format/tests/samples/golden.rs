@@ -52,6 +52,7 @@ fn speech(b: &mut Builder) {
         input_forget: true,
         linear_before_reset: false,
         activations: Activations::Int8 as i32,
+        recurrent_activations: Activations::Int8 as i32,
     };
     b.node(
         "lstm",
@@ -78,6 +79,7 @@ fn speech(b: &mut Builder) {
         input_forget: false,
         linear_before_reset: true,
         activations: Activations::Codes2 as i32,
+        recurrent_activations: Activations::Codes3 as i32,
     };
     b.node("gru", &["y", "gru.W", "gru.R"], &["gru.y"], Op::Recurrent(gru.into()));
     let order = Transpose { perm: vec![0, 2, 1, 3] };
@@ -100,6 +102,7 @@ fn speech(b: &mut Builder) {
         input_forget: false,
         linear_before_reset: false,
         activations: Activations::F32 as i32,
+        recurrent_activations: Activations::F32 as i32,
     };
     b.node("rnn", &["z", "rnn.W", "rnn.R"], &["", "last"], Op::Recurrent(rnn.into()));
 

@@ -222,6 +222,7 @@ pub(crate) fn language_model(cell: Cell, activations: Activations) -> Vec<u8> {
         input_forget: false,
         linear_before_reset: cell == Cell::Gru,
         activations: activations as i32,
+        recurrent_activations: activations as i32,
     };
     b.node(Op::Recurrent(Box::new(layer)), &inputs, &outputs);
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use amq_format::graph::{Activations, Graph, Node, Op, Port, ValueId};
+use amq_format::graph::{Graph, Node, Port};
+use amq_format::operator::{Role, Slot};
 use amq_format::{Validated, spec};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -246,46 +247,32 @@ impl Inspected {
     }
 }
 
-/// Every matrix of weights that a node works with.
+/// Every matrix of weights that a node works with, and every table.
 fn layers(file: &Validated<'_>) -> Vec<Layer> {
     let mut layers = Vec::new();
     for node in &file.graph().nodes {
-        let (activations, weights): (_, &[(usize, &str)]) = match &node.op {
-            Some(Op::Linear(linear)) => (linear.activations(), &[(1, "")]),
-            Some(Op::Conv(conv)) => (conv.activations(), &[(1, "")]),
-            Some(Op::Recurrent(layer)) => (layer.activations(), &[(1, ".W"), (2, ".R")]),
-            Some(Op::Gather(_)) => (Activations::F32, &[(0, "")]),
-            _ => continue,
-        };
-        for &(place, suffix) in weights {
-            let value = node.inputs.get(place).copied().unwrap_or(0);
-            layers.extend(layer(file, node, value, suffix, activations));
-        }
+        let slots = node.op.as_ref().map(|op| op.operator().slots()).unwrap_or_default();
+        layers.extend(slots.iter().filter_map(|slot| layer(file, node, slot)));
     }
     layers
 }
 
-fn layer(
-    file: &Validated<'_>,
-    node: &Node,
-    value: ValueId,
-    suffix: &str,
-    activations: Activations,
-) -> Option<Layer> {
+fn layer(file: &Validated<'_>, node: &Node, slot: &Slot) -> Option<Layer> {
+    let lead = slot.rows()?;
+    let value = *node.inputs.get(slot.input)?;
     let tensor = file.graph().tensors.iter().find(|tensor| tensor.value == value)?;
-    let elements: u64 = tensor.dims.iter().product();
-    let rows = match (&tensor.multi_bit, &node.op) {
-        (Some(coded), _) => coded.rows,
-        (None, Some(Op::Recurrent(_))) => tensor.dims.iter().take(2).product(),
-        (None, _) => tensor.dims.first().copied()?,
-    };
+    let rows = tensor.dims.get(..lead)?.iter().product();
     let bits = tensor.multi_bit.as_ref().map(|coded| coded.bits.to_string());
+    let suffix = slot.suffix.map(|suffix| format!(".{suffix}")).unwrap_or_default();
     Some(Layer {
         name: format!("{}{suffix}", node.name),
         op: op_name(node),
         rows,
-        cols: elements.checked_div(rows).unwrap_or(0),
-        activations: if bits.is_some() { activations.name() } else { "f32" },
+        cols: tensor.dims.iter().product::<u64>().checked_div(rows).unwrap_or(0),
+        activations: match (&bits, slot.role) {
+            (Some(_), Role::Weight { activations, .. }) => activations.name(),
+            _ => "f32",
+        },
         bits: bits.unwrap_or_else(|| tensor.data_type().name().to_owned()),
         bytes: file.sections().get(tensor.section as usize).map_or(0, |section| section.length),
     })

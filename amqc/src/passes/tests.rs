@@ -303,10 +303,17 @@ fn recipes_set_each_matrix_of_a_layer() {
         with("- { match: LSTM_0.W, bits: f32 }\n- { match: LSTM_0, activations: 2 }").unwrap();
     assert_eq!(shown(&layers), ["LSTM_0.W: asked for", "LSTM_0.R: 2 2"]);
     let Some(Op::Recurrent(layer)) = &draft.graph.nodes[0].op else { panic!() };
-    assert_eq!(layer.activations().name(), "2");
-    let error = with("- { match: LSTM_0.R, activations: 2 }").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Usage);
-    assert!(error.message().contains("LSTM_0: the recipe gives .W and .R different"), "{error}");
+    assert_eq!(
+        [layer.activations(), layer.recurrent_activations()].map(|a| a.name()),
+        ["f32", "2"]
+    );
+    let (draft, layers) = with("- { match: LSTM_0.R, activations: 2 }").unwrap();
+    assert_eq!(shown(&layers), ["LSTM_0.W: 2 int8", "LSTM_0.R: 2 2"]);
+    let Some(Op::Recurrent(layer)) = &draft.graph.nodes[0].op else { panic!() };
+    assert_eq!(
+        [layer.activations(), layer.recurrent_activations()].map(|a| a.name()),
+        ["int8", "2"]
+    );
     let error = with("- { match: LSTM_1, bits: 3 }").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage);
     assert!(error.to_string().contains("LSTM_0.W, LSTM_0.R"), "{error}");

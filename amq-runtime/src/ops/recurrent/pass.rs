@@ -92,7 +92,7 @@ impl Pass {
         input: usize,
         target: Target,
     ) -> Result<Pass, LayerError> {
-        let (cell, activations) = (recurrent.cell(), recurrent.activations());
+        let cell = recurrent.cell();
         let hidden = rows / cell.gates();
         for (parts, matrix, cols) in [
             (["rows of W", "columns of W"], &weights.w, input),
@@ -103,7 +103,8 @@ impl Pass {
         }
         let resets_before = cell == Cell::Gru && !recurrent.linear_before_reset;
         let at = if resets_before { 2 * hidden } else { rows };
-        let pack = |range| Matrix::pack_rows(&weights.r, range, activations, target);
+        let coded = recurrent.recurrent_activations();
+        let pack = |range| Matrix::pack_rows(&weights.r, range, coded, target);
         let mut w_bias = match &weights.biases {
             Some(biases) => biases.clone(),
             None => alloc::vec![0.0; 2 * rows],
@@ -117,7 +118,7 @@ impl Pass {
             expect("P", 3 * hidden, peepholes.len())?;
         }
         Ok(Pass {
-            w: Matrix::pack(&weights.w, activations, target)?,
+            w: Matrix::pack(&weights.w, recurrent.activations(), target)?,
             r: pack(0..at)?,
             r_reset: if resets_before { Some(pack(at..rows)?) } else { None },
             w_bias,

@@ -138,6 +138,7 @@ impl Problem {
                 input_forget: lstm && random.chance(),
                 linear_before_reset: random.chance(),
                 activations: Activations::F32 as i32,
+                recurrent_activations: Activations::F32 as i32,
             },
             input,
             weights,
@@ -398,6 +399,7 @@ fn quantized(random: &mut Random, cell: Cell, round: usize) -> Problem {
     let mut problem = Problem::new(random, cell, matrix);
     let kinds = [Activations::F32, Activations::Int8, Activations::Codes1, Activations::Codes3];
     problem.recurrent.activations = kinds[random.below(4)] as i32;
+    problem.recurrent.recurrent_activations = kinds[random.below(4)] as i32;
     problem
 }
 

@@ -50,6 +50,7 @@ pub(in crate::onnx) fn rnn(r: &mut Reader<'_, '_>) -> Result<()> {
 fn layer(r: &mut Reader<'_, '_>, mut op: Recurrent) -> Result<()> {
     let cell = op.cell();
     op.activations = FLOAT;
+    op.recurrent_activations = FLOAT;
     let direction = match r.string("direction")?.unwrap_or("forward") {
         "forward" => Direction::Forward,
         "reverse" => Direction::Reverse,

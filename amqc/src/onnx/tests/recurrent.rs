@@ -21,11 +21,11 @@ fn defaults_are_the_specs() {
     let op = |op, gates| layer(op, gates, &[]).ops();
     assert_eq!(
         op("LSTM", 4),
-        "%y = Lstm(3, Forward, Sigmoid Tanh Tanh, f32) %x, %w, %r : f32[seq, 1, batch, 3]  # LSTM_0\n\
+        "%y = Lstm(3, Forward, Sigmoid Tanh Tanh, f32, f32) %x, %w, %r : f32[seq, 1, batch, 3]  # LSTM_0\n\
          output %y: f32[seq, 1, batch, 3]\n"
     );
-    assert!(op("GRU", 3).contains("Gru(3, Forward, Sigmoid Tanh, f32)"));
-    assert!(op("RNN", 1).contains("Rnn(3, Forward, Tanh, f32)"));
+    assert!(op("GRU", 3).contains("Gru(3, Forward, Sigmoid Tanh, f32, f32)"));
+    assert!(op("RNN", 1).contains("Rnn(3, Forward, Tanh, f32, f32)"));
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn every_input_and_attribute_arrives() {
     assert_eq!(
         text,
         "%y, _, %yc = Lstm(3, Bidirectional, Sigmoid Tanh Tanh Sigmoid Tanh Tanh, clip 1.5, \
-         input_forget, f32) %x, %w, %r, %b, %lens, %h0, %c0, %p : f32[seq, 2, batch, 3], \
+         input_forget, f32, f32) %x, %w, %r, %b, %lens, %h0, %c0, %p : f32[seq, 2, batch, 3], \
          f32[2, batch, 3]  # LSTM_0\n\
          output %y: f32[seq, 2, batch, 3]\n\
          output %yc: f32[2, batch, 3]\n"
@@ -118,7 +118,7 @@ fn batch_first_is_transposed_around_the_layer() {
         text,
         "%GRU_0/x = Transpose([1, 0, 2]) %x : f32[seq, batch, 2]  # GRU_0/x\n\
          %GRU_0/initial_h = Transpose([1, 0, 2]) %h0 : f32[1, batch, 3]  # GRU_0/initial_h\n\
-         %GRU_0, %GRU_0_2 = Gru(3, Forward, Sigmoid Tanh, f32) %GRU_0/x, %w, %r, _, _, \
+         %GRU_0, %GRU_0_2 = Gru(3, Forward, Sigmoid Tanh, f32, f32) %GRU_0/x, %w, %r, _, _, \
          %GRU_0/initial_h : f32[seq, 1, batch, 3], f32[1, batch, 3]  # GRU_0\n\
          %y = Transpose([2, 0, 1, 3]) %GRU_0 : f32[batch, seq, 1, 3]  # GRU_0/y\n\
          %yh = Transpose([1, 0, 2]) %GRU_0_2 : f32[batch, 1, 3]  # GRU_0/y_h\n\
