@@ -63,7 +63,7 @@ fn every_input_and_attribute_arrives() {
     );
     let reset =
         layer("GRU", 3, &[("linear_before_reset", A::I(1)), ("direction", A::S("reverse"))]);
-    assert!(reset.ops().contains("Gru(3, Reverse, Sigmoid Tanh, linear_before_reset, f32)"));
+    assert!(reset.ops().contains("Gru(3, Reverse, Sigmoid Tanh, linear_before_reset, f32, f32)"));
 }
 
 #[test]
