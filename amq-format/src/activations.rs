@@ -8,7 +8,7 @@ use crate::since::Since;
 pub enum Activations {
     /// As they are: the weights are decoded.
     F32 = 0,
-    /// By tables of signed sums of four, each an 8-bit integer.
+    /// By integers, of which any four have magnitudes that sum to at most 255.
     Int8 = 1,
     /// By one code.
     Codes1 = 2,
@@ -18,26 +18,46 @@ pub enum Activations {
     Codes3 = 4,
     /// By four codes.
     Codes4 = 5,
+    /// By a constant and one code.
+    Offset1 = 6,
+    /// By a constant and two codes.
+    Offset2 = 7,
+    /// By a constant and three codes.
+    Offset3 = 8,
+    /// By a constant and four codes.
+    Offset4 = 9,
 }
 
 impl Activations {
     /// The first versions that have the one of this number.
     pub(crate) fn since(number: i32) -> Since {
-        Since::number(number, &[(5, Since::FIRST)])
+        Since::number(number, &[(9, Since::FIRST)])
     }
 
     /// Number of codes, where activations are coded.
     pub fn codes(self) -> Option<usize> {
         match self {
             Activations::F32 | Activations::Int8 => None,
-            Activations::Codes1 => Some(1),
-            Activations::Codes2 => Some(2),
-            Activations::Codes3 => Some(3),
-            Activations::Codes4 => Some(4),
+            Activations::Codes1 | Activations::Offset1 => Some(1),
+            Activations::Codes2 | Activations::Offset2 => Some(2),
+            Activations::Codes3 | Activations::Offset3 => Some(3),
+            Activations::Codes4 | Activations::Offset4 => Some(4),
         }
     }
 
-    /// The name that the command line uses: `f32`, `int8` or the number of codes.
+    /// Whether a constant stands beside the codes, which suits activations of one sign.
+    pub fn has_offset(self) -> bool {
+        matches!(
+            self,
+            Activations::Offset1
+                | Activations::Offset2
+                | Activations::Offset3
+                | Activations::Offset4
+        )
+    }
+
+    /// The name that reports use: `f32`, `int8` or the number of codes, after an `o` where a constant
+    /// stands beside them.
     pub fn name(self) -> &'static str {
         match self {
             Activations::F32 => "f32",
@@ -46,6 +66,10 @@ impl Activations {
             Activations::Codes2 => "2",
             Activations::Codes3 => "3",
             Activations::Codes4 => "4",
+            Activations::Offset1 => "o1",
+            Activations::Offset2 => "o2",
+            Activations::Offset3 => "o3",
+            Activations::Offset4 => "o4",
         }
     }
 
@@ -58,6 +82,10 @@ impl Activations {
             Activations::Codes2 => "2-code",
             Activations::Codes3 => "3-code",
             Activations::Codes4 => "4-code",
+            Activations::Offset1 => "1-code with offset",
+            Activations::Offset2 => "2-code with offset",
+            Activations::Offset3 => "3-code with offset",
+            Activations::Offset4 => "4-code with offset",
         }
     }
 }

@@ -141,7 +141,11 @@ impl<'f> Constants<'f> {
     ) -> Result<ConvMatrix, Fault> {
         let groups = usize::try_from(op.groups).map_err(|_| fault!("{} groups", op.groups))?;
         let source = self.source(value)?;
-        ConvMatrix::pack(&source, groups, op.activations(), self.target)
+        let taps = match self.view(value).as_ref().map(TensorView::dims) {
+            Some([_, kernel @ .., _]) => kernel.iter().product(),
+            _ => 0,
+        };
+        ConvMatrix::pack(&source, groups, taps, op.activations(), self.target)
             .map_err(|why| fault!("{why}"))
     }
 

@@ -68,7 +68,7 @@ fn a_convolution_is_that_of_its_decoded_weights() {
     ] {
         let mut b = Builder::new();
         let x = b.input("x", DataType::F32, &[named("n"), sized(4), named("h"), named("w")]);
-        let weights = b.codes("weights", &[6, 4 / groups, 3, 2], 1, 2);
+        let weights = b.codes("weights", &[6, 3, 2, 4 / groups], 1, 2);
         let bias = b.random_floats("bias", &[6]);
         let y = b.value("y");
         let explicit = auto_pad == AutoPad::Explicit;
@@ -115,7 +115,7 @@ fn a_convolution_is_that_of_its_decoded_weights() {
                         if iy < h && ix < w {
                             let channel = m / (6 / groups as usize) * channels + c;
                             sum += x[((item * 4 + channel) * h + iy) * w + ix]
-                                * weights[((m * channels + c) * 3 + ky) * 2 + kx];
+                                * weights[((m * 3 + ky) * 2 + kx) * channels + c];
                         }
                     }
                     expected.push(sum);

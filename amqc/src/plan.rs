@@ -112,9 +112,9 @@ fn activations(
     (asked, None)
 }
 
-/// Channels of a convolution's group: the second axis of its weights.
+/// Channels of a convolution's group: the last axis of its weights.
 fn channels(module: &Module, weight: &Weight) -> Option<usize> {
-    module.constants.get(&weight.value)?.dims.get(1).copied()
+    module.constants.get(&weight.value)?.dims.last().copied()
 }
 
 impl fmt::Display for Plan {

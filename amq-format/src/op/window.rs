@@ -33,7 +33,7 @@ impl AutoPad {
 
 /// Convolution (cross-correlation) over one or two spatial axes.
 ///
-/// Inputs: x `[N, C, spatial..]` f32, W constant `[M, C/groups, kernel..]`, bias constant `[M]`
+/// Inputs: x `[N, C, spatial..]` f32, W constant `[M, kernel.., C/groups]`, bias constant `[M]`
 /// (may be absent). Outputs: y `[N, M, spatial..]`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Conv {
@@ -64,7 +64,8 @@ impl Conv {
     /// The kernel's size is not a number, or the attributes are not those of one or two axes.
     pub fn windows(&self, w: &[Dim]) -> Result<Vec<Window>, Fault> {
         let size = |dim: &Dim| dim.as_size().and_then(|size| u64::try_from(size).ok());
-        let kernel: Option<Vec<u64>> = w.iter().skip(2).map(size).collect();
+        let kernel = w.get(1..w.len().saturating_sub(1)).unwrap_or(&[]);
+        let kernel: Option<Vec<u64>> = kernel.iter().map(size).collect();
         let kernel = kernel.ok_or_else(|| fault!("the kernel's size is not known"))?;
         let attributes = self.attributes_of(&kernel);
         attributes.check().map_err(|(_, what)| Fault(what))?;
@@ -113,7 +114,7 @@ impl Operator for Conv {
         node.shape(bias, |bias| bias == [dims[0]])?;
         let divides = dims[0].checked_rem(self.groups) == Some(0);
         refuse_unless(divides, Rule::G11, || format!("{} groups", self.groups))?;
-        self.attributes_of(&dims[2..]).check()?;
+        self.attributes_of(&dims[1..dims.len() - 1]).check()?;
         node.activations(self.activations(), w)
     }
 
@@ -131,7 +132,7 @@ impl Operator for Conv {
         x.rank("x", rank)?;
         let windows = self.windows(&w.dims)?;
         let groups = i64::try_from(self.groups).map_err(|_| fault!("{} groups", self.groups))?;
-        let channels = w.dims[1].mul(&Dim::from(groups))?;
+        let channels = w.dims[rank - 1].mul(&Dim::from(groups))?;
         same("the number of channels of x", &x.dims[1], &channels)?;
         let divided = w.dims[0].as_size().is_none_or(|rows| rows.checked_rem(groups) == Some(0));
         ensure!(divided, "{} output channels cannot be divided into {groups} groups", w.dims[0]);

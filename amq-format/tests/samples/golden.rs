@@ -129,7 +129,7 @@ fn image(b: &mut Builder) {
     let ends = vec![0.into(), 0.into(), 0.into(), width.smaller(&Dim::from(2)).expect("small")];
     let pad = Pad { mode: PadMode::Edge as i32, begins, ends };
     b.node("pad", &["image"], &["padded"], Op::Pad(pad));
-    b.multi_bit("conv.W", &[4, 1, 3, 3], coding(3, 4));
+    b.multi_bit("conv.W", &[4, 3, 3, 1], coding(3, 4));
     b.f32s("conv.bias", &[4], [0.0, 1.0, 2.0, f32::MIN_POSITIVE]);
     let conv = Conv {
         strides: vec![2, 1],

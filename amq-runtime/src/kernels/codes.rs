@@ -9,38 +9,41 @@
 use alloc::vec::Vec;
 
 use super::lanes::{Lanes, Line};
-use super::{BLOCK, Output, Target, Work};
+use super::layout::Layout;
+use super::{BLOCK, Output, Target, Work, chain};
 
 /// Packed weights.
 #[derive(Debug)]
 pub(crate) struct Weights {
-    pub(crate) cols: usize,
-    /// Columns a group.
-    pub(crate) group: usize,
+    pub(crate) layout: Layout,
     pub(crate) bits: usize,
-    /// `[block][pair][plane]`
+    /// `[block][tap][pair][plane]`
     pub(crate) lines: Vec<[Line; 2]>,
     /// `[block][group][plane]`
     pub(crate) coefficients: Vec<[f32; BLOCK]>,
     /// `[block][group]`
     pub(crate) offsets: Option<Vec<[f32; BLOCK]>>,
+    /// `[block][tap][segment][plane]`: sums of the codes, where activations have an offset.
+    pub(crate) sums: Option<Vec<[f32; BLOCK]>>,
 }
+
+/// The coefficients of a coded vector: that of the constant, 0 where there is none, and those of
+/// its codes. NaN makes every result NaN.
+pub(crate) type Coefficients = [f32; 5];
 
 /// Coded vectors.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Vectors<'a> {
-    /// `[vector][set][pair][code]`. With one set the product is over all columns. With two, it is
-    /// over the columns where the sets agree: it is the mean of the products with the sets, whose
-    /// bits are opposite in the other columns.
+    /// `[place][pair][code]`
     pub(crate) words: &'a [[u32; 2]],
-    /// One or two.
-    pub(crate) sets: usize,
     /// Codes a vector.
     pub(crate) codes: usize,
-    /// `[vector]`; NaN makes every result NaN.
-    pub(crate) coefficients: &'a [[f32; 4]],
-    /// `[vector][group]`: what the columns' offsets are multiplied by; empty without offsets.
+    /// `[place]`
+    pub(crate) coefficients: &'a [Coefficients],
+    /// `[place][segment]`: what the columns' offsets are multiplied by; empty without offsets.
     pub(crate) sums: &'a [f32],
+    /// `[vector][tap]`
+    pub(crate) places: &'a [u32],
 }
 
 impl Weights {
@@ -74,9 +77,10 @@ impl<const BITS: usize, const CODES: usize> Work for Product<'_, BITS, CODES> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        let Weights { cols, group, ref offsets, .. } = *self.weights;
+        let Weights { layout, offsets, sums, .. } = self.weights;
         // Most products; the rest is known to be none of their business when they are compiled.
-        if group >= cols && self.vectors.sets == 1 && offsets.is_none() {
+        let plain = layout.taps * layout.segments() == 1;
+        if plain && offsets.is_none() && sums.is_none() {
             self.blocks::<L, true>(lanes);
         } else {
             self.blocks::<L, false>(lanes);
@@ -85,178 +89,196 @@ impl<const BITS: usize, const CODES: usize> Work for Product<'_, BITS, CODES> {
 }
 
 impl<const BITS: usize, const CODES: usize> Product<'_, BITS, CODES> {
-    /// Multiplies all blocks; `PLAIN` says that there is one group, one set and no offset.
+    /// Multiplies all blocks; `PLAIN` says that there is one segment and no offset.
     #[inline(always)]
     fn blocks<L: Lanes, const PLAIN: bool>(mut self, lanes: L) {
-        let Weights { cols, group, .. } = *self.weights;
-        let (group, sets) = if PLAIN { (cols, 1) } else { (group, self.vectors.sets) };
+        let layout = self.weights.layout;
         let ahead = self.out.order.ahead();
-        let pairs = cols.div_ceil(64);
-        let groups = if PLAIN { 1 } else { cols.div_ceil(group) };
+        let taps = if PLAIN { 1 } else { layout.taps };
+        let segments = if PLAIN { 1 } else { layout.segments() };
+        let (pairs, groups) = (layout.pairs(), layout.groups());
         let lines = self.weights.lines.as_chunks::<BITS>().0;
         let coefficients = self.weights.coefficients.as_chunks::<BITS>().0;
-        let blocks = lines.len() / pairs;
+        let sums = self.weights.sums.as_ref().filter(|_| !PLAIN);
+        let sums = sums.map(|sums| sums.as_chunks::<BITS>().0);
+        let blocks = lines.len() / (taps * pairs);
         let words = self.vectors.words.as_chunks::<CODES>().0;
-        let vectors = words.chunks_exact(pairs * sets).zip(self.vectors.coefficients);
         for place in 0..blocks {
             let block = self.out.order.block(place, blocks);
-            let lines = &lines[block * pairs..][..pairs];
-            let coefficients = &coefficients[block * groups..][..groups];
-            let offsets = match &self.weights.offsets {
-                Some(offsets) if !PLAIN => Some(&offsets[block * groups..][..groups]),
-                _ => None,
-            };
-            for (vector, (words, scales)) in vectors.clone().enumerate() {
-                let (first, second) = words.split_at(pairs);
-                let second = if PLAIN || second.is_empty() { None } else { Some(second) };
-                let rows = Block { lines, coefficients, sets: (first, second), scales, ahead };
-                let result = rows.multiply(lanes, cols, group, |group| {
-                    let offset = lanes.load(&offsets?[group]);
-                    let sum = self.vectors.sums[vector * groups + group];
-                    Some(lanes.mul(offset, lanes.splat(sum)))
-                });
+            let lines = &lines[block * taps * pairs..][..taps * pairs];
+            for (vector, places) in self.vectors.places.chunks_exact(taps).enumerate() {
+                let mut result = lanes.splat(0.0);
+                let (mut group, mut left) = (block * groups, layout.shared);
+                for (tap, lines) in lines.chunks_exact(pairs).enumerate() {
+                    let at = places[tap] as usize;
+                    let words = &words[at * pairs..][..pairs];
+                    for segment in 0..segments {
+                        let range = if PLAIN { 0..pairs } else { layout.pairs_of(segment) };
+                        let part = Segment {
+                            columns: layout.columns_of(segment).len() as u32,
+                            lines: &lines[range.clone()],
+                            coefficients: &coefficients[group],
+                            sums: sums.map(|sums| &sums[(block * taps + tap) * segments + segment]),
+                            words: &words[range],
+                            scales: &self.vectors.coefficients[at],
+                            ahead,
+                        };
+                        let mut sum = part.multiply(lanes);
+                        if let Some(offsets) = self.weights.offsets.as_ref().filter(|_| !PLAIN) {
+                            let by = self.vectors.sums[at * segments + segment];
+                            let offset = lanes.load(&offsets[group]);
+                            sum = chain(lanes, offset, lanes.splat(by), sum);
+                        }
+                        if let Some(sum) = sum {
+                            result = lanes.add(result, sum);
+                        }
+                        left -= 1;
+                        if left == 0 {
+                            (group, left) = (group + 1, layout.shared);
+                        }
+                    }
+                }
                 self.out.write(lanes, block, vector, result);
             }
         }
     }
 }
 
-/// Words of one coded vector: `[pair][code]`.
-type Words<'a, const CODES: usize> = &'a [[[u32; 2]; CODES]];
-
-/// A block of rows and a vector.
-struct Block<'a, const BITS: usize, const CODES: usize> {
+/// A segment of a block of rows, and that of a vector.
+struct Segment<'a, const BITS: usize, const CODES: usize> {
+    columns: u32,
+    /// `[pair][plane]`
     lines: &'a [[[Line; 2]; BITS]],
-    coefficients: &'a [[[f32; BLOCK]; BITS]],
-    sets: (Words<'a, CODES>, Option<Words<'a, CODES>>),
-    scales: &'a [f32; 4],
+    coefficients: &'a [[f32; BLOCK]; BITS],
+    /// Sums of the codes of each plane, if the vector has a constant part.
+    sums: Option<&'a [[f32; BLOCK]; BITS]>,
+    /// `[pair][code]`
+    words: &'a [[[u32; 2]; CODES]],
+    scales: &'a Coefficients,
     /// Bytes from the lines in use to those to prefetch.
     ahead: isize,
 }
 
-impl<const BITS: usize, const CODES: usize> Block<'_, BITS, CODES> {
+impl<const BITS: usize, const CODES: usize> Segment<'_, BITS, CODES> {
     #[inline(always)]
-    fn multiply<L: Lanes>(
-        &self,
-        lanes: L,
-        cols: usize,
-        group: usize,
-        offset: impl Fn(usize) -> Option<L::F>,
-    ) -> L::F {
-        let mut total = None;
-        // The pairs of a group.
-        let pairs = group.min(cols).div_ceil(64);
-        let groups = self.lines.chunks(pairs).zip(self.sets.0.chunks(pairs));
-        let groups = groups.zip(self.coefficients);
-        for (index, ((lines, first), coefficients)) in groups.enumerate() {
-            let n = group.min(cols - index * group) as u32;
-            let second = self.sets.1.map(|set| &set[index * pairs..][..lines.len()]);
-            // Few enough planes at a time that the counters stay in registers.
-            let most = if !L::MANY_REGISTERS {
-                1
-            } else if BITS * CODES <= 9 {
-                BITS
-            } else {
-                2
-            };
-            let mut sum = None;
-            let mut plane = 0;
-            while plane < BITS {
-                macro_rules! planes {
-                    ($n:literal) => {{
-                        let counts =
-                            count::<L, BITS, CODES, $n>(lanes, lines, first, plane, self.ahead);
-                        let other = match second {
-                            None => counts,
-                            Some(set) => {
-                                count::<L, BITS, CODES, $n>(lanes, lines, set, plane, self.ahead)
-                            }
-                        };
-                        for i in 0..$n {
-                            let mut dot = None;
-                            for j in 0..CODES {
-                                let differing = lanes.add_integers(counts[i][j], other[i][j]);
-                                let term = lanes.mul(
-                                    lanes.splat(self.scales[j]),
-                                    lanes.difference(n, differing),
-                                );
-                                dot = add(lanes, dot, Some(term));
-                            }
-                            if let Some(dot) = dot {
-                                let coefficient = lanes.load(&coefficients[plane + i]);
-                                sum = add(lanes, sum, Some(lanes.mul(coefficient, dot)));
-                            }
+    fn multiply<L: Lanes>(&self, lanes: L) -> Option<L::F> {
+        // Few enough planes at a time that the counters stay in registers.
+        let most = if !L::MANY_REGISTERS {
+            1
+        } else if BITS * CODES <= 9 {
+            BITS
+        } else {
+            2
+        };
+        let mut sum = None;
+        let mut plane = 0;
+        while plane < BITS {
+            macro_rules! planes {
+                ($n:literal) => {{
+                    let counts = self.count::<L, $n>(lanes, plane);
+                    for i in 0..$n {
+                        let mut dot = None;
+                        if let Some(sums) = self.sums {
+                            let sum = lanes.load(&sums[plane + i]);
+                            dot = Some(lanes.mul(lanes.splat(self.scales[0]), sum));
                         }
-                        plane += $n;
-                    }};
-                }
-                match most.min(BITS - plane) {
-                    4 => planes!(4),
-                    3 => planes!(3),
-                    2 => planes!(2),
-                    _ => planes!(1),
+                        for j in 0..CODES {
+                            let scale = lanes.splat(self.scales[1 + j]);
+                            let term = lanes.less_twice(self.columns, counts[i][j]);
+                            dot = chain(lanes, scale, term, dot);
+                        }
+                        if let Some(dot) = dot {
+                            sum = chain(lanes, lanes.load(&self.coefficients[plane + i]), dot, sum);
+                        }
+                    }
+                    plane += $n;
+                }};
+            }
+            match most.min(BITS - plane) {
+                4 => planes!(4),
+                3 => planes!(3),
+                2 => planes!(2),
+                _ => planes!(1),
+            }
+        }
+        sum
+    }
+
+    /// Counts the bits in which weights of planes `plane..plane + N` and codes differ.
+    #[inline(always)]
+    fn count<L: Lanes, const N: usize>(&self, lanes: L, plane: usize) -> [[L::U; CODES]; N] {
+        match (self.lines, self.words) {
+            // An adder does not pay: it would be emptied after its first step.
+            ([lines], [words]) => count_pair(lanes, &lines[plane..plane + N], words),
+            _ => self.count_pairs(lanes, plane),
+        }
+    }
+
+    #[inline(always)]
+    fn count_pairs<L: Lanes, const N: usize>(&self, lanes: L, plane: usize) -> [[L::U; CODES]; N] {
+        let zero = lanes.splat_bits(0);
+        let mut ones = [[zero; CODES]; N];
+        let mut total = [[zero; CODES]; N];
+        for (lines, words) in
+            self.lines.chunks(L::COUNT_STEPS).zip(self.words.chunks(L::COUNT_STEPS))
+        {
+            let mut counts = [[zero; CODES]; N];
+            for (lines, words) in lines.iter().zip(words) {
+                let lines = &lines[plane..plane + N];
+                for i in 0..N {
+                    let [b, both] = &lines[i];
+                    for line in [b, both] {
+                        lanes.prefetch(
+                            core::ptr::from_ref(line).cast::<u8>().wrapping_offset(self.ahead),
+                        );
+                    }
+                    let (b, both) = (lanes.load_bits(b), lanes.load_bits(both));
+                    for j in 0..CODES {
+                        // Loaded one by one, words are broadcast by the load itself.
+                        let [d, d_both] = &words[j];
+                        let (d, d_both) = (lanes.splat_bits(*d), lanes.splat_bits(*d_both));
+                        let sum = lanes.xor3(ones[i][j], both, d_both);
+                        let carry = lanes.carry(sum, ones[i][j], lanes.xor(b, d));
+                        counts[i][j] = lanes.add_counts(counts[i][j], carry);
+                        ones[i][j] = sum;
+                    }
                 }
             }
-            sum = add(lanes, sum, offset(index));
-            total = add(lanes, total, sum);
-        }
-        total.unwrap_or(lanes.splat(0.0))
-    }
-}
-
-/// `a + b`, where both are there.
-#[inline(always)]
-pub(super) fn add<L: Lanes>(lanes: L, a: Option<L::F>, b: Option<L::F>) -> Option<L::F> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(lanes.add(a, b)),
-        (a, b) => a.or(b),
-    }
-}
-
-/// Counts the bits in which weights of planes `plane..plane + N` and codes differ.
-#[inline(always)]
-fn count<L: Lanes, const BITS: usize, const CODES: usize, const N: usize>(
-    lanes: L,
-    lines: &[[[Line; 2]; BITS]],
-    words: Words<'_, CODES>,
-    plane: usize,
-    ahead: isize,
-) -> [[L::U; CODES]; N] {
-    let zero = lanes.splat_bits(0);
-    let mut ones = [[zero; CODES]; N];
-    let mut total = [[zero; CODES]; N];
-    for (lines, words) in lines.chunks(L::COUNT_STEPS).zip(words.chunks(L::COUNT_STEPS)) {
-        let mut counts = [[zero; CODES]; N];
-        for (lines, words) in lines.iter().zip(words) {
-            let lines = &lines[plane..plane + N];
             for i in 0..N {
-                let [b, both] = &lines[i];
-                for line in [b, both] {
-                    lanes.prefetch(core::ptr::from_ref(line).cast::<u8>().wrapping_offset(ahead));
-                }
-                let (b, both) = (lanes.load_bits(b), lanes.load_bits(both));
                 for j in 0..CODES {
-                    // Loaded one by one, words are broadcast by the load itself.
-                    let [d, d_both] = &words[j];
-                    let (d, d_both) = (lanes.splat_bits(*d), lanes.splat_bits(*d_both));
-                    let sum = lanes.xor3(ones[i][j], both, d_both);
-                    let carry = lanes.carry(sum, ones[i][j], lanes.xor(b, d));
-                    counts[i][j] = lanes.add_counts(counts[i][j], carry);
-                    ones[i][j] = sum;
+                    total[i][j] = lanes.add_integers(total[i][j], lanes.fold_counts(counts[i][j]));
                 }
             }
         }
         for i in 0..N {
             for j in 0..CODES {
-                total[i][j] = lanes.add_integers(total[i][j], lanes.fold_counts(counts[i][j]));
+                let odd = lanes.fold_counts(lanes.add_counts(zero, ones[i][j]));
+                let twice = lanes.add_integers(total[i][j], total[i][j]);
+                total[i][j] = lanes.add_integers(twice, odd);
             }
         }
+        total
     }
+}
+
+/// Counts differing bits in one pair of words.
+#[inline(always)]
+fn count_pair<L: Lanes, const CODES: usize, const N: usize>(
+    lanes: L,
+    lines: &[[Line; 2]],
+    words: &[[u32; 2]; CODES],
+) -> [[L::U; CODES]; N] {
+    let zero = lanes.splat_bits(0);
+    let mut total = [[zero; CODES]; N];
     for i in 0..N {
+        let [b, both] = &lines[i];
+        let (b, both) = (lanes.load_bits(b), lanes.load_bits(both));
         for j in 0..CODES {
-            let odd = lanes.fold_counts(lanes.add_counts(zero, ones[i][j]));
-            let twice = lanes.add_integers(total[i][j], total[i][j]);
-            total[i][j] = lanes.add_integers(twice, odd);
+            let [d, d_both] = &words[j];
+            let first = lanes.xor(b, lanes.splat_bits(*d));
+            let second = lanes.xor3(first, both, lanes.splat_bits(*d_both));
+            let counts = lanes.add_counts(lanes.add_counts(zero, first), second);
+            total[i][j] = lanes.fold_counts(counts);
         }
     }
     total

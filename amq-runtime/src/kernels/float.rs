@@ -1,9 +1,13 @@
-//! Products of float weights and activations: four partial sums a row, column j in sum j mod 4.
+//! Products of float weights and activations: a chain of fused multiply-adds a row, in the order of
+//! the columns.
 
 use alloc::vec::Vec;
 
 use super::lanes::Lanes;
 use super::{Output, Target, Work};
+
+/// Blocks of rows whose weights lie together, so that a product of one vector reads one stream.
+pub(crate) const BLOCKS: usize = 4;
 
 /// A column of a block.
 #[derive(Clone, Copy, Debug)]
@@ -13,21 +17,32 @@ pub(crate) struct Column(pub(crate) [f32; 16]);
 /// Packed weights.
 #[derive(Debug)]
 pub(crate) struct Weights {
-    pub(crate) cols: usize,
-    /// `[block][column]`
-    pub(crate) columns: Vec<Column>,
+    pub(crate) taps: usize,
+    /// Columns of a tap.
+    pub(crate) columns: usize,
+    /// `[four blocks, fewer at the end][tap][column][block]`
+    pub(crate) lines: Vec<Column>,
+}
+
+/// Vectors, and where those of a window lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Vectors<'a> {
+    /// `[place][column of a tap]`
+    pub(crate) x: &'a [f32],
+    /// `[vector][tap]`
+    pub(crate) places: &'a [u32],
 }
 
 impl Weights {
-    /// Multiplies each vector of x `[vector][column]`.
-    pub(crate) fn multiply(&self, target: Target, x: &[f32], out: Output<'_>) {
-        target.run(Product { weights: self, x, out });
+    /// Multiplies each vector.
+    pub(crate) fn multiply(&self, target: Target, vectors: Vectors<'_>, out: Output<'_>) {
+        target.run(Product { weights: self, vectors, out });
     }
 }
 
 struct Product<'a> {
     weights: &'a Weights,
-    x: &'a [f32],
+    vectors: Vectors<'a>,
     out: Output<'a>,
 }
 
@@ -36,74 +51,94 @@ impl Work for Product<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(mut self, lanes: L) {
-        let cols = self.weights.cols;
-        let (blocks, ahead) = (self.weights.columns.len() / cols, self.out.order.ahead());
-        for place in 0..blocks {
-            let block = self.out.order.block(place, blocks);
-            let columns = &self.weights.columns[block * cols..][..cols];
-            let mut vector = 0;
-            let mut x = self.x;
-            if L::MANY_REGISTERS {
-                while let Some((four, rest)) = x.split_at_checked(4 * cols) {
-                    let four: [&[f32]; 4] = core::array::from_fn(|i| &four[i * cols..][..cols]);
-                    self.write(lanes, block, vector, dot(lanes, columns, four, ahead));
-                    (x, vector) = (rest, vector + 4);
-                }
-            }
-            while let Some((one, rest)) = x.split_at_checked(cols) {
-                self.write(lanes, block, vector, dot(lanes, columns, [one], ahead));
-                (x, vector) = (rest, vector + 1);
+        let cols = self.weights.taps * self.weights.columns;
+        let blocks = self.weights.lines.len() / cols;
+        let groups = blocks.div_ceil(BLOCKS);
+        for place in 0..groups {
+            let first = self.out.order.block(place, groups) * BLOCKS;
+            match (blocks - first).min(BLOCKS) {
+                4 => self.blocks::<L, 4>(lanes, first),
+                3 => self.blocks::<L, 3>(lanes, first),
+                2 => self.blocks::<L, 2>(lanes, first),
+                _ => self.blocks::<L, 1>(lanes, first),
             }
         }
     }
 }
 
 impl Product<'_> {
+    /// Multiplies `R` blocks that lie together with all vectors: as many vectors and blocks at a time
+    /// as accumulators fit in registers, and one vector with all blocks.
     #[inline(always)]
-    fn write<L: Lanes, const N: usize>(
-        &mut self,
-        lanes: L,
-        block: usize,
-        vector: usize,
-        results: [L::F; N],
-    ) {
-        for (i, result) in results.into_iter().enumerate() {
-            self.out.write(lanes, block, vector + i, result);
+    fn blocks<L: Lanes, const R: usize>(&mut self, lanes: L, first: usize) {
+        let vectors = self.vectors.places.len() / self.weights.taps;
+        let mut vector = 0;
+        macro_rules! tiles {
+            ($n:literal) => {
+                while vector + $n <= vectors {
+                    if L::MANY_REGISTERS {
+                        self.tile::<L, R, R, $n>(lanes, first, 0, vector);
+                    } else {
+                        for block in 0..R {
+                            self.tile::<L, R, 1, $n>(lanes, first, block, vector);
+                        }
+                    }
+                    vector += $n;
+                }
+            };
+        }
+        tiles!(6);
+        tiles!(4);
+        tiles!(2);
+        while vector < vectors {
+            self.tile::<L, R, R, 1>(lanes, first, 0, vector);
+            vector += 1;
         }
     }
-}
 
-#[inline(always)]
-fn dot<L: Lanes, const N: usize>(
-    lanes: L,
-    columns: &[Column],
-    x: [&[f32]; N],
-    ahead: isize,
-) -> [L::F; N] {
-    let mut sums = [[lanes.splat(0.0); 4]; N];
-    let (fours, rest) = columns.as_chunks::<4>();
-    let chunks = x.map(|x| &x.as_chunks::<4>().0[..fours.len()]);
-    for (four, columns) in fours.iter().enumerate() {
-        for (part, column) in columns.iter().enumerate() {
-            lanes.prefetch(core::ptr::from_ref(column).cast::<u8>().wrapping_offset(ahead));
-            let column = lanes.load(&column.0);
-            for v in 0..N {
-                let term = lanes.mul(column, lanes.splat(chunks[v][four][part]));
-                sums[v][part] = lanes.add(sums[v][part], term);
+    /// Multiplies `B` of `R` blocks, from number `block` on, and `V` vectors.
+    #[inline(always)]
+    fn tile<L: Lanes, const R: usize, const B: usize, const V: usize>(
+        &mut self,
+        lanes: L,
+        first: usize,
+        block: usize,
+        vector: usize,
+    ) {
+        let Weights { taps, columns, lines } = self.weights;
+        let ahead = self.out.order.ahead();
+        let lines = &lines[first * taps * columns..][..R * taps * columns];
+        let lines = lines.as_chunks::<R>().0;
+        let mut sums = [[lanes.splat(0.0); V]; B];
+        for (tap, lines) in lines.chunks_exact(*columns).enumerate() {
+            let x: [&[f32]; V] = core::array::from_fn(|v| {
+                let place = self.vectors.places[(vector + v) * taps + tap] as usize;
+                &self.vectors.x[place * columns..][..lines.len()]
+            });
+            for j in 0..lines.len() {
+                let line = &lines[j];
+                if V == 1 {
+                    for column in line {
+                        let column = core::ptr::from_ref(column).cast::<u8>();
+                        lanes.prefetch(column.wrapping_offset(ahead));
+                    }
+                }
+                let mut weights = [lanes.splat(0.0); B];
+                for b in 0..B {
+                    weights[b] = lanes.load(&line[block + b].0);
+                }
+                for v in 0..V {
+                    let x = lanes.splat(x[v][j]);
+                    for b in 0..B {
+                        sums[b][v] = lanes.fma(weights[b], x, sums[b][v]);
+                    }
+                }
+            }
+        }
+        for b in 0..B {
+            for v in 0..V {
+                self.out.write(lanes, first + block + b, vector + v, sums[b][v]);
             }
         }
     }
-    for (part, column) in rest.iter().enumerate() {
-        let column = lanes.load(&column.0);
-        for v in 0..N {
-            let term = lanes.mul(column, lanes.splat(x[v][4 * fours.len() + part]));
-            sums[v][part] = lanes.add(sums[v][part], term);
-        }
-    }
-    let mut dots = [lanes.splat(0.0); N];
-    for v in 0..N {
-        let [a, b, c, d] = sums[v];
-        dots[v] = lanes.add(lanes.add(a, b), lanes.add(c, d));
-    }
-    dots
 }

@@ -1,19 +1,26 @@
 //! Sixteen 32-bit lanes: what kernels are written in, once for all instruction sets.
 
+use super::fma::fma;
+
 /// One cache line: a 32-bit word for each of the sixteen rows of a block.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
 pub(crate) struct Line(pub(crate) [u32; 16]);
 
-/// Tables of the eight groups of four columns that a 32-bit word covers, sixteen entries each, in
-/// the order 0, 2, 4, 6, 1, 3, 5, 7: those that low halves of bytes select come first. Entries are
-/// stored with 128 added.
+/// Tables of the eight fours of columns that a 32-bit word covers, sixteen entries each, in the order
+/// 0, 2, 4, 6, 1, 3, 5, 7: those that low halves of bytes select come first. An entry is the sum of
+/// the magnitudes whose sign is that of its bit.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Tables(pub(crate) [u8; 128]);
 
-/// What a table entry has added.
-pub(crate) const ENTRY_BIAS: u8 = 128;
+impl Tables {
+    /// Tables of zeros.
+    pub(crate) const ZERO: Tables = Tables([0; 128]);
+}
+
+/// Words of which twice the sum of entries fits in 16 bits with a sign.
+pub(crate) const SHORT: usize = 8;
 
 /// Operations on sixteen lanes. A value of an implementing type is proof that the CPU has the
 /// instructions, so the operations are safe. All implementations give the same bits.
@@ -49,7 +56,8 @@ pub(crate) trait Lanes: Copy {
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     fn sub(self, a: Self::F, b: Self::F) -> Self::F;
     fn mul(self, a: Self::F, b: Self::F) -> Self::F;
-    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c`, rounded once.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     fn abs(self, a: Self::F) -> Self::F;
     /// Each NaN becomes the canonical one.
     fn canonical(self, a: Self::F) -> Self::F;
@@ -60,8 +68,6 @@ pub(crate) trait Lanes: Copy {
     fn bits(self, mask: Self::M) -> u16;
     /// `a + b` where the mask holds, else `a`; `a` is never -0.
     fn add_where(self, mask: Self::M, a: Self::F, b: Self::F) -> Self::F;
-    /// `a`, clamped to -127..=127, rounded half to even, with the bias added. `a` is not NaN.
-    fn entries(self, a: Self::F) -> [u8; 16];
 
     fn splat_bits(self, value: u32) -> Self::U;
     fn load_bits(self, line: &Line) -> Self::U;
@@ -75,17 +81,22 @@ pub(crate) trait Lanes: Copy {
     /// Counts as integers.
     fn fold_counts(self, counts: Self::U) -> Self::U;
     fn add_integers(self, a: Self::U, b: Self::U) -> Self::U;
-    /// `n - a` as a float, rounded to nearest.
-    fn difference(self, n: u32, a: Self::U) -> Self::F;
-    /// `a - n` as a float, rounded to nearest.
-    fn excess(self, a: Self::U, n: u32) -> Self::F;
+    /// `n - 2 a` as a float, rounded to nearest.
+    fn less_twice(self, n: u32, a: Self::U) -> Self::F;
+    /// `2 a - n` as a float, rounded to nearest.
+    fn twice_less(self, a: Self::U, n: u32) -> Self::F;
 
+    /// Makes the tables of the integers `x * by`, rounded half to even, whose magnitudes sum to at most
+    /// 255 in any four. Gives the sums of the positive ones and of the others' magnitudes.
+    fn tabulate(self, x: &[f32; 32], by: f32, tables: &mut Tables) -> [u32; 2];
     fn index(self, line: &Line) -> Self::Index;
     fn zero_sum(self) -> Self::Sum;
     /// Adds the eight entries that each row selects.
     fn look_up(self, sum: Self::Sum, index: Self::Index, tables: &Tables) -> Self::Sum;
     /// Sums as integers.
     fn fold_sum(self, sum: Self::Sum) -> Self::U;
+    /// `2 a - n` as a float, for sums a of at most [`SHORT`] steps.
+    fn twice_short_less(self, sum: Self::Sum, n: u32) -> Self::F;
 }
 
 /// Plain code.
@@ -159,8 +170,12 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn div(self, a: Self::F, b: Self::F) -> Self::F {
-        zip(a, b, |a, b| a / b)
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        let mut sums = c;
+        for (sum, (a, b)) in sums.iter_mut().zip(a.into_iter().zip(b)) {
+            *sum = fma(a, b, *sum);
+        }
+        sums
     }
 
     #[inline(always)]
@@ -201,12 +216,6 @@ impl Lanes for Portable {
             }
         }
         sum
-    }
-
-    #[inline(always)]
-    fn entries(self, a: Self::F) -> [u8; 16] {
-        // Adding 1.5 * 2^23 leaves no bits for a fraction; the integer is in the lowest bits.
-        map(a, |a| (a.clamp(-127.0, 127.0) + 12_582_912.0).to_bits() as u8 ^ ENTRY_BIAS)
     }
 
     #[inline(always)]
@@ -251,13 +260,34 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn difference(self, n: u32, a: Self::U) -> Self::F {
-        map(a, |a| n.wrapping_sub(a) as i32 as f32)
+    fn less_twice(self, n: u32, a: Self::U) -> Self::F {
+        map(a, |a| n.wrapping_sub(2 * a) as i32 as f32)
     }
 
     #[inline(always)]
-    fn excess(self, a: Self::U, n: u32) -> Self::F {
-        map(a, |a| a.wrapping_sub(n) as i32 as f32)
+    fn twice_less(self, a: Self::U, n: u32) -> Self::F {
+        map(a, |a| (2 * a).wrapping_sub(n) as i32 as f32)
+    }
+
+    #[inline(always)]
+    fn tabulate(self, x: &[f32; 32], by: f32, tables: &mut Tables) -> [u32; 2] {
+        let mut sums = [0; 2];
+        for (four, x) in x.as_chunks::<4>().0.iter().enumerate() {
+            // Adding 1.5 * 2^23 leaves no bits for a fraction.
+            let integers = x.map(|x| ((x * by + 12_582_912.0) - 12_582_912.0) as i32);
+            let place = four / 2 + four % 2 * 4;
+            for (signs, entry) in tables.0[16 * place..][..16].iter_mut().enumerate() {
+                let selected = integers
+                    .iter()
+                    .enumerate()
+                    .filter(|(i, q)| if signs >> i & 1 == 1 { **q > 0 } else { **q < 0 });
+                *entry = selected.map(|(_, q)| q.unsigned_abs() as u8).sum();
+            }
+            for q in integers {
+                sums[usize::from(q < 0)] += q.unsigned_abs();
+            }
+        }
+        sums
     }
 
     #[inline(always)]
@@ -287,5 +317,10 @@ impl Lanes for Portable {
     #[inline(always)]
     fn fold_sum(self, sum: Self::Sum) -> Self::U {
         sum
+    }
+
+    #[inline(always)]
+    fn twice_short_less(self, sum: Self::Sum, n: u32) -> Self::F {
+        self.twice_less(sum, n)
     }
 }

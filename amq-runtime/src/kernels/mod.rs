@@ -2,19 +2,23 @@
 //!
 //! Kernels are written once: functions of elements as plain loops, compiled for each instruction set
 //! by `Target::vectorize`; products and their quantization over sixteen lanes (`lanes`), whose
-//! operations each instruction set implements, by `Target::run`. There is no fused multiply-add and
-//! no sum whose order depends on the instruction set, so all give the same bits.
+//! operations each instruction set implements, by `Target::run`. A multiply-add is fused where it says
+//! so and nowhere else, and no sum has an order that depends on the instruction set, so all give the
+//! same bits.
 
 use core::fmt;
 
 pub(crate) mod codes;
 pub(crate) mod float;
+mod fma;
 pub(crate) mod lanes;
+pub(crate) mod layout;
 pub(crate) mod math;
 pub(crate) mod tables;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+pub(crate) use fma::fma;
 use lanes::{Lanes, Portable};
 
 /// The NaN that results hold, whatever the cause.
@@ -30,6 +34,15 @@ pub(crate) trait Work {
     type Output;
     /// Does the work.
     fn run<L: Lanes>(self, lanes: L) -> Self::Output;
+}
+
+/// `a * b + sum`, fused; `a * b` where there is no sum yet.
+#[inline(always)]
+fn chain<L: Lanes>(lanes: L, a: L::F, b: L::F, sum: Option<L::F>) -> Option<L::F> {
+    Some(match sum {
+        Some(sum) => lanes.fma(a, b, sum),
+        None => lanes.mul(a, b),
+    })
 }
 
 /// Which end of its weights a product starts from. Weights that together are about as large as a
@@ -110,7 +123,7 @@ impl Output<'_> {
 pub enum Isa {
     /// Portable code: the reference that the others must agree with.
     Scalar,
-    /// x86-64 with AVX2 and POPCNT.
+    /// x86-64 with AVX2, FMA and POPCNT.
     Avx2,
     /// x86-64 with AVX-512 F, BW, VL, VBMI, VNNI and VPOPCNTDQ.
     Avx512,
@@ -138,6 +151,7 @@ impl Isa {
             #[cfg(all(target_arch = "x86_64", feature = "std"))]
             Isa::Avx2 => {
                 std::arch::is_x86_feature_detected!("avx2")
+                    && std::arch::is_x86_feature_detected!("fma")
                     && std::arch::is_x86_feature_detected!("popcnt")
             }
             #[cfg(all(target_arch = "x86_64", feature = "std"))]
@@ -155,6 +169,7 @@ impl Isa {
                 cfg!(all(
                     target_arch = "x86_64",
                     target_feature = "avx2",
+                    target_feature = "fma",
                     target_feature = "popcnt"
                 ))
             }
@@ -162,6 +177,7 @@ impl Isa {
             Isa::Avx512 => cfg!(all(
                 target_arch = "x86_64",
                 target_feature = "avx2",
+                target_feature = "fma",
                 target_feature = "popcnt",
                 target_feature = "avx512f",
                 target_feature = "avx512bw",

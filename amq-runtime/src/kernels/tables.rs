@@ -1,19 +1,17 @@
-//! Products of multi-bit weights with 8-bit activations, by tables of signed sums.
+//! Products of multi-bit weights with 8-bit activations, by tables of sums of four.
 
 use alloc::vec::Vec;
 
-use super::codes::add;
-use super::lanes::{ENTRY_BIAS, Lanes, Line, Tables};
-use super::{BLOCK, Output, Target, Work};
+use super::lanes::{Lanes, Line, SHORT, Tables};
+use super::layout::Layout;
+use super::{BLOCK, Output, Target, Work, chain};
 
 /// Packed weights.
 #[derive(Debug)]
 pub(crate) struct Weights {
-    pub(crate) cols: usize,
-    /// Columns a group.
-    pub(crate) group: usize,
+    pub(crate) layout: Layout,
     pub(crate) bits: usize,
-    /// `[block][word][plane]`, arranged for the instruction set.
+    /// `[block][tap][word][plane]`, arranged for the instruction set.
     pub(crate) lines: Vec<Line>,
     /// `[block][group][plane]`
     pub(crate) coefficients: Vec<[f32; BLOCK]>,
@@ -21,15 +19,24 @@ pub(crate) struct Weights {
     pub(crate) offsets: Option<Vec<[f32; BLOCK]>>,
 }
 
+/// Integers of a segment, summed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) magnitudes: u32,
+    pub(crate) values: i32,
+}
+
 /// Vectors as tables.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Vectors<'a> {
-    /// `[vector][word]`
+    /// `[place][word]`
     pub(crate) tables: &'a [Tables],
-    /// `[vector]`; 0 makes every result 0, NaN makes it NaN.
+    /// `[place]`; NaN makes every result NaN.
     pub(crate) scales: &'a [f32],
-    /// `[vector][group]`: what the columns' offsets are multiplied by; empty without offsets.
-    pub(crate) sums: &'a [f32],
+    /// `[place][segment]`
+    pub(crate) totals: &'a [Totals],
+    /// `[vector][tap]`
+    pub(crate) places: &'a [u32],
 }
 
 impl Weights {
@@ -50,95 +57,187 @@ impl Work for Product<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(mut self, lanes: L) {
-        let words = self.weights.cols.div_ceil(32);
-        let blocks = self.weights.lines.len() / (words * self.weights.bits);
-        let vectors = self.vectors.scales.len();
+        let Weights { layout, bits, ref lines, .. } = *self.weights;
+        let blocks = lines.len() / (layout.taps * layout.words() * bits);
+        let vectors = self.vectors.places.len() / layout.taps;
+        // Convolutions have many short taps: what is done for each must be little.
+        let short = layout.segments() == 1 && layout.words() <= SHORT;
         for place in 0..blocks {
             let block = self.out.order.block(place, blocks);
             let mut vector = 0;
-            if L::MANY_REGISTERS {
-                while vector + 4 <= vectors {
-                    self.vectors::<L, 4>(lanes, block, vector);
-                    vector += 4;
-                }
+            macro_rules! vectors {
+                ($n:literal) => {
+                    while vector + $n <= vectors {
+                        match bits {
+                            1 if short => self.short_taps::<L, 1, $n>(lanes, block, vector),
+                            2 if short => self.short_taps::<L, 2, $n>(lanes, block, vector),
+                            3 if short => self.short_taps::<L, 3, $n>(lanes, block, vector),
+                            4 if short => self.short_taps::<L, 4, $n>(lanes, block, vector),
+                            _ => self.vectors::<L, $n>(lanes, block, vector),
+                        }
+                        vector += $n;
+                    }
+                };
             }
-            while vector < vectors {
-                self.vectors::<L, 1>(lanes, block, vector);
-                vector += 1;
-            }
+            vectors!(4);
+            vectors!(1);
         }
     }
 }
 
 impl Product<'_> {
-    /// Multiplies a block of rows and `N` vectors.
+    /// Multiplies a block of rows and `N` vectors, where each tap is a segment of at most [`SHORT`]
+    /// words.
     #[inline(always)]
-    fn vectors<L: Lanes, const N: usize>(&mut self, lanes: L, block: usize, vector: usize) {
-        let Weights { cols, group, bits, .. } = *self.weights;
-        let ahead = self.out.order.ahead();
-        let words = cols.div_ceil(32);
-        let groups = cols.div_ceil(group);
-        let lines = &self.weights.lines[block * words * bits..][..words * bits];
-        let tables: [&[Tables]; N] =
-            core::array::from_fn(|i| &self.vectors.tables[(vector + i) * words..][..words]);
-        let mut total = [None; N];
-        for index in 0..groups {
-            let start = index * group / 32;
-            let end = words.min(start + group.div_ceil(32));
-            let lines = &lines[start * bits..end * bits];
-            let tables = tables.map(|tables| &tables[start..end]);
-            let bias = (end - start) as u32 * 8 * u32::from(ENTRY_BIAS);
-            let at = block * groups + index;
-            let coefficients = &self.weights.coefficients[at * bits..][..bits];
-            // Few enough planes at a time that the sums stay in registers.
-            let most = match (L::MANY_REGISTERS, N) {
-                (true, 1) => 4,
-                (false, _) => 1,
-                _ => 2,
-            };
-            let mut sum = [None; N];
-            let mut plane = 0;
-            while plane < bits {
-                macro_rules! planes {
-                    ($n:literal) => {{
-                        let sums = look_up::<L, $n, N>(lanes, lines, bits, plane, tables, ahead);
+    fn short_taps<L: Lanes, const BITS: usize, const N: usize>(
+        &mut self,
+        lanes: L,
+        block: usize,
+        vector: usize,
+    ) {
+        let layout = self.weights.layout;
+        let (taps, words) = (layout.taps, layout.words());
+        let lines = self.weights.lines.as_chunks::<BITS>().0;
+        let lines = &lines[block * taps * words..][..taps * words];
+        let groups = layout.groups();
+        let coefficients = self.weights.coefficients.as_chunks::<BITS>().0;
+        let coefficients = &coefficients[block * groups..][..groups];
+        let places: [&[u32]; N] =
+            core::array::from_fn(|v| &self.vectors.places[(vector + v) * taps..][..taps]);
+        let mut results = [lanes.splat(0.0); N];
+        let (mut group, mut left) = (0, layout.shared);
+        for (tap, lines) in lines.chunks_exact(words).enumerate() {
+            let at = places.map(|places| places[tap] as usize);
+            let tables: [&[Tables]; N] =
+                core::array::from_fn(|v| &self.vectors.tables[at[v] * words..][..words]);
+            let totals = at.map(|at| self.vectors.totals[at]);
+            let mut dots = [lanes.splat(0.0); N];
+            // As many planes at a time as sums fit in registers.
+            macro_rules! planes {
+                ($first:expr, $n:literal) => {{
+                    let mut sums = [[lanes.zero_sum(); N]; $n];
+                    for (word, lines) in lines.iter().enumerate() {
                         for i in 0..$n {
-                            let coefficient = lanes.load(&coefficients[plane + i]);
+                            let index = lanes.index(&lines[$first + i]);
                             for v in 0..N {
-                                let dot = lanes.excess(sums[i][v], bias);
-                                sum[v] = add(lanes, sum[v], Some(lanes.mul(coefficient, dot)));
+                                sums[i][v] = lanes.look_up(sums[i][v], index, &tables[v][word]);
                             }
                         }
-                        plane += $n;
-                    }};
+                    }
+                    for i in 0..$n {
+                        let coefficient = lanes.load(&coefficients[group][$first + i]);
+                        for v in 0..N {
+                            let dot = lanes.twice_short_less(sums[i][v], totals[v].magnitudes);
+                            dots[v] = if $first + i == 0 {
+                                lanes.mul(coefficient, dot)
+                            } else {
+                                lanes.fma(coefficient, dot, dots[v])
+                            };
+                        }
+                    }
+                }};
+            }
+            if L::MANY_REGISTERS && BITS.is_multiple_of(2) {
+                for pair in 0..BITS / 2 {
+                    planes!(2 * pair, 2);
                 }
-                match most.min(bits - plane) {
-                    4 => planes!(4),
-                    3 => planes!(3),
-                    2 => planes!(2),
-                    _ => planes!(1),
+            } else {
+                for plane in 0..BITS {
+                    planes!(plane, 1);
                 }
             }
             for v in 0..N {
                 if let Some(offsets) = &self.weights.offsets {
-                    let by = lanes.splat(self.vectors.sums[(vector + v) * groups + index]);
-                    sum[v] = add(lanes, sum[v], Some(lanes.mul(lanes.load(&offsets[at]), by)));
+                    let offset = lanes.load(&offsets[block * groups + group]);
+                    dots[v] = lanes.fma(offset, lanes.splat(totals[v].values as f32), dots[v]);
                 }
-                total[v] = add(lanes, total[v], sum[v]);
+                let scale = lanes.splat(self.vectors.scales[at[v]]);
+                results[v] = lanes.fma(scale, dots[v], results[v]);
+            }
+            left -= 1;
+            if left == 0 {
+                (group, left) = (group + 1, layout.shared);
             }
         }
-        for (v, total) in total.into_iter().enumerate() {
-            let scale = self.vectors.scales[vector + v];
-            let result = match total {
-                Some(total) if scale != 0.0 => lanes.mul(total, lanes.splat(scale)),
-                _ => lanes.splat(0.0),
-            };
-            self.out.write(lanes, block, vector + v, result);
+        for v in 0..N {
+            self.out.write(lanes, block, vector + v, results[v]);
+        }
+    }
+
+    /// Multiplies a block of rows and `N` vectors.
+    #[inline(always)]
+    fn vectors<L: Lanes, const N: usize>(&mut self, lanes: L, block: usize, vector: usize) {
+        let Weights { layout, bits, .. } = *self.weights;
+        let ahead = self.out.order.ahead();
+        let (words, segments, groups) = (layout.words(), layout.segments(), layout.groups());
+        let lines = &self.weights.lines[block * layout.taps * words * bits..];
+        let lines = &lines[..layout.taps * words * bits];
+        let mut results = [lanes.splat(0.0); N];
+        for (tap, lines) in lines.chunks_exact(words * bits).enumerate() {
+            let mut places = [0; N];
+            for v in 0..N {
+                places[v] = self.vectors.places[(vector + v) * layout.taps + tap] as usize;
+            }
+            for segment in 0..segments {
+                let range = layout.words_of(segment);
+                let lines = &lines[range.start * bits..range.end * bits];
+                let tables: [&[Tables]; N] = core::array::from_fn(|v| {
+                    &self.vectors.tables[places[v] * words..][range.clone()]
+                });
+                let at = block * groups + layout.group(tap, segment);
+                let coefficients = &self.weights.coefficients[at * bits..][..bits];
+                // Few enough planes at a time that the sums stay in registers.
+                let most = match (L::MANY_REGISTERS, N) {
+                    (true, 1) => 4,
+                    (false, _) => 1,
+                    _ => 2,
+                };
+                let mut dots = [None; N];
+                let mut plane = 0;
+                while plane < bits {
+                    macro_rules! planes {
+                        ($n:literal) => {{
+                            let sums =
+                                look_up::<L, $n, N>(lanes, lines, bits, plane, tables, ahead);
+                            for i in 0..$n {
+                                let coefficient = lanes.load(&coefficients[plane + i]);
+                                for v in 0..N {
+                                    let totals =
+                                        self.vectors.totals[places[v] * segments + segment];
+                                    let dot = lanes.twice_less(sums[i][v], totals.magnitudes);
+                                    dots[v] = chain(lanes, coefficient, dot, dots[v]);
+                                }
+                            }
+                            plane += $n;
+                        }};
+                    }
+                    match most.min(bits - plane) {
+                        4 => planes!(4),
+                        3 => planes!(3),
+                        2 => planes!(2),
+                        _ => planes!(1),
+                    }
+                }
+                for v in 0..N {
+                    if let Some(offsets) = &self.weights.offsets {
+                        let totals = self.vectors.totals[places[v] * segments + segment];
+                        let sum = lanes.splat(totals.values as f32);
+                        dots[v] = chain(lanes, lanes.load(&offsets[at]), sum, dots[v]);
+                    }
+                    if let Some(dot) = dots[v] {
+                        let scale = lanes.splat(self.vectors.scales[places[v]]);
+                        results[v] = lanes.fma(scale, dot, results[v]);
+                    }
+                }
+            }
+        }
+        for v in 0..N {
+            self.out.write(lanes, block, vector + v, results[v]);
         }
     }
 }
 
-/// Sums the entries, biased, that weights of planes `plane..plane + N` select from each vector.
+/// Sums the entries that weights of planes `plane..plane + N` select from each vector.
 #[inline(always)]
 fn look_up<L: Lanes, const N: usize, const V: usize>(
     lanes: L,

@@ -20,8 +20,8 @@ use super::Work;
 /// Runs `work`, inlined and compiled with AVX2.
 ///
 /// # Safety
-/// The CPU must have AVX2 and POPCNT.
-#[target_feature(enable = "avx2,popcnt")]
+/// The CPU must have AVX2, FMA and POPCNT.
+#[target_feature(enable = "avx2,fma,popcnt")]
 pub(super) fn with_avx2<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
@@ -31,7 +31,7 @@ pub(super) fn with_avx2<R>(work: impl FnOnce() -> R) -> R {
 /// # Safety
 /// The CPU must have the features of [`super::Isa::Avx512`].
 #[target_feature(
-    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,avx512vpopcntdq,avx2,popcnt"
+    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,avx512vpopcntdq,avx2,fma,popcnt"
 )]
 pub(super) fn with_avx512<R>(work: impl FnOnce() -> R) -> R {
     work()
@@ -40,8 +40,8 @@ pub(super) fn with_avx512<R>(work: impl FnOnce() -> R) -> R {
 /// Runs `work` on AVX2's lanes.
 ///
 /// # Safety
-/// The CPU must have AVX2 and POPCNT.
-#[target_feature(enable = "avx2,popcnt")]
+/// The CPU must have AVX2, FMA and POPCNT.
+#[target_feature(enable = "avx2,fma,popcnt")]
 pub(super) fn run_avx2<W: Work>(work: W) -> W::Output {
     // SAFETY: the caller vouches for the features.
     work.run(unsafe { Avx2::new() })
@@ -52,7 +52,7 @@ pub(super) fn run_avx2<W: Work>(work: W) -> W::Output {
 /// # Safety
 /// The CPU must have the features of [`super::Isa::Avx512`].
 #[target_feature(
-    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,avx512vpopcntdq,avx2,popcnt"
+    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,avx512vpopcntdq,avx2,fma,popcnt"
 )]
 pub(super) fn run_avx512<W: Work>(work: W) -> W::Output {
     // SAFETY: the caller vouches for the features.

@@ -1,4 +1,5 @@
 //! Products of two tensors of activations.
+#![allow(clippy::needless_range_loop, reason = "indices as in the formulas")]
 
 use alloc::boxed::Box;
 
@@ -8,6 +9,8 @@ use super::walk::{Walk, broadcast_strides};
 use crate::call::{Call, Kernel};
 use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
 use crate::error::Fault;
+use crate::kernels::lanes::Lanes;
+use crate::kernels::{BLOCK, Work};
 
 impl Compute for MatMul {
     keeps_nothing!();
@@ -54,58 +57,101 @@ impl Kernel for Product {
             for (k, y) in products.by_ref().take(walk.inner).enumerate() {
                 let [i, j] = [i + k * walk.strides[0] as usize, j + k * walk.strides[1] as usize];
                 let (a, b) = (&a[i..i + m * n], &b[j..j + n * p]);
-                call.target.vectorize(
-                    #[inline(always)]
-                    || multiply(a, b, y, *n, *p),
-                );
+                call.target.run(Chains { a, b, y, n: *n, p: *p });
             }
         }
         Ok(())
     }
 }
 
-/// Columns that are summed side by side.
-const BLOCK: usize = 16;
+/// `y = a b`: each element is a chain of fused multiply-adds from +0, in the order of the terms.
+struct Chains<'a> {
+    a: &'a [f32],
+    b: &'a [f32],
+    y: &'a mut [f32],
+    n: usize,
+    p: usize,
+}
 
-/// `y = a b`. Each element is a sum of four partial sums, of the terms whose number is 0, 1, 2 or 3
-/// modulo 4, each in ascending order: `(p0 + p1) + (p2 + p3)`.
-#[inline(always)]
-fn multiply(a: &[f32], b: &[f32], y: &mut [f32], n: usize, p: usize) {
-    for (i, y) in y.chunks_exact_mut(p).enumerate() {
-        let a = &a[i * n..(i + 1) * n];
-        let mut blocks = y.chunks_exact_mut(BLOCK);
-        let mut from = 0;
-        for y in &mut blocks {
-            columns::<BLOCK>(a, b, p, from, y);
-            from += BLOCK;
+impl Work for Chains<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(mut self, lanes: L) {
+        let rows = self.y.len() / self.p;
+        let mut row = 0;
+        macro_rules! rows {
+            ($rows:literal, $blocks:literal) => {
+                while row + $rows <= rows {
+                    self.rows::<L, $rows, $blocks>(lanes, row);
+                    row += $rows;
+                }
+            };
         }
-        for y in blocks.into_remainder().chunks_exact_mut(1) {
-            columns::<1>(a, b, p, from, y);
-            from += 1;
+        if L::MANY_REGISTERS {
+            rows!(6, 2);
+        } else {
+            rows!(6, 1);
         }
+        rows!(1, 4);
     }
 }
 
-/// `W` columns of a row, from column `from`.
-#[inline(always)]
-fn columns<const W: usize>(a: &[f32], b: &[f32], p: usize, from: usize, y: &mut [f32]) {
-    let mut partial = [[0.0f32; W]; 4];
-    let (fours, rest) = a.as_chunks::<4>();
-    let mut at = from;
-    let mut add = |partial: &mut [f32; W], a: f32| {
-        partial.iter_mut().zip(&b[at..at + W]).for_each(|(sum, b)| *sum += a * b);
-        at += p;
-    };
-    for four in fours {
-        for (partial, &a) in partial.iter_mut().zip(four) {
-            add(partial, a);
+impl Chains<'_> {
+    /// `R` rows, `B` blocks of columns at a time and those that are left one by one: as many
+    /// accumulators as hide the time that one takes.
+    #[inline(always)]
+    fn rows<L: Lanes, const R: usize, const B: usize>(&mut self, lanes: L, row: usize) {
+        let mut from = 0;
+        while from + B * BLOCK <= self.p {
+            self.tile::<L, R, B>(lanes, row, from);
+            from += B * BLOCK;
+        }
+        while from < self.p {
+            self.tile::<L, R, 1>(lanes, row, from);
+            from += BLOCK;
         }
     }
-    for (partial, &a) in partial.iter_mut().zip(rest) {
-        add(partial, a);
-    }
-    let [p0, p1, p2, p3] = partial;
-    for (i, y) in y.iter_mut().enumerate() {
-        *y = (p0[i] + p1[i]) + (p2[i] + p3[i]);
+
+    #[inline(always)]
+    fn tile<L: Lanes, const R: usize, const B: usize>(
+        &mut self,
+        lanes: L,
+        row: usize,
+        from: usize,
+    ) {
+        let Chains { a, b, n, p, .. } = *self;
+        let a: [&[f32]; R] = core::array::from_fn(|r| &a[(row + r) * n..][..n]);
+        let width = (p - from).min(B * BLOCK);
+        let mut sums = [[lanes.splat(0.0); R]; B];
+        for j in 0..n {
+            let line = &b[j * p + from..][..width];
+            let mut terms = [lanes.splat(0.0); B];
+            for block in 0..B {
+                terms[block] = match line[block * BLOCK..].first_chunk() {
+                    Some(whole) => lanes.load(whole),
+                    None => {
+                        let mut part = [0.0; BLOCK];
+                        part[..width].copy_from_slice(line);
+                        lanes.load(&part)
+                    }
+                };
+            }
+            for r in 0..R {
+                let x = lanes.splat(a[r][j]);
+                for block in 0..B {
+                    sums[block][r] = lanes.fma(x, terms[block], sums[block][r]);
+                }
+            }
+        }
+        for r in 0..R {
+            for block in 0..B {
+                let mut values = [0.0; BLOCK];
+                lanes.store(sums[block][r], &mut values);
+                let to = &mut self.y[(row + r) * p + from..][..width][block * BLOCK..];
+                let count = to.len().min(BLOCK);
+                to[..count].copy_from_slice(&values[..count]);
+            }
+        }
     }
 }

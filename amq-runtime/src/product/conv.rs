@@ -1,4 +1,7 @@
 //! Convolutions with constant weights.
+//!
+//! A pixel, the channels of one group at one place of the input, is coded once and met by all windows
+//! that hold it. Rows of the input are coded as the windows reach them, into a ring of rows.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -6,12 +9,21 @@ use core::ops::Range;
 use amq_format::graph::Activations;
 
 use super::geometry::Geometry;
-use super::matrix::{Matrix, VECTORS, write_pairs};
+use super::matrix::Matrix;
 use super::pack::Weights;
 use super::scratch::Scratch;
 use super::source::{MatrixSource, PackError};
 use crate::kernels::{Output, Target};
-use crate::quantize::{Code, largest_four, scale};
+
+/// Bytes that coded pixels may take, so that they stay in the second cache, if a row of windows needs
+/// no more.
+const BAND: usize = 256 << 10;
+
+/// Pixels that are brought together before they are coded.
+const PIXELS: usize = 32;
+
+/// Places of windows that are kept, if one window has no more.
+const PLACES: usize = 16 << 10;
 
 /// Packed weights of a convolution.
 #[derive(Debug)]
@@ -19,12 +31,23 @@ pub(crate) struct ConvMatrix {
     groups: Vec<Matrix>,
 }
 
+/// How much of the work is done at a time.
+struct Band {
+    /// Rows of windows whose input rows are held together.
+    rows: usize,
+    /// Input rows that are held.
+    held: usize,
+    /// Windows that are multiplied together.
+    windows: usize,
+}
+
 impl ConvMatrix {
-    /// Packs a matrix `[output channel][channel of the group, kernel row, kernel column]` for a
-    /// convolution in `groups` groups.
+    /// Packs a matrix `[output channel][kernel row, kernel column, channel of the group]` for a
+    /// convolution in `groups` groups with a kernel of `taps` positions.
     pub(crate) fn pack(
         source: &MatrixSource,
         groups: usize,
+        taps: usize,
         activations: Activations,
         target: Target,
     ) -> Result<ConvMatrix, PackError> {
@@ -35,34 +58,28 @@ impl ConvMatrix {
         }
         let rows = rows / groups;
         let groups = (0..groups).map(|group| {
-            Matrix::pack_rows(source, group * rows..(group + 1) * rows, activations, target)
+            let rows = group * rows..(group + 1) * rows;
+            Matrix::pack_taps(source, rows, taps, activations, target)
         });
         Ok(ConvMatrix { groups: groups.collect::<Result<_, _>>()? })
     }
 
     /// Grows the scratch so that `convolve` allocates nothing.
     pub(crate) fn reserve(&self, geometry: &Geometry, scratch: &mut Scratch) {
-        let vectors = geometry.positions().min(VECTORS);
-        let item = geometry.channels * geometry.input[0] * geometry.input[1];
-        for matrix in &self.groups {
-            scratch.grow(matrix, vectors, 2);
-            let Scratch { budget, planes, patch, patches, .. } = scratch;
-            match &matrix.weights {
-                Weights::Float(_) | Weights::Tables(_) => {
-                    budget.grow(patches, vectors * matrix.cols, 0.0);
-                }
-                Weights::Codes { codes, .. } => {
-                    budget.grow(planes, item.div_ceil(64) * codes, 0);
-                    let most = vectors.min(geometry.reach());
-                    budget.grow(patch, matrix.cols.div_ceil(64) * most, 0);
-                }
-            }
+        let Some(matrix) = self.groups.first() else { return };
+        if matrix.cols == 0 || geometry.positions() == 0 {
+            return;
         }
+        let band = Band::new(matrix, geometry);
+        matrix.grow(band.held * geometry.input[1] + 1, scratch);
+        let columns = matrix.cols / geometry.taps();
+        let Scratch { budget, pixels, places, .. } = scratch;
+        budget.grow(pixels, PIXELS.min(geometry.input[1]) * columns, 0.0);
+        budget.grow(places, band.windows * geometry.taps(), 0);
     }
 
-    /// Convolves one batch item x `[channel][height][width]`, which is quantized as one, to out
-    /// `[output channel][height][width]`. The rows' columns must be the channels of a group times
-    /// the kernel's size.
+    /// Convolves one batch item x `[channel][height][width]` to out `[output channel][height][width]`.
+    /// The rows' columns must be those of the kernel's positions, of the channels of a group each.
     pub(crate) fn convolve(
         &self,
         geometry: &Geometry,
@@ -71,142 +88,136 @@ impl ConvMatrix {
         scratch: &mut Scratch,
     ) {
         let positions = geometry.positions();
-        let channels = geometry.channels / self.groups.len();
         let Some(first) = self.groups.first() else { return };
-        debug_assert_eq!(first.cols, channels * geometry.kernel[0] * geometry.kernel[1]);
+        let channels = geometry.channels / self.groups.len();
+        debug_assert_eq!(first.cols, channels * geometry.taps());
         debug_assert_eq!(x.len(), geometry.channels * geometry.input[0] * geometry.input[1]);
         debug_assert_eq!(out.len(), self.groups.len() * first.rows * positions);
-        // Without elements there is nothing to code, and all windows are border.
-        if out.is_empty() || first.cols == 0 || x.is_empty() {
+        if out.is_empty() || first.cols == 0 {
             out.fill(0.0);
             return;
         }
         self.reserve(geometry, scratch);
-        let mut item = Item { coefficients: [0.0; 4], scale: 0.0 };
-        match &first.weights {
-            Weights::Float(_) => {}
-            Weights::Codes { codes, .. } => {
-                let planes = &mut scratch.planes[..x.len().div_ceil(64) * codes];
-                item.coefficients = first.target.run(Code { x, codes: *codes, planes });
-            }
-            Weights::Tables(_) => {
-                let patch = &mut scratch.patches[..first.cols];
-                let mut largest = 0;
-                for group in 0..self.groups.len() {
-                    for position in 0..positions {
-                        let channels = group * channels..(group + 1) * channels;
-                        geometry.gather(channels, position, x, patch);
-                        largest = largest.max(first.target.vectorize(|| largest_four(patch)));
-                    }
-                }
-                item.scale = scale(largest);
-            }
-        }
-        for (group, (matrix, out)) in
-            self.groups.iter().zip(out.chunks_exact_mut(first.rows * positions)).enumerate()
-        {
-            let channels = group * channels..(group + 1) * channels;
-            let mut start = 0;
-            while start < positions {
-                let inside = geometry.is_inside(start);
-                let mut end = positions.min(start + VECTORS);
-                if matches!(matrix.weights, Weights::Codes { .. }) {
-                    let width = geometry.output[1];
-                    let most = end.min(start + geometry.reach()).min(start - start % width + width);
-                    end = start + 1;
-                    while end < most && geometry.is_inside(end) == inside {
-                        end += 1;
-                    }
-                }
-                let out = Output {
-                    data: &mut out[start..],
-                    rows: matrix.rows,
-                    row_stride: positions,
-                    vector_stride: 1,
-                    order: scratch.order,
-                };
-                let sets = if inside { 1 } else { 2 };
-                matrix.multiply_windows(
-                    geometry,
-                    channels.clone(),
-                    start..end,
-                    sets,
-                    x,
-                    &item,
-                    out,
-                    scratch,
-                );
-                start = end;
-            }
+        let band = Band::new(first, geometry);
+        let plane = geometry.input[0] * geometry.input[1];
+        let outs = out.chunks_exact_mut(first.rows * positions);
+        for (group, (matrix, out)) in self.groups.iter().zip(outs).enumerate() {
+            let x = &x[group * channels * plane..][..channels * plane];
+            matrix.convolve(geometry, &band, x, out, scratch);
         }
     }
 }
 
-/// How a batch item is quantized.
-struct Item {
-    coefficients: [f32; 4],
-    scale: f32,
+impl Band {
+    fn new(matrix: &Matrix, geometry: &Geometry) -> Band {
+        let row = matrix.place_bytes().saturating_mul(geometry.input[1]);
+        // Windows of later rows reach no more rows than the middle ones, but for the border.
+        let held = |rows: usize| {
+            let [stride, dilation] = [geometry.strides[0], geometry.dilations[0]];
+            let reach = (rows - 1) * stride + (geometry.kernel[0] - 1) * dilation + 1;
+            reach.min(geometry.input[0])
+        };
+        let mut rows = 1;
+        while rows < geometry.output[0] && held(rows + 1).saturating_mul(row) <= BAND {
+            rows += 1;
+        }
+        let windows = rows.saturating_mul(geometry.output[1]);
+        let windows = windows.min((PLACES / geometry.taps()).max(1));
+        Band { rows, held: held(rows), windows }
+    }
 }
 
 impl Matrix {
-    /// Multiplies the windows at some output positions.
-    #[expect(clippy::too_many_arguments, reason = "one caller; a struct would say no more")]
-    fn multiply_windows(
+    /// Bytes that a coded pixel takes, about.
+    fn place_bytes(&self) -> usize {
+        match &self.weights {
+            Weights::Float(weights) => 4 * weights.columns,
+            Weights::Codes { weights, codes, .. } => 8 * codes * weights.layout.pairs(),
+            Weights::Tables(weights) => 128 * weights.layout.words(),
+        }
+    }
+
+    /// Convolves the channels x `[channel][height][width]` of one group.
+    fn convolve(
         &self,
         geometry: &Geometry,
-        channels: Range<usize>,
-        positions: Range<usize>,
-        sets: usize,
+        band: &Band,
         x: &[f32],
-        item: &Item,
-        out: Output<'_>,
+        out: &mut [f32],
         scratch: &mut Scratch,
     ) {
-        let count = positions.len();
-        match &self.weights {
-            Weights::Float(weights) => {
-                let patches = &mut scratch.patches[..count * self.cols];
-                for (position, patch) in positions.zip(patches.chunks_exact_mut(self.cols)) {
-                    geometry.gather(channels.clone(), position, x, patch);
-                }
-                weights.multiply(self.target, patches, out);
+        let [height, width] = geometry.output;
+        let (positions, taps) = (geometry.positions(), geometry.taps());
+        self.clear(band.held * geometry.input[1], scratch);
+        let mut coded = 0;
+        for top in (0..height).step_by(band.rows) {
+            let rows = top..height.min(top + band.rows);
+            let reached = geometry.reached(&rows);
+            for row in coded.max(reached.start)..reached.end {
+                self.code_row(geometry, row, band.held, x, scratch);
             }
-            Weights::Codes { weights, codes } => {
-                let pairs = self.cols.div_ceil(64);
-                let set = pairs * codes;
-                let patch = &mut scratch.patch[..pairs * count];
-                let planes = scratch.planes.chunks_exact(x.len().div_ceil(64));
-                for (code, plane) in planes.take(*codes).enumerate() {
-                    for border in 0..sets {
-                        self.target.vectorize(
-                            #[inline(always)]
-                            || {
-                                let (channels, positions) = (channels.clone(), positions.clone());
-                                geometry.gather_bits(channels, positions, plane, border == 1, patch)
-                            },
-                        );
-                        for i in 0..count {
-                            let words = &mut scratch.words[(i * sets + border) * set + code..];
-                            let pairs = patch[i..].iter().copied().step_by(count);
-                            write_pairs(pairs, &mut words[..set - code], *codes);
-                        }
-                    }
+            coded = coded.max(reached.end);
+            let end = rows.end * width;
+            for first in (rows.start * width..end).step_by(band.windows) {
+                let windows = first..end.min(first + band.windows);
+                let places = scratch.places.chunks_exact_mut(taps);
+                for (position, places) in windows.clone().zip(places) {
+                    geometry.window(position, band.held, places);
                 }
-                scratch.coefficients[..count].fill(item.coefficients);
-                let vectors = scratch.coded(weights, *codes, count, sets);
-                weights.multiply(self.target, vectors, out);
+                let out = Output {
+                    data: &mut out[first..],
+                    rows: self.rows,
+                    row_stride: positions,
+                    vector_stride: 1,
+                    order: scratch.order,
+                };
+                self.product(&scratch.floats, windows.len(), out, scratch);
             }
-            Weights::Tables(weights) => {
-                let mut patches = core::mem::take(&mut scratch.patches);
-                let patch = &mut patches[..self.cols];
-                for (vector, position) in positions.enumerate() {
-                    geometry.gather(channels.clone(), position, x, patch);
-                    scratch.tabulate(self, vector, patch, item.scale);
-                }
-                scratch.patches = patches;
-                let vectors = scratch.tabulated(weights, count);
-                weights.multiply(self.target, vectors, out);
-            }
+        }
+    }
+
+    /// Codes the pixels of an input row, to their places in the ring.
+    fn code_row(
+        &self,
+        geometry: &Geometry,
+        row: usize,
+        held: usize,
+        x: &[f32],
+        scratch: &mut Scratch,
+    ) {
+        let [height, width] = geometry.input;
+        let columns = self.cols / geometry.taps();
+        let place = row % held * width;
+        if matches!(self.weights, Weights::Float(_)) {
+            let to = &mut scratch.floats[place * columns..][..width * columns];
+            bring_together(x, height, row, 0..width, width, to);
+            return;
+        }
+        let mut pixels = core::mem::take(&mut scratch.pixels);
+        for first in (0..width).step_by(PIXELS) {
+            let part = first..width.min(first + PIXELS);
+            let to = &mut pixels[..part.len() * columns];
+            bring_together(x, height, row, part, width, to);
+            self.code(to, place + first, scratch);
+        }
+        scratch.pixels = pixels;
+    }
+}
+
+/// Writes pixels of a row of x `[channel][height][width]` to `[pixel][channel]`.
+fn bring_together(
+    x: &[f32],
+    height: usize,
+    row: usize,
+    pixels: Range<usize>,
+    width: usize,
+    to: &mut [f32],
+) {
+    let channels = to.len() / pixels.len();
+    for (channel, plane) in x.chunks_exact(height * width).enumerate() {
+        let from = &plane[row * width..][..width][pixels.clone()];
+        for (x, pixel) in from.iter().zip(to.chunks_exact_mut(channels)) {
+            pixel[channel] = *x;
         }
     }
 }

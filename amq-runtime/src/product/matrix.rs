@@ -4,20 +4,26 @@ use core::ops::Range;
 
 use amq_format::graph::Activations;
 
-use super::pack::{CodedRows, Weights, pack_float};
+use super::pack::{CodedRows, Weights, columns_of, columns_of_pairs, halves, pack_float};
 use super::scratch::Scratch;
 use super::source::{MatrixSource, PackError};
-use crate::kernels::lanes::{ENTRY_BIAS, Tables};
-use crate::kernels::{Output, Target, codes, tables};
-use crate::quantize::{Code, Tabulate, largest_four, scale};
+use crate::kernels::lanes::Tables;
+use crate::kernels::layout::Layout;
+use crate::kernels::tables::Totals;
+use crate::kernels::{Output, Target, codes, float, fma, tables};
+use crate::quantize::{Code, Tabulate};
 
 /// Vectors that are quantized together: their tables should stay in the second cache.
-pub(super) const VECTORS: usize = 32;
+const VECTORS: usize = 32;
+
+/// Float vectors that are multiplied together.
+const FLOAT_VECTORS: usize = 96;
 
 /// Packed weights of a product, for one instruction set and one kind of activations.
 #[derive(Debug)]
 pub(crate) struct Matrix {
     pub(super) rows: usize,
+    /// Columns of all taps.
     pub(super) cols: usize,
     pub(super) target: Target,
     pub(super) weights: Weights,
@@ -41,33 +47,51 @@ impl Matrix {
         activations: Activations,
         target: Target,
     ) -> Result<Matrix, PackError> {
+        Matrix::pack_taps(source, range, 1, activations, target)
+    }
+
+    /// Packs some rows of a matrix whose columns are those of `taps` taps.
+    pub(super) fn pack_taps(
+        source: &MatrixSource,
+        range: Range<usize>,
+        taps: usize,
+        activations: Activations,
+        target: Target,
+    ) -> Result<Matrix, PackError> {
         source.check()?;
         let (rows, (all, cols)) = (range.len(), source.shape());
+        if taps == 0 || !cols.is_multiple_of(taps) {
+            return Err(PackError::Taps { cols, taps });
+        }
+        // Without columns nothing is multiplied.
+        let columns = (cols / taps).max(1);
         let weights = match source {
-            MatrixSource::Float { data, .. } => {
-                pack_float(rows, cols, |row, col| data[(range.start + row) * cols + col])
-            }
+            MatrixSource::Float { data, .. } => pack_float(rows, taps, cols / taps, |row, col| {
+                data[(range.start + row) * cols + col]
+            }),
             MatrixSource::Codes { group, bits, planes, coefficients, offsets, .. } => {
                 let (group, bits) = (*group, *bits);
-                let (words, groups) = (cols.div_ceil(64), cols.div_ceil(group));
+                let layout =
+                    Layout::new(taps, columns, group).ok_or(PackError::Tap { group, columns })?;
                 let coded = CodedRows {
                     range,
                     all,
-                    cols,
                     group,
                     bits,
-                    words,
-                    groups,
+                    layout,
+                    words: cols.div_ceil(64),
                     planes,
                     coefficients,
                     offsets: offsets.as_deref(),
                 };
                 match (activations, activations.codes()) {
                     (Activations::F32, _) => {
-                        pack_float(rows, cols, |row, col| coded.weight(row, col))
+                        pack_float(rows, taps, cols / taps, |row, col| coded.weight(row, col))
                     }
                     (Activations::Int8, _) if (1..=8).contains(&bits) => coded.pack_tables(target),
-                    (_, Some(codes)) if (1..=4).contains(&bits) => coded.pack_codes(codes),
+                    (_, Some(codes)) if (1..=4).contains(&bits) => {
+                        coded.pack_codes(codes, activations.has_offset())
+                    }
                     _ => return Err(PackError::Bits { bits, activations }),
                 }
             }
@@ -87,7 +111,16 @@ impl Matrix {
 
     /// Grows the scratch so that `multiply` allocates nothing for up to `vectors` vectors.
     pub(crate) fn reserve(&self, vectors: usize, scratch: &mut Scratch) {
-        scratch.grow(self, vectors.min(VECTORS), 1);
+        let vectors = vectors.min(self.together());
+        if !matches!(self.weights, Weights::Float(_)) {
+            self.grow(vectors, scratch);
+        }
+        scratch.budget.grow(&mut scratch.places, vectors, 0);
+    }
+
+    /// Vectors that are multiplied together, at most.
+    fn together(&self) -> usize {
+        if matches!(self.weights, Weights::Float(_)) { FLOAT_VECTORS } else { VECTORS }
     }
 
     /// Multiplies vectors x `[vector][column]` to out `[vector][row]`, each quantized alone.
@@ -104,8 +137,13 @@ impl Matrix {
             return;
         }
         self.reserve(vectors, scratch);
-        let chunks = x.chunks(VECTORS * self.cols).zip(out.chunks_mut(VECTORS * self.rows));
+        let most = vectors.min(self.together());
+        for (place, to) in scratch.places[..most].iter_mut().enumerate() {
+            *to = place as u32;
+        }
+        let chunks = x.chunks(most.max(1) * self.cols).zip(out.chunks_mut(most.max(1) * self.rows));
         for (x, data) in chunks {
+            self.code(x, 0, scratch);
             let out = Output {
                 data,
                 rows: self.rows,
@@ -113,136 +151,159 @@ impl Matrix {
                 vector_stride: self.rows,
                 order: scratch.order,
             };
-            match &self.weights {
-                Weights::Float(weights) => weights.multiply(self.target, x, out),
-                Weights::Codes { weights, codes } => {
-                    let words = self.cols.div_ceil(64) * codes;
-                    let count = x.len() / self.cols;
-                    for (vector, x) in x.chunks_exact(self.cols).enumerate() {
-                        let planes = &mut scratch.planes[..words];
-                        scratch.coefficients[vector] =
-                            self.target.run(Code { x, codes: *codes, planes });
-                        let to = &mut scratch.words[vector * words..][..words];
-                        for (code, plane) in planes.chunks_exact(words / codes).enumerate() {
-                            write_pairs(plane.iter().copied(), &mut to[code..], *codes);
-                        }
-                    }
-                    let vectors = scratch.coded(weights, *codes, count, 1);
-                    weights.multiply(self.target, vectors, out);
-                }
-                Weights::Tables(weights) => {
-                    for (vector, x) in x.chunks_exact(self.cols).enumerate() {
-                        let largest = self.target.vectorize(|| largest_four(x));
-                        scratch.tabulate(self, vector, x, scale(largest));
-                    }
-                    let vectors = scratch.tabulated(weights, x.len() / self.cols);
-                    weights.multiply(self.target, vectors, out);
-                }
-            }
+            self.product(x, x.len() / self.cols, out, scratch);
         }
     }
-}
 
-/// Writes the pairs of a code among those of all, `[pair][code]`: of each its first 32-bit word and
-/// the exclusive or of both.
-pub(super) fn write_pairs(pairs: impl Iterator<Item = u64>, words: &mut [[u32; 2]], codes: usize) {
-    for (pair, to) in pairs.zip(words.iter_mut().step_by(codes)) {
-        *to = [pair as u32, pair as u32 ^ (pair >> 32) as u32];
-    }
-}
-
-impl Scratch {
-    /// For vectors of a matrix, each of one or two sets of codes.
-    pub(super) fn grow(&mut self, matrix: &Matrix, vectors: usize, sets: usize) {
-        let Scratch { budget, planes, words, coefficients, tables, scales, sums: all, .. } = self;
-        let sums = |offsets: bool, group: usize| {
-            if offsets { matrix.cols.div_ceil(group) * vectors } else { 0 }
-        };
-        match &matrix.weights {
-            Weights::Float(_) => {}
-            Weights::Codes { weights, codes } => {
-                let each = matrix.cols.div_ceil(64) * codes;
-                budget.grow(planes, each, 0);
-                budget.grow(words, vectors * sets * each, [0; 2]);
-                budget.grow(coefficients, vectors, [0.0; 4]);
-                budget.grow(all, sums(weights.offsets.is_some(), weights.group), 0.0);
+    /// Makes room for coded vectors at `places` places.
+    pub(super) fn grow(&self, places: usize, scratch: &mut Scratch) {
+        let Scratch { budget, planes, words, coefficients, sums, tables, scales, totals, .. } =
+            scratch;
+        match &self.weights {
+            Weights::Float(weights) => {
+                budget.grow(&mut scratch.floats, places.saturating_mul(weights.columns), 0.0);
+            }
+            Weights::Codes { weights, codes, .. } => {
+                let layout = &weights.layout;
+                let offsets = if weights.offsets.is_some() { layout.segments() } else { 0 };
+                budget.grow(planes, layout.columns.div_ceil(64) * codes, 0);
+                budget.grow(words, places.saturating_mul(layout.pairs() * codes), [0; 2]);
+                budget.grow(coefficients, places, [0.0; 5]);
+                budget.grow(sums, places.saturating_mul(offsets), 0.0);
             }
             Weights::Tables(weights) => {
-                let count = vectors * matrix.cols.div_ceil(32);
-                budget.grow(tables, count, Tables([ENTRY_BIAS; 128]));
-                budget.grow(scales, vectors, 0.0);
-                budget.grow(all, sums(weights.offsets.is_some(), weights.group), 0.0);
+                let layout = &weights.layout;
+                budget.grow(tables, places.saturating_mul(layout.words()), Tables::ZERO);
+                budget.grow(scales, places, 0.0);
+                budget.grow(totals, places.saturating_mul(layout.segments()), Totals::default());
             }
         }
     }
 
-    /// The first `count` vectors that were coded.
-    pub(super) fn coded(
-        &mut self,
-        weights: &codes::Weights,
-        codes: usize,
-        count: usize,
-        sets: usize,
-    ) -> codes::Vectors<'_> {
-        let set = weights.cols.div_ceil(64) * codes;
-        let words = &self.words[..count * sets * set];
-        let coefficients = &self.coefficients[..count];
-        let mut used = 0;
-        if weights.offsets.is_some() {
-            for (words, coefficients) in words.chunks_exact(sets * set).zip(coefficients) {
-                for start in (0..weights.cols).step_by(weights.group) {
-                    let end = weights.cols.min(start + weights.group);
-                    let mut sum = None;
-                    for (code, coefficient) in coefficients[..codes].iter().enumerate() {
-                        let ones = |words: &[[u32; 2]]| {
-                            let pairs = words[start / 64 * codes..end.div_ceil(64) * codes].iter();
-                            let counts = pairs.skip(code).step_by(codes).map(|[word, both]| {
-                                i64::from(word.count_ones() + (word ^ both).count_ones())
-                            });
-                            counts.sum::<i64>()
-                        };
-                        let total = ones(&words[..set]) + ones(&words[(sets - 1) * set..]);
-                        let dot = total - (end - start) as i64;
-                        let term = coefficient * dot as f32;
-                        sum = Some(sum.map_or(term, |sum| sum + term));
+    /// Codes vectors x `[vector][column of a tap]`, each alone, to places from `place` on. What is
+    /// multiplied in float stays where it is.
+    pub(super) fn code(&self, x: &[f32], place: usize, scratch: &mut Scratch) {
+        match &self.weights {
+            Weights::Float(_) => {}
+            Weights::Codes { weights, codes, constant } => {
+                let layout = &weights.layout;
+                let planes = &mut scratch.planes[..layout.columns.div_ceil(64) * codes];
+                for (i, x) in x.chunks_exact(layout.columns).enumerate() {
+                    let at = place + i;
+                    let code = Code { x, codes: *codes, constant: *constant, planes };
+                    scratch.coefficients[at] = self.target.run(code);
+                    let each = layout.pairs() * codes;
+                    let words = &mut scratch.words[at * each..][..each];
+                    for (code, plane) in planes.chunks_exact(planes.len() / codes).enumerate() {
+                        let to = words[code..].iter_mut().step_by(*codes);
+                        for (columns, to) in columns_of_pairs(layout).zip(to) {
+                            *to = halves(columns_of(plane, columns));
+                        }
                     }
-                    self.sums[used] = sum.unwrap_or(0.0);
-                    used += 1;
+                    if weights.offsets.is_some() {
+                        let sums = &mut scratch.sums[at * layout.segments()..][..layout.segments()];
+                        sum_codes(
+                            layout,
+                            words,
+                            &scratch.coefficients[at],
+                            *codes,
+                            *constant,
+                            sums,
+                        );
+                    }
                 }
             }
-        }
-        codes::Vectors { words, sets, codes, coefficients, sums: &self.sums[..used] }
-    }
-
-    pub(super) fn tabulate(&mut self, matrix: &Matrix, vector: usize, x: &[f32], scale: f32) {
-        let words = matrix.cols.div_ceil(32);
-        let tables = &mut self.tables[vector * words..][..words];
-        matrix.target.run(Tabulate { x, scale, tables });
-        self.scales[vector] = scale;
-    }
-
-    /// The first `count` vectors that were made into tables.
-    pub(super) fn tabulated(
-        &mut self,
-        weights: &tables::Weights,
-        count: usize,
-    ) -> tables::Vectors<'_> {
-        let words = weights.cols.div_ceil(32);
-        let tables = &self.tables[..count * words];
-        let mut used = 0;
-        if weights.offsets.is_some() {
-            for tables in tables.chunks_exact(words) {
-                for tables in tables.chunks(weights.group.div_ceil(32)) {
-                    // The last entry of each table is that of four codes +1.
-                    let entries =
-                        tables.iter().flat_map(|tables| tables.0.iter().skip(15).step_by(16));
-                    let sum: i64 =
-                        entries.map(|entry| i64::from(*entry) - i64::from(ENTRY_BIAS)).sum();
-                    self.sums[used] = sum as f32;
-                    used += 1;
-                }
+            Weights::Tables(weights) => {
+                let layout = weights.layout;
+                let count = x.len() / layout.columns;
+                let (words, segments) = (layout.words(), layout.segments());
+                self.target.run(Tabulate {
+                    layout,
+                    x,
+                    tables: &mut scratch.tables[place * words..][..count * words],
+                    scales: &mut scratch.scales[place..][..count],
+                    totals: &mut scratch.totals[place * segments..][..count * segments],
+                });
             }
         }
-        tables::Vectors { tables, scales: &self.scales[..count], sums: &self.sums[..used] }
+    }
+
+    /// Makes the vector at a place zero: what a window has in the border.
+    pub(super) fn clear(&self, place: usize, scratch: &mut Scratch) {
+        match &self.weights {
+            Weights::Float(weights) => {
+                scratch.floats[place * weights.columns..][..weights.columns].fill(0.0);
+            }
+            Weights::Codes { weights, codes, .. } => {
+                let layout = &weights.layout;
+                let each = layout.pairs() * codes;
+                scratch.words[place * each..][..each].fill([0; 2]);
+                scratch.coefficients[place] = [0.0; 5];
+                if weights.offsets.is_some() {
+                    scratch.sums[place * layout.segments()..][..layout.segments()].fill(0.0);
+                }
+            }
+            Weights::Tables(weights) => {
+                let (words, segments) = (weights.layout.words(), weights.layout.segments());
+                scratch.tables[place * words..][..words].fill(Tables::ZERO);
+                scratch.scales[place] = 0.0;
+                scratch.totals[place * segments..][..segments].fill(Totals::default());
+            }
+        }
+    }
+
+    /// Multiplies the vectors whose places are the first in the scratch; x are those of a product in
+    /// float, `[place][column of a tap]`.
+    pub(super) fn product(&self, x: &[f32], vectors: usize, out: Output<'_>, scratch: &Scratch) {
+        match &self.weights {
+            Weights::Float(weights) => {
+                let places = &scratch.places[..vectors * weights.taps];
+                weights.multiply(self.target, float::Vectors { x, places }, out);
+            }
+            Weights::Codes { weights, codes, .. } => {
+                let vectors = codes::Vectors {
+                    words: &scratch.words,
+                    codes: *codes,
+                    coefficients: &scratch.coefficients,
+                    sums: &scratch.sums,
+                    places: &scratch.places[..vectors * weights.layout.taps],
+                };
+                weights.multiply(self.target, vectors, out);
+            }
+            Weights::Tables(weights) => {
+                let vectors = tables::Vectors {
+                    tables: &scratch.tables,
+                    scales: &scratch.scales,
+                    totals: &scratch.totals,
+                    places: &scratch.places[..vectors * weights.layout.taps],
+                };
+                weights.multiply(self.target, vectors, out);
+            }
+        }
+    }
+}
+
+/// What the offsets of weights are multiplied by, for each segment: the sum of the coded elements.
+fn sum_codes(
+    layout: &Layout,
+    words: &[[u32; 2]],
+    coefficients: &codes::Coefficients,
+    codes: usize,
+    constant: bool,
+    sums: &mut [f32],
+) {
+    for (segment, to) in sums.iter_mut().enumerate() {
+        let columns = layout.columns_of(segment).len();
+        let words = &words[layout.pairs_of(segment).start * codes..];
+        let words = &words[..layout.pairs_of(segment).len() * codes];
+        let mut sum = constant.then(|| coefficients[0] * columns as f32);
+        for (code, c) in coefficients[1..=codes].iter().enumerate() {
+            let ones = words.iter().skip(code).step_by(codes);
+            let ones: u32 =
+                ones.map(|[word, both]| word.count_ones() + (word ^ both).count_ones()).sum();
+            let total = (2 * i64::from(ones) - columns as i64) as f32;
+            sum = Some(sum.map_or(c * total, |sum| fma(*c, total, sum)));
+        }
+        *to = sum.unwrap_or(0.0);
     }
 }

@@ -4,12 +4,18 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::kernels::lanes::Line;
+use crate::kernels::layout::{Layout, WORD};
 use crate::kernels::{BLOCK, Target, codes, float, tables};
 
 #[derive(Debug)]
 pub(super) enum Weights {
     Float(float::Weights),
-    Codes { weights: codes::Weights, codes: usize },
+    Codes {
+        weights: codes::Weights,
+        codes: usize,
+        /// Whether vectors have a constant part.
+        constant: bool,
+    },
     Tables(tables::Weights),
 }
 
@@ -34,11 +40,24 @@ fn interleave<T: Copy + Default>(
 /// Packs weights that are multiplied as they are.
 pub(super) fn pack_float(
     rows: usize,
-    cols: usize,
+    taps: usize,
+    columns: usize,
     weight: impl Fn(usize, usize) -> f32,
 ) -> Weights {
-    let columns = interleave(rows, cols, weight).into_iter().map(float::Column).collect();
-    Weights::Float(float::Weights { cols, columns })
+    let cols = taps * columns;
+    let blocks = rows.div_ceil(BLOCK);
+    let mut lines = Vec::with_capacity(blocks * cols);
+    for first in (0..blocks).step_by(float::BLOCKS) {
+        for col in 0..cols {
+            for block in first..blocks.min(first + float::BLOCKS) {
+                lines.push(float::Column(core::array::from_fn(|row| {
+                    let row = block * BLOCK + row;
+                    if row < rows { weight(row, col) } else { 0.0 }
+                })));
+            }
+        }
+    }
+    Weights::Float(float::Weights { taps, columns, lines })
 }
 
 /// Some rows of a matrix of codes; they are counted from the first of the range.
@@ -46,35 +65,30 @@ pub(super) struct CodedRows<'a> {
     pub(super) range: Range<usize>,
     /// Rows of the whole matrix.
     pub(super) all: usize,
-    pub(super) cols: usize,
     pub(super) group: usize,
     pub(super) bits: usize,
+    pub(super) layout: Layout,
     /// Words of a row and plane.
     pub(super) words: usize,
-    /// Groups of a row.
-    pub(super) groups: usize,
     pub(super) planes: &'a [u64],
     pub(super) coefficients: &'a [f32],
     pub(super) offsets: Option<&'a [f32]>,
 }
 
 impl CodedRows<'_> {
-    fn word(&self, plane: usize, row: usize, word: usize) -> u64 {
-        self.planes[(plane * self.all + self.range.start + row) * self.words + word]
-    }
-
-    /// Half a word.
-    fn half(&self, plane: usize, row: usize, at: usize) -> u32 {
-        (self.word(plane, row, at / 2) >> (at % 2 * 32)) as u32
+    /// Up to 64 columns of a plane and row, zeros behind them.
+    fn signs(&self, plane: usize, row: usize, columns: Range<usize>) -> u64 {
+        let row = &self.planes[(plane * self.all + self.range.start + row) * self.words..];
+        columns_of(&row[..self.words], columns)
     }
 
     /// `part` counts `[group][plane]`.
     fn coefficient(&self, row: usize, part: usize) -> f32 {
-        self.coefficients[(self.range.start + row) * self.groups * self.bits + part]
+        self.coefficients[(self.range.start + row) * self.layout.groups() * self.bits + part]
     }
 
     fn offset(&self, offsets: &[f32], row: usize, group: usize) -> f32 {
-        offsets[(self.range.start + row) * self.groups + group]
+        offsets[(self.range.start + row) * self.layout.groups() + group]
     }
 
     /// `((a_0 b_0 + a_1 b_1) + ..) + c`
@@ -82,7 +96,7 @@ impl CodedRows<'_> {
         let group = col / self.group;
         let terms = (0..self.bits).map(|plane| {
             let a = self.coefficient(row, group * self.bits + plane);
-            let set = self.word(plane, row, col / 64) >> (col % 64) & 1 == 1;
+            let set = self.signs(plane, row, col..col + 1) == 1;
             if set { a } else { -a }
         });
         let offset = self.offsets.map(|offsets| self.offset(offsets, row, group));
@@ -90,36 +104,85 @@ impl CodedRows<'_> {
     }
 
     pub(super) fn pack_tables(&self, target: Target) -> Weights {
-        let CodedRows { cols, group, bits, .. } = *self;
-        let lines = interleave(self.range.len(), cols.div_ceil(32) * bits, |row, part| {
-            self.half(part % bits, row, part / bits)
+        let CodedRows { layout, bits, .. } = *self;
+        let words = layout.words();
+        let lines = interleave(self.range.len(), layout.taps * words * bits, |row, part| {
+            let (tap, word) = (part / bits / words, part / bits % words);
+            let first = word * WORD;
+            let columns = first..layout.columns.min(first + WORD);
+            self.signs(part % bits, row, shifted(columns, tap * layout.columns)) as u32
         });
         let lines = lines.into_iter().map(|line| target.arrange(Line(line))).collect();
         let (coefficients, offsets) = self.pack_scales();
-        Weights::Tables(tables::Weights { cols, group, bits, lines, coefficients, offsets })
+        Weights::Tables(tables::Weights { layout, bits, lines, coefficients, offsets })
     }
 
-    pub(super) fn pack_codes(&self, codes: usize) -> Weights {
-        let CodedRows { cols, group, bits, .. } = *self;
-        let lines = interleave(self.range.len(), self.words * bits * 2, |row, part| {
-            let (pair, plane) = (part / 2 / bits, part / 2 % bits);
-            let first = self.half(plane, row, 2 * pair);
-            if part % 2 == 0 { first } else { first ^ self.half(plane, row, 2 * pair + 1) }
+    pub(super) fn pack_codes(&self, codes: usize, constant: bool) -> Weights {
+        let CodedRows { layout, bits, .. } = *self;
+        let rows = self.range.len();
+        let pairs: Vec<Range<usize>> = columns_of_pairs(&layout).collect();
+        let lines = interleave(rows, layout.taps * pairs.len() * bits * 2, |row, part| {
+            let (at, plane) = (part / 2 / bits, part / 2 % bits);
+            let (tap, pair) = (at / pairs.len(), at % pairs.len());
+            let columns = shifted(pairs[pair].clone(), tap * layout.columns);
+            let [first, both] = halves(self.signs(plane, row, columns));
+            if part % 2 == 0 { first } else { both }
         });
         let lines = lines.as_chunks::<2>().0.iter().map(|pair| pair.map(Line)).collect();
         let (coefficients, offsets) = self.pack_scales();
-        let weights = codes::Weights { cols, group, bits, lines, coefficients, offsets };
-        Weights::Codes { weights, codes }
+        let segments = layout.segments();
+        let sums = constant.then(|| {
+            interleave(rows, layout.taps * segments * bits, |row, part| {
+                let (at, plane) = (part / bits, part % bits);
+                let first = at / segments * layout.columns;
+                let columns = shifted(layout.columns_of(at % segments), first);
+                let ones = pieces(columns.clone())
+                    .map(|columns| self.signs(plane, row, columns).count_ones() as i32)
+                    .sum::<i32>();
+                (2 * ones - columns.len() as i32) as f32
+            })
+        });
+        let weights = codes::Weights { layout, bits, lines, coefficients, offsets, sums };
+        Weights::Codes { weights, codes, constant }
     }
 
     /// The coefficients, and the offsets if there are any.
     fn pack_scales(&self) -> (Vec<[f32; BLOCK]>, Option<Vec<[f32; BLOCK]>>) {
-        let rows = self.range.len();
+        let (rows, groups) = (self.range.len(), self.layout.groups());
         let coefficients =
-            interleave(rows, self.groups * self.bits, |row, part| self.coefficient(row, part));
-        let offsets = self.offsets.map(|offsets| {
-            interleave(rows, self.groups, |row, group| self.offset(offsets, row, group))
-        });
+            interleave(rows, groups * self.bits, |row, part| self.coefficient(row, part));
+        let offsets = self
+            .offsets
+            .map(|offsets| interleave(rows, groups, |row, group| self.offset(offsets, row, group)));
         (coefficients, offsets)
     }
+}
+
+fn shifted(range: Range<usize>, by: usize) -> Range<usize> {
+    range.start + by..range.end + by
+}
+
+/// Columns in pieces of 64, the last of fewer.
+fn pieces(columns: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = columns.end;
+    columns.step_by(2 * WORD).map(move |first| first..end.min(first + 2 * WORD))
+}
+
+/// The columns of a tap that each of its pairs of words has.
+pub(super) fn columns_of_pairs(layout: &Layout) -> impl Iterator<Item = Range<usize>> {
+    let layout = *layout;
+    (0..layout.segments()).flat_map(move |segment| pieces(layout.columns_of(segment)))
+}
+
+/// Up to 64 bits of a plane's row, zeros behind them.
+pub(super) fn columns_of(row: &[u64], columns: Range<usize>) -> u64 {
+    let (word, shift, count) = (columns.start / 64, columns.start % 64, columns.len());
+    let next = if shift + count > 64 { row[word + 1] } else { 0 };
+    let bits = row[word] >> shift | next << 1 << (63 - shift);
+    if count < 64 { bits & !(u64::MAX << count) } else { bits }
+}
+
+/// Of a pair of words its first, and the exclusive or of both.
+pub(super) fn halves(pair: u64) -> [u32; 2] {
+    [pair as u32, pair as u32 ^ (pair >> 32) as u32]
 }

@@ -3,21 +3,36 @@
 use alloc::vec::Vec;
 
 use crate::kernels::Order;
+use crate::kernels::codes::Coefficients;
 use crate::kernels::lanes::Tables;
+use crate::kernels::tables::Totals;
 
-/// Memory for quantized activations: as large as the largest product needed.
+/// Memory for quantized activations: as large as the largest product needed. A place holds a vector
+/// that a tap meets.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     pub(crate) order: Order,
     pub(crate) budget: Budget,
+    /// Codes of one vector, `[code][word]`.
     pub(super) planes: Vec<u64>,
-    pub(super) patch: Vec<u64>,
+    /// Codes, `[place][pair][code]`.
     pub(super) words: Vec<[u32; 2]>,
-    pub(super) coefficients: Vec<[f32; 4]>,
-    pub(super) tables: Vec<Tables>,
-    pub(super) scales: Vec<f32>,
+    /// `[place]`
+    pub(super) coefficients: Vec<Coefficients>,
+    /// `[place][segment]`
     pub(super) sums: Vec<f32>,
-    pub(super) patches: Vec<f32>,
+    /// `[place][word]`
+    pub(super) tables: Vec<Tables>,
+    /// `[place]`
+    pub(super) scales: Vec<f32>,
+    /// `[place][segment]`
+    pub(super) totals: Vec<Totals>,
+    /// Vectors as they are, `[place][column]`.
+    pub(super) floats: Vec<f32>,
+    /// Which places vectors have: `[vector][tap]`.
+    pub(super) places: Vec<u32>,
+    /// Pixels of a row on their way, `[pixel][column]`.
+    pub(super) pixels: Vec<f32>,
 }
 
 /// Bytes of working memory.

@@ -40,6 +40,10 @@ pub(crate) enum PackError {
     Bits { bits: usize, activations: Activations },
     /// The rows cannot be divided into this many groups of a convolution.
     Groups { rows: usize, groups: usize },
+    /// The columns cannot be divided among this many positions of a kernel.
+    Taps { cols: usize, taps: usize },
+    /// Groups of columns neither divide those of a position of a kernel nor are made of whole ones.
+    Tap { group: usize, columns: usize },
 }
 
 impl fmt::Display for PackError {
@@ -59,6 +63,14 @@ impl fmt::Display for PackError {
             PackError::Groups { rows, groups } => {
                 write!(f, "{rows} rows do not divide into {groups} groups")
             }
+            PackError::Taps { cols, taps } => {
+                write!(f, "{cols} columns do not divide among {taps} positions of the kernel")
+            }
+            PackError::Tap { group, columns } => write!(
+                f,
+                "groups of {group} columns, where each position of the kernel has {columns}: one \
+                 must divide the other"
+            ),
         }
     }
 }

@@ -13,8 +13,16 @@ use amq_format::spec::MAX_COLUMNS;
 use super::*;
 use crate::kernels::{Isa, Order, Target};
 
-const CODES: [Activations; 4] =
-    [Activations::Codes1, Activations::Codes2, Activations::Codes3, Activations::Codes4];
+const CODES: [Activations; 8] = [
+    Activations::Codes1,
+    Activations::Codes2,
+    Activations::Codes3,
+    Activations::Codes4,
+    Activations::Offset1,
+    Activations::Offset2,
+    Activations::Offset3,
+    Activations::Offset4,
+];
 
 fn targets() -> impl Iterator<Item = Target> {
     Isa::ALL.into_iter().filter_map(Target::new)
@@ -97,31 +105,30 @@ impl Coded {
         self.cols.div_ceil(self.group)
     }
 
-    fn columns(&self, group: usize) -> Range<usize> {
-        group * self.group..self.cols.min((group + 1) * self.group)
+    /// Columns from one that begins a tap or a group to the next.
+    fn segments(&self, taps: usize) -> Vec<Range<usize>> {
+        let tap = self.cols / taps;
+        let mut starts: Vec<usize> = (0..self.cols)
+            .filter(|col| col.is_multiple_of(tap) || col.is_multiple_of(self.group))
+            .collect();
+        starts.push(self.cols);
+        starts.windows(2).map(|pair| pair[0]..pair[1]).collect()
     }
 
-    /// Coefficient and codes of each plane, the offset as a plane of +1 last.
-    fn terms(&self, row: usize, group: usize) -> Vec<(f32, Vec<i32>)> {
-        let at = row * self.groups() + group;
-        let plane = |plane| {
-            let codes = self.columns(group).map(|col| self.code(plane, row, col)).collect();
-            (self.coefficients[at * self.bits + plane], codes)
-        };
-        let offset =
-            self.offsets.as_ref().map(|offsets| (offsets[at], vec![1; self.columns(group).len()]));
-        (0..self.bits).map(plane).chain(offset).collect()
+    /// Coefficients of each plane and the offset, of the group that a column is in.
+    fn scales(&self, row: usize, col: usize) -> (&[f32], Option<f32>) {
+        let at = row * self.groups() + col / self.group;
+        let coefficients = &self.coefficients[at * self.bits..][..self.bits];
+        (coefficients, self.offsets.as_ref().map(|offsets| offsets[at]))
     }
 
     fn decoded(&self) -> Vec<f32> {
         let mut all = Vec::new();
-        for row in 0..self.rows {
-            for group in 0..self.groups() {
-                let terms = self.terms(row, group);
-                for col in 0..self.columns(group).len() {
-                    all.push(sum(terms.iter().map(|(a, codes)| a * codes[col] as f32)));
-                }
-            }
+        for (row, col) in (0..self.rows).flat_map(|row| (0..self.cols).map(move |col| (row, col))) {
+            let (coefficients, offset) = self.scales(row, col);
+            let planes = coefficients.iter().enumerate();
+            let terms = planes.map(|(plane, a)| a * self.code(plane, row, col) as f32);
+            all.push(sum(terms.chain(offset)));
         }
         all
     }
@@ -137,14 +144,15 @@ fn canonical(x: f32) -> f32 {
 }
 
 fn expect_float(w: &[f32], x: &[f32]) -> Vec<f32> {
-    let row = |w: &[f32]| {
-        let mut p = [0.0; 4];
-        for (j, (w, x)) in w.iter().zip(x).enumerate() {
-            p[j % 4] += w * x;
-        }
-        canonical((p[0] + p[1]) + (p[2] + p[3]))
-    };
-    w.chunks(x.len()).map(row).collect()
+    let row = |w: &[f32]| w.iter().zip(x).fold(0.0, |sum, (w, x)| f32::mul_add(*w, *x, sum));
+    w.chunks(x.len()).map(|w| canonical(row(w))).collect()
+}
+
+/// A product, then fused multiply-adds.
+fn chain(terms: impl Iterator<Item = (f32, f32)>) -> f32 {
+    let add =
+        |sum: Option<f32>, (a, b): (f32, f32)| Some(sum.map_or(a * b, |sum| a.mul_add(b, sum)));
+    terms.fold(None, add).unwrap()
 }
 
 /// 32 partial sums, folded in halves.
@@ -160,15 +168,16 @@ fn lane_sum(x: impl Iterator<Item = f32>) -> f32 {
     lanes[0]
 }
 
-/// Signs of code i at each level, and the magnitudes, sorted.
-fn levels(c: &[f32]) -> Vec<(f32, Vec<i32>)> {
+/// The values of all sums of the coefficients, sorted, with the signs in them; `of_magnitudes` turns
+/// those that are negative.
+fn levels(c: &[f32], of_magnitudes: bool) -> Vec<(f32, Vec<i32>)> {
     let k = c.len();
     let mut levels = Vec::new();
     for number in 0..1 << (k - 1) {
         let mut signs = vec![1];
         signs.extend((0..k - 1).map(|i| if number >> i & 1 == 1 { 1 } else { -1 }));
         let value = sum(c.iter().zip(&signs).map(|(c, sign)| c * *sign as f32));
-        if value < 0.0 {
+        if value < 0.0 && of_magnitudes {
             levels.push((-value, signs.iter().map(|sign| -sign).collect()));
         } else {
             levels.push((value, signs));
@@ -189,141 +198,211 @@ fn determinant(m: &[Vec<i128>]) -> i128 {
     if m.is_empty() { 1 } else { (0..m.len()).map(term).sum() }
 }
 
-/// Coefficients and codes `[code][column]`, or none if those to start from are not finite.
-fn expect_codes(x: &[f32], k: usize) -> Option<(Vec<f32>, Vec<Vec<i32>>)> {
+/// A vector as a constant and scaled codes.
+#[derive(Clone)]
+struct CodedVector {
+    /// The constant first, 0 where there is none.
+    c: Vec<f32>,
+    /// `[code][column]`
+    d: Vec<Vec<i32>>,
+    constant: bool,
+}
+
+impl CodedVector {
+    fn zero(n: usize, k: usize, constant: bool) -> CodedVector {
+        CodedVector { c: vec![0.0; k + 1], d: vec![vec![1; n]; k], constant }
+    }
+
+    fn decoded(&self, j: usize) -> f64 {
+        let codes = self.c[1..].iter().zip(&self.d);
+        f64::from(self.c[0]) + codes.map(|(c, d)| f64::from(*c) * f64::from(d[j])).sum::<f64>()
+    }
+}
+
+fn expect_codes(x: &[f32], k: usize, constant: bool) -> CodedVector {
     let n = x.len();
-    let total = lane_sum(x.iter().map(|x| x.abs()));
+    let key = |x: &f32| if constant { *x } else { x.abs() };
+    let total = lane_sum(x.iter().map(key));
     let mut c: Vec<f32> = Vec::new();
-    let mut residue: Vec<f32> = x.iter().map(|x| x.abs()).collect();
-    for _ in 0..k {
+    let mut residue: Vec<f32> = x.iter().map(key).collect();
+    for _ in 0..k + usize::from(constant) {
         c.push(lane_sum(residue.iter().copied()) / n as f32);
         residue = residue.iter().map(|r| (r - c[c.len() - 1]).abs()).collect();
     }
     if !c.iter().all(|c| c.is_finite()) {
-        return None;
+        return CodedVector { c: vec![f32::NAN; k + 1], ..CodedVector::zero(n, k, constant) };
     }
     let mut codes = Vec::new();
     for _ in 0..3 {
-        let levels = levels(&c);
+        let levels = levels(&c, !constant);
         let thresholds: Vec<f32> =
             levels.windows(2).map(|pair| (pair[0].0 + pair[1].0) * 0.5).collect();
         let level: Vec<usize> = x
             .iter()
-            .map(|x| thresholds.iter().filter(|threshold| x.abs() >= **threshold).count())
+            .map(|x| thresholds.iter().filter(|threshold| key(x) >= **threshold).count())
             .collect();
-        let side = |x: f32| if x >= 0.0 { 1 } else { -1 };
-        codes = (0..k)
+        let side = |x: f32| if x >= 0.0 || constant { 1 } else { -1 };
+        codes = (0..c.len())
             .map(|i| x.iter().zip(&level).map(|(x, h)| side(*x) * levels[*h].1[i]).collect())
             .collect::<Vec<Vec<i32>>>();
         // Normal equations.
-        let mut g: Vec<Vec<f64>> = codes
+        let exact: Vec<Vec<i128>> = codes
             .iter()
             .map(|b| {
                 let row = codes.iter().map(|d| b.iter().zip(d).map(|(b, d)| b * d).sum::<i32>());
-                row.map(f64::from).collect()
+                row.map(i128::from).collect()
             })
             .collect();
-        let mut v = vec![0.0; k];
+        let mut g: Vec<Vec<f64>> =
+            exact.iter().map(|row| row.iter().map(|g| *g as f64).collect()).collect();
+        let mut v = vec![0.0; c.len()];
         for (i, v) in v.iter_mut().enumerate() {
             *v = f64::from(levels[0].1[i]) * f64::from(total);
             for h in 1..levels.len() {
                 let step = levels[h].1[i] - levels[h - 1].1[i];
-                let above =
-                    x.iter().zip(&level).map(|(x, at)| if *at >= h { x.abs() } else { 0.0 });
+                let above = x.iter().zip(&level).map(|(x, at)| if *at >= h { key(x) } else { 0.0 });
                 *v += f64::from(step) * f64::from(lane_sum(above));
             }
         }
-        // In integers there is no question whether the codes determine the coefficients.
-        let exact: Vec<Vec<i128>> =
-            g.iter().map(|row| row.iter().map(|g| *g as i128).collect()).collect();
-        let singular = determinant(&exact) == 0;
-        for p in 0..k {
-            for row in p + 1..k {
+        // In integers there is no question which codes depend on those before them.
+        let mut kept: Vec<usize> = Vec::new();
+        for p in 0..c.len() {
+            let with: Vec<usize> = kept.iter().copied().chain([p]).collect();
+            let part: Vec<Vec<i128>> =
+                with.iter().map(|i| with.iter().map(|l| exact[*i][*l]).collect()).collect();
+            if determinant(&part) != 0 {
+                kept = with;
+            }
+        }
+        for (at, &p) in kept.iter().enumerate() {
+            for &row in &kept[at + 1..] {
                 let factor = g[row][p] / g[p][p];
-                for col in p + 1..k {
+                for &col in &kept[at + 1..] {
                     g[row][col] -= factor * g[p][col];
                 }
                 v[row] -= factor * v[p];
             }
         }
-        for row in (0..k).rev() {
-            for col in row + 1..k {
+        let mut fitted = vec![0.0; c.len()];
+        for (at, &row) in kept.iter().enumerate().rev() {
+            for &col in &kept[at + 1..] {
                 v[row] -= g[row][col] * v[col];
             }
             v[row] /= g[row][row];
+            fitted[row] = v[row] as f32;
         }
-        let fitted: Vec<f32> = v.iter().map(|c| *c as f32).collect();
-        if !singular && fitted.iter().all(|c| c.is_finite()) {
+        if fitted.iter().all(|c| c.is_finite()) {
             c = fitted;
         }
     }
-    Some((c, codes))
+    if constant {
+        codes.remove(0);
+    } else {
+        c.insert(0, 0.0);
+    }
+    CodedVector { c, d: codes, constant }
 }
 
-/// The product with coded activations; of the columns in `inside` alone.
-fn expect_coded(
-    w: &Coded,
-    coded: &Option<(Vec<f32>, Vec<Vec<i32>>)>,
-    inside: impl Fn(usize) -> bool,
-) -> Vec<f32> {
-    let Some((c, d)) = coded else { return vec![canonical(f32::NAN); w.rows] };
+/// The product with coded vectors, one for each tap.
+fn expect_coded(w: &Coded, taps: &[CodedVector]) -> Vec<f32> {
+    let tap = w.cols / taps.len();
     let row = |row| {
-        canonical(sum((0..w.groups()).map(|group| {
-            sum(w.terms(row, group).iter().map(|(a, b)| {
-                let dots = d.iter().map(|d| {
-                    let columns = w.columns(group).zip(b).filter(|(col, _)| inside(*col));
-                    columns.map(|(col, b)| b * d[col]).sum::<i32>()
+        let segments = w.segments(taps.len()).into_iter().map(|columns| {
+            let x = &taps[columns.start / tap];
+            let local = columns.start % tap..columns.start % tap + columns.len();
+            let (a, offset) = w.scales(row, columns.start);
+            let constant = |total: i32| x.constant.then_some((x.c[0], total as f32));
+            let planes = a.iter().enumerate().map(|(plane, a)| {
+                let b = || columns.clone().map(|col| w.code(plane, row, col));
+                let codes = x.c[1..].iter().zip(&x.d).map(|(c, d)| {
+                    (*c, b().zip(&d[local.clone()]).map(|(b, d)| b * d).sum::<i32>() as f32)
                 });
-                a * sum(c.iter().zip(dots).map(|(c, dot)| c * dot as f32))
-            }))
-        })))
+                (*a, chain(constant(b().sum()).into_iter().chain(codes)))
+            });
+            let offset = offset.map(|offset| {
+                let codes = x.c[1..].iter().zip(&x.d);
+                let codes = codes.map(|(c, d)| (*c, d[local.clone()].iter().sum::<i32>() as f32));
+                (offset, chain(constant(columns.len() as i32).into_iter().chain(codes)))
+            });
+            chain(planes.chain(offset))
+        });
+        canonical(segments.fold(0.0, |y, d| y + d))
     };
     (0..w.rows).map(row).collect()
 }
 
-fn expect_scale(patches: &[Vec<f32>]) -> f32 {
-    let mut largest: f32 = 0.0;
-    for patch in patches {
-        for four in patch.chunks(4) {
-            let at = |i: usize| four.get(i).map_or(0.0, |x| x.abs());
-            let sum = ((at(0) + at(1)) + at(2)) + at(3);
-            largest =
-                if sum.is_finite() && largest.is_finite() { largest.max(sum) } else { f32::NAN };
-        }
+/// Scale and integers of a vector.
+fn expect_integers(x: &[f32]) -> (f32, Vec<i32>) {
+    let mut m: f32 = 0.0;
+    for four in x.chunks(4) {
+        let at = |i: usize| four.get(i).map_or(0.0, |x| x.abs() / 4.0);
+        let sum = ((at(0) + at(1)) + at(2)) + at(3);
+        m = if sum.is_finite() && m.is_finite() { m.max(sum) } else { f32::NAN };
     }
-    largest / 127.0
-}
-
-fn expect_tables(w: &Coded, x: &[f32], s: f32) -> Vec<f32> {
-    if !s.is_finite() {
-        return vec![canonical(f32::NAN); w.rows];
+    let s = m * (4.0 / 253.0);
+    let zeros = vec![0; x.len()];
+    if s.is_nan() {
+        return (f32::NAN, zeros);
     }
     if s < f32::MIN_POSITIVE {
-        return vec![0.0; w.rows];
+        return (0.0, zeros);
     }
+    let r = 63.25 / m;
+    let q: Vec<i32> = x.iter().map(|x| (x * r).round_ties_even() as i32).collect();
+    for four in q.chunks(4) {
+        assert!(four.iter().map(|q| q.abs()).sum::<i32>() <= 255, "{four:?}");
+    }
+    (s, q)
+}
+
+/// The product with integers, a vector for each tap.
+fn expect_tables(w: &Coded, taps: &[(f32, Vec<i32>)]) -> Vec<f32> {
+    let tap = w.cols / taps.len();
     let row = |row| {
-        let groups = (0..w.groups()).map(|group| {
-            sum(w.terms(row, group).iter().map(|(a, b)| {
-                let x = &x[w.columns(group)];
-                let entries = b.chunks(4).zip(x.chunks(4)).map(|(b, x)| {
-                    let at = |i: usize| x.get(i).map_or(0.0, |x| x * b[i] as f32);
-                    let sum = ((at(0) + at(1)) + at(2)) + at(3);
-                    (sum / s).round_ties_even().clamp(-127.0, 127.0) as i32
-                });
-                a * entries.sum::<i32>() as f32
-            }))
-        });
-        canonical(sum(groups) * s)
+        let mut y = 0.0;
+        for columns in w.segments(taps.len()) {
+            let (s, q) = &taps[columns.start / tap];
+            let q = &q[columns.start % tap..][..columns.len()];
+            let (a, offset) = w.scales(row, columns.start);
+            let planes = a.iter().enumerate().map(|(plane, a)| {
+                let b = columns.clone().map(|col| w.code(plane, row, col));
+                (*a, b.zip(q).map(|(b, q)| b * q).sum::<i32>() as f32)
+            });
+            let offset = offset.map(|offset| (offset, q.iter().sum::<i32>() as f32));
+            y = f32::mul_add(*s, chain(planes.chain(offset)), y);
+        }
+        canonical(y)
     };
     (0..w.rows).map(row).collect()
+}
+
+/// The product with a vector for each tap; none is that of the border.
+fn expect_taps(w: &Coded, taps: &[Option<Vec<f32>>], activations: Activations) -> Vec<f32> {
+    let n = w.cols / taps.len();
+    match (activations, activations.codes()) {
+        (_, Some(k)) => {
+            let constant = activations.has_offset();
+            let code = |x: &Option<Vec<f32>>| match x {
+                Some(x) => expect_codes(x, k, constant),
+                None => CodedVector::zero(n, k, constant),
+            };
+            expect_coded(w, &taps.iter().map(code).collect::<Vec<_>>())
+        }
+        (Activations::Int8, _) => {
+            let zero = || (0.0, vec![0; n]);
+            let code = |x: &Option<Vec<f32>>| x.as_ref().map_or_else(zero, |x| expect_integers(x));
+            expect_tables(w, &taps.iter().map(code).collect::<Vec<_>>())
+        }
+        _ => {
+            let x: Vec<f32> =
+                taps.iter().flat_map(|x| x.clone().unwrap_or_else(|| vec![0.0; n])).collect();
+            expect_float(&w.decoded(), &x)
+        }
+    }
 }
 
 fn expect_vector(w: &Coded, x: &[f32], activations: Activations) -> Vec<f32> {
-    match (activations, activations.codes()) {
-        (_, Some(k)) => expect_coded(w, &expect_codes(x, k), |_| true),
-        (Activations::Int8, _) => expect_tables(w, x, expect_scale(&[x.to_vec()])),
-        _ => expect_float(&w.decoded(), x),
-    }
+    expect_taps(w, &[Some(x.to_vec())], activations)
 }
 
 #[track_caller]
@@ -376,6 +455,8 @@ fn all_widths_agree_with_the_definition() {
                 ([17, 70], 70, false),
                 ([5, 131], 131, true),
                 ([33, 192], 64, true),
+                ([4, 200], 96, true),
+                ([3, 80], 32, bits % 2 == 0),
                 ([16, 300], 128, false),
             ] {
                 let w = Coded::random(&mut r, shape, group, bits, offset);
@@ -427,7 +508,7 @@ fn batches_agree_with_single_vectors() {
     let mut r = Random(4);
     for vectors in [3, 4, 5, 6, 7, 8, 9, 32, 33, 65] {
         for activations in all_activations(3) {
-            let w = Coded::random(&mut r, [18, 67], 64, 3, vectors % 2 == 1);
+            let w = Coded::random(&mut r, [18, 67], [64, 32][vectors % 2], 3, vectors % 2 == 1);
             let x = r.floats(vectors * w.cols);
             check(&w, activations, &x);
         }
@@ -495,7 +576,7 @@ fn codes_of_few_columns_agree_with_the_definition() {
 }
 
 #[test]
-fn codes_determine_their_coefficients_or_leave_them() {
+fn codes_determine_their_coefficients_or_leave_them_out() {
     let mut r = Random(12);
     for x in [
         // Four codes of which one follows from the others: the last pivot is not 0 for rounding alone.
@@ -542,21 +623,24 @@ fn plain_weights_are_multiplied_in_the_order_of_the_definition() {
     }
 }
 
-/// Elements of the window at an output position: indices of the item's elements, or the border.
-fn window(g: &Geometry, channels: Range<usize>, position: usize) -> Vec<Option<usize>> {
+/// The pixel at each tap of the window at an output position, or none in the border.
+fn window(
+    g: &Geometry,
+    channels: &Range<usize>,
+    position: usize,
+    x: &[f32],
+) -> Vec<Option<Vec<f32>>> {
     let mut taps = Vec::new();
-    for c in channels {
-        for kh in 0..g.kernel[0] {
-            for kw in 0..g.kernel[1] {
-                let h = (position / g.output[1] * g.strides[0] + kh * g.dilations[0]) as isize
-                    - g.pads[0] as isize;
-                let w = (position % g.output[1] * g.strides[1] + kw * g.dilations[1]) as isize
-                    - g.pads[1] as isize;
-                let inside =
-                    (0..g.input[0] as isize).contains(&h) && (0..g.input[1] as isize).contains(&w);
-                taps.push(inside.then(|| (c * g.input[0] + h as usize) * g.input[1] + w as usize));
-            }
-        }
+    for (kh, kw) in (0..g.kernel[0]).flat_map(|kh| (0..g.kernel[1]).map(move |kw| (kh, kw))) {
+        let h = (position / g.output[1] * g.strides[0] + kh * g.dilations[0]) as isize
+            - g.pads[0] as isize;
+        let w = (position % g.output[1] * g.strides[1] + kw * g.dilations[1]) as isize
+            - g.pads[1] as isize;
+        let inside = (0..g.input[0] as isize).contains(&h) && (0..g.input[1] as isize).contains(&w);
+        taps.push(inside.then(|| {
+            let at = |c| x[(c * g.input[0] + h as usize) * g.input[1] + w as usize];
+            channels.clone().map(at).collect()
+        }));
     }
     taps
 }
@@ -573,62 +657,121 @@ fn convolutions_agree_with_the_definition() {
         (2, 2, 2, [4, 4], [2, 3], [1, 2], [3, 2], [2, 3], [5, 3]),
         (33, 1, 4, [3, 3], [1, 1], [1, 1], [1, 1], [0, 0], [3, 3]),
         (1, 1, 2, [2, 2], [2, 2], [1, 1], [1, 1], [4, 4], [9, 9]),
+        (96, 1, 18, [4, 5], [2, 3], [1, 1], [1, 1], [1, 1], [5, 5]),
+        (32, 1, 3, [7, 3], [3, 1], [3, 2], [2, 1], [0, 0], [1, 2]),
+        (64, 1, 2, [2, 9], [2, 2], [5, 4], [1, 1], [1, 0], [1, 3]),
+        // Rows of windows whose pixels do not all fit the band.
+        (256, 1, 1, [40, 40], [3, 3], [2, 7], [1, 1], [1, 0], [20, 6]),
     ];
     for (i, (channels, groups, rows, input, kernel, strides, dilations, pads, output)) in
         geometries.into_iter().enumerate()
     {
         let g = Geometry { channels, input, kernel, strides, dilations, pads, output };
         let per_group = channels / groups;
-        let cols = per_group * kernel[0] * kernel[1];
+        let taps = kernel[0] * kernel[1];
+        let cols = per_group * taps;
         let positions = output[0] * output[1];
         for bits in [1, 2, 3] {
             for activations in all_activations(bits) {
                 let offset = (i + bits) % 2 == 0;
-                let group = if cols > 64 && bits == 2 { 64 } else { cols };
+                // All columns, a part of a pixel, whole pixels.
+                let group = match (bits, per_group) {
+                    (2, 64..) => 32,
+                    (3, 32..) if per_group.is_multiple_of(32) && taps > 1 => 2 * per_group,
+                    _ => cols,
+                };
                 let w = Coded::random(&mut r, [groups * rows, cols], group, bits, offset);
                 let mut x = r.floats(channels * input[0] * input[1]);
                 if bits == 3 {
                     x[0] = if i % 2 == 0 { f32::NAN } else { -0.0 };
                 }
-                let windows: Vec<Vec<Option<usize>>> = (0..groups)
-                    .flat_map(|group| (0..positions).map(move |at| (group, at)))
-                    .map(|(group, at)| window(&g, group * per_group..(group + 1) * per_group, at))
-                    .collect();
-                let patches: Vec<Vec<f32>> = windows
-                    .iter()
-                    .map(|taps| taps.iter().map(|tap| tap.map_or(0.0, |at| x[at])).collect())
-                    .collect();
-                let scale = expect_scale(&patches);
-                let coded = expect_codes(&x, activations.codes().unwrap_or(1));
                 let mut expected = vec![0.0; groups * rows * positions];
-                for (at, (taps, patch)) in windows.iter().zip(&patches).enumerate() {
-                    let all = match activations {
-                        Activations::F32 => expect_float(&w.decoded(), patch),
-                        Activations::Int8 => expect_tables(&w, patch, scale),
-                        _ => {
-                            let coded = coded.as_ref().map(|(c, d)| {
-                                let bits = |d: &Vec<i32>| {
-                                    taps.iter().map(|tap| tap.map_or(0, |at| d[at])).collect()
-                                };
-                                (c.clone(), d.iter().map(bits).collect())
-                            });
-                            expect_coded(&w, &coded, |col| taps[col].is_some())
-                        }
-                    };
-                    let (group, position) = (at / positions, at % positions);
+                for (group, position) in
+                    (0..groups).flat_map(|group| (0..positions).map(move |at| (group, at)))
+                {
+                    let channels = group * per_group..(group + 1) * per_group;
+                    let all = expect_taps(&w, &window(&g, &channels, position, &x), activations);
                     for row in group * rows..(group + 1) * rows {
                         expected[row * positions + position] = all[row];
                     }
                 }
                 for target in targets() {
                     let matrix =
-                        ConvMatrix::pack(&w.source(), groups, activations, target).unwrap();
+                        ConvMatrix::pack(&w.source(), groups, taps, activations, target).unwrap();
                     let mut out = vec![7.0; expected.len()];
                     matrix.convolve(&g, &x, &mut out, &mut Scratch::default());
                     let what =
                         format_args!("{} {g:?} bits {bits} {}", target.isa(), activations.name());
                     assert_bits(&out, &expected, what);
                 }
+            }
+        }
+    }
+}
+
+/// Vectors of few different magnitudes: levels coincide and codes depend on each other.
+fn simple_vectors(n: usize) -> Vec<Vec<f32>> {
+    let of = |f: &dyn Fn(usize) -> f32| (0..n).map(f).collect::<Vec<f32>>();
+    vec![
+        of(&|j| f32::from(u8::from(j == n / 2))),
+        of(&|j| f32::from(u8::from(j == 0 || j == n / 3))),
+        of(&|j| f32::from(u8::from(j == 1))),
+        of(&|j| (j * 7 % 5 % 2) as f32),
+        of(&|j| f32::from(u8::from(j < n / 2))),
+        of(&|j| (j * 5 % 3) as f32 - 1.0),
+        of(&|j| f32::from(u8::from(j == n / 2)) - f32::from(u8::from(j == n / 5))),
+        of(&|_| 1.0),
+        of(&|_| -0.3),
+        of(&|j| if j % 3 == 0 { 0.7 } else { -0.7 }),
+    ]
+}
+
+#[test]
+fn more_codes_are_never_worse_where_codes_depend_on_each_other() {
+    for n in (1..=130).chain([256, 300, 1024]) {
+        for x in simple_vectors(n) {
+            let energy: f64 = x.iter().map(|x| f64::from(*x).powi(2)).sum();
+            for kinds in CODES.chunks(4) {
+                let mut before = f64::INFINITY;
+                for kind in kinds {
+                    let coded = expect_codes(&x, kind.codes().unwrap(), kind.has_offset());
+                    let error = x.iter().enumerate();
+                    let error: f64 =
+                        error.map(|(j, x)| (f64::from(*x) - coded.decoded(j)).powi(2)).sum();
+                    let what = format!("{} of {n}: {error} after {before}, {x:?}", kind.name());
+                    // But for the rounding of coefficients.
+                    assert!(error <= before + 1e-12 * energy, "{what}");
+                    before = error;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_one_hot_vector_is_coded_exactly() {
+    let mut r = Random(14);
+    let x: Vec<f32> = (0..64).map(|j| f32::from(u8::from(j == 11))).collect();
+    let mut w = Coded::random(&mut r, [20, 64], 64, 1, false);
+    w.coefficients.fill(1.0);
+    let expected: Vec<f32> = (0..20).map(|row| w.code(0, row, 11) as f32).collect();
+    for target in targets() {
+        for activations in CODES.into_iter().filter(|kind| *kind != Activations::Codes1) {
+            let matrix = Matrix::pack(&w.source(), activations, target).unwrap();
+            let mut out = vec![0.0; 20];
+            matrix.multiply(&x, 1, &mut out, &mut Scratch::default());
+            assert_bits(&out, &expected, format_args!("{} {}", target.isa(), activations.name()));
+        }
+    }
+}
+
+#[test]
+fn simple_vectors_agree_with_the_definition() {
+    let mut r = Random(15);
+    for n in [1, 2, 5, 16, 31, 64, 65, 130] {
+        for x in simple_vectors(n) {
+            for activations in all_activations(1) {
+                check(&Coded::random(&mut r, [3, n], n, 1, false), activations, &x);
             }
         }
     }
@@ -649,7 +792,7 @@ fn a_batch_item_without_elements_is_all_border() {
     let w = Coded::random(&mut r, [3, 8], 8, 2, true);
     for target in targets() {
         for activations in all_activations(2) {
-            let matrix = ConvMatrix::pack(&w.source(), 1, activations, target).unwrap();
+            let matrix = ConvMatrix::pack(&w.source(), 1, 4, activations, target).unwrap();
             let mut out = vec![7.0; 12];
             matrix.convolve(&g, &[], &mut out, &mut Scratch::default());
             assert_bits(&out, &[0.0; 12], format_args!("{}", activations.name()));
@@ -660,7 +803,7 @@ fn a_batch_item_without_elements_is_all_border() {
 #[test]
 fn a_scratch_serves_products_of_all_kinds_and_grows_no_further() {
     let mut r = Random(10);
-    let w = Coded::random(&mut r, [20, 130], 64, 2, true);
+    let w = Coded::random(&mut r, [20, 130], 130, 2, true);
     let g = Geometry {
         channels: 13,
         input: [1, 20],
@@ -675,7 +818,7 @@ fn a_scratch_serves_products_of_all_kinds_and_grows_no_further() {
         let mut scratch = Scratch::default();
         for activations in all_activations(2) {
             let matrix = Matrix::pack(&w.source(), activations, target).unwrap();
-            let conv = ConvMatrix::pack(&w.source(), 1, activations, target).unwrap();
+            let conv = ConvMatrix::pack(&w.source(), 1, 10, activations, target).unwrap();
             matrix.reserve(5, &mut scratch);
             conv.reserve(&g, &mut scratch);
             let before = scratch.capacities();
@@ -691,16 +834,18 @@ fn a_scratch_serves_products_of_all_kinds_and_grows_no_further() {
 }
 
 impl Scratch {
-    fn capacities(&self) -> [usize; 8] {
+    fn capacities(&self) -> [usize; 10] {
         [
             self.planes.capacity(),
-            self.patch.capacity(),
             self.words.capacity(),
             self.coefficients.capacity(),
+            self.sums.capacity(),
             self.tables.capacity(),
             self.scales.capacity(),
-            self.sums.capacity(),
-            self.patches.capacity(),
+            self.totals.capacity(),
+            self.floats.capacity(),
+            self.places.capacity(),
+            self.pixels.capacity(),
         ]
     }
 }
@@ -724,6 +869,10 @@ fn matrices_that_are_not_as_they_say_are_refused() {
     let cols = MAX_COLUMNS as usize + 1;
     let wide = MatrixSource::Float { rows: 0, cols, data: Vec::new() };
     assert_eq!(refused(&wide, Activations::F32), PackError::Columns(cols));
-    let groups = ConvMatrix::pack(&coded(130, 2), 3, Activations::Int8, target).unwrap_err();
-    assert_eq!(groups, PackError::Groups { rows: 4, groups: 3 });
+    let conv = |group, groups, taps| {
+        ConvMatrix::pack(&coded(group, 2), groups, taps, Activations::Int8, target).unwrap_err()
+    };
+    assert_eq!(conv(130, 3, 1), PackError::Groups { rows: 4, groups: 3 });
+    assert_eq!(conv(130, 2, 3), PackError::Taps { cols: 130, taps: 3 });
+    assert_eq!(conv(64, 2, 2), PackError::Tap { group: 64, columns: 65 });
 }

@@ -56,7 +56,10 @@ fn emitted(module: &Module, options: &ConvertOptions) -> Result<(Draft, Vec<Laye
 }
 
 fn load(module: &Module) -> Arc<Model> {
-    let (draft, _) = emitted(module, &ConvertOptions::float()).unwrap();
+    // Weights that the reader turned are constants only when that is computed.
+    let mut module = module.clone();
+    fold::run(&mut module).unwrap();
+    let (draft, _) = emitted(&module, &ConvertOptions::float()).unwrap();
     let bytes = amq_format::write(draft).unwrap();
     Arc::new(Model::load(&bytes).unwrap())
 }

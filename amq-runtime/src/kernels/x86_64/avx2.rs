@@ -1,16 +1,16 @@
-//! Lanes of AVX2: two registers.
+//! Lanes of AVX2 with FMA: two registers.
 
 use core::arch::x86_64::*;
 
-use crate::kernels::lanes::{ENTRY_BIAS, Lanes, Line, Tables};
+use crate::kernels::lanes::{Lanes, Line, Tables};
 
-/// Proof that the CPU has AVX2 and POPCNT.
+/// Proof that the CPU has AVX2, FMA and POPCNT.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx2(());
 
 impl Avx2 {
     /// # Safety
-    /// The CPU must have AVX2 and POPCNT.
+    /// The CPU must have AVX2, FMA and POPCNT.
     #[inline(always)]
     pub(super) unsafe fn new() -> Avx2 {
         Avx2(())
@@ -35,11 +35,39 @@ impl Avx2 {
         })
     }
 
+    /// The sum of 32 bytes.
     #[inline(always)]
-    fn rounded_half(self, a: __m256) -> __m256i {
+    fn sum_bytes(self, a: __m256i) -> u32 {
         intrinsic!({
-            let a = _mm256_max_ps(a, _mm256_set1_ps(-127.0));
-            _mm256_cvtps_epi32(_mm256_min_ps(a, _mm256_set1_ps(127.0)))
+            let sums = _mm256_sad_epu8(a, _mm256_setzero_si256());
+            let sums =
+                _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+            (_mm_cvtsi128_si32(sums) as u32).wrapping_add(_mm_extract_epi32::<2>(sums) as u32)
+        })
+    }
+
+    /// Two tables: of the four that is dword `first` of both halves of `q`, integers modulo 256, and
+    /// of the next. `least` has, in the same dwords, the entries that select nothing positive.
+    #[inline(always)]
+    fn two_tables(self, q: __m256i, least: __m256i, first: i8) -> __m256i {
+        intrinsic!({
+            let by_half =
+                _mm256_setr_m128i(_mm_set1_epi8(4 * first), _mm_set1_epi8(4 * (first + 1)));
+            let mut entries = _mm256_shuffle_epi8(least, by_half);
+            for bit in 0..4u8 {
+                // An index with its highest bit set selects 0.
+                let [low, high] = match bit {
+                    0 => [0x0080_0080_0080_0080; 2],
+                    1 => [0x0000_8080_0000_8080; 2],
+                    2 => [0x0000_0000_8080_8080; 2],
+                    _ => [0x8080_8080_8080_8080u64 as i64, 0],
+                };
+                let without = _mm256_setr_epi64x(low, high, low, high);
+                let at = _mm256_add_epi8(by_half, _mm256_set1_epi8(bit as i8));
+                let terms = _mm256_shuffle_epi8(q, _mm256_or_si256(at, without));
+                entries = _mm256_add_epi8(entries, terms);
+            }
+            entries
         })
     }
 
@@ -153,8 +181,8 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn div(self, a: Self::F, b: Self::F) -> Self::F {
-        intrinsic!([_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])])
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        intrinsic!([_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])])
     }
 
     #[inline(always)]
@@ -197,23 +225,6 @@ impl Lanes for Avx2 {
             _mm256_add_ps(a[0], _mm256_and_ps(mask[0], b[0])),
             _mm256_add_ps(a[1], _mm256_and_ps(mask[1], b[1]))
         ])
-    }
-
-    #[inline(always)]
-    fn entries(self, a: Self::F) -> [u8; 16] {
-        let mut entries = [0; 16];
-        let (low, high) = (self.rounded_half(a[0]), self.rounded_half(a[1]));
-        let packed = intrinsic!({
-            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
-            let bytes = _mm_packs_epi16(
-                _mm256_castsi256_si128(words),
-                _mm256_extracti128_si256::<1>(words),
-            );
-            _mm_xor_si128(bytes, _mm_set1_epi8(ENTRY_BIAS as i8))
-        });
-        // SAFETY: the array holds the 16 bytes written; SSE2 is part of the architecture.
-        unsafe { _mm_storeu_si128(entries.as_mut_ptr().cast(), packed) };
-        entries
     }
 
     #[inline(always)]
@@ -268,15 +279,58 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn difference(self, n: u32, a: Self::U) -> Self::F {
+    fn less_twice(self, n: u32, a: Self::U) -> Self::F {
         let n = intrinsic!(_mm256_set1_epi32(n as i32));
-        [self.difference_half(n, a[0]), self.difference_half(n, a[1])]
+        let [low, high] = self.add_integers(a, a);
+        [self.difference_half(n, low), self.difference_half(n, high)]
     }
 
     #[inline(always)]
-    fn excess(self, a: Self::U, n: u32) -> Self::F {
+    fn twice_less(self, a: Self::U, n: u32) -> Self::F {
         let n = intrinsic!(_mm256_set1_epi32(n as i32));
-        [self.difference_half(a[0], n), self.difference_half(a[1], n)]
+        let [low, high] = self.add_integers(a, a);
+        [self.difference_half(low, n), self.difference_half(high, n)]
+    }
+
+    #[inline(always)]
+    fn tabulate(self, x: &[f32; 32], by: f32, tables: &mut Tables) -> [u32; 2] {
+        let mut integers = intrinsic!([_mm256_setzero_si256(); 4]);
+        for (integers, x) in integers.iter_mut().zip(x.as_chunks::<8>().0) {
+            // SAFETY: `self` proves the features; the chunk is the 32 bytes read.
+            let x = unsafe { _mm256_loadu_ps(x.as_ptr()) };
+            *integers = intrinsic!(_mm256_cvtps_epi32(_mm256_mul_ps(x, _mm256_set1_ps(by))));
+        }
+        let (positive, negative, least) = intrinsic!({
+            // Packing takes fours in turns to the halves: 0, 2, 4, 6 and 1, 3, 5, 7.
+            let first = _mm256_packs_epi32(integers[0], integers[1]);
+            let second = _mm256_packs_epi32(integers[2], integers[3]);
+            let zero = _mm256_setzero_si256();
+            let positive = _mm256_packus_epi16(first, second);
+            let negative =
+                _mm256_packus_epi16(_mm256_sub_epi16(zero, first), _mm256_sub_epi16(zero, second));
+            let pairs = _mm256_maddubs_epi16(negative, _mm256_set1_epi8(1));
+            (positive, negative, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+        });
+        let q = intrinsic!(_mm256_sub_epi8(positive, negative));
+        for (half, tables) in tables.0.as_chunks_mut::<64>().0.iter_mut().enumerate() {
+            let (q, least) = intrinsic!(if half == 0 {
+                (
+                    _mm256_permute2x128_si256::<0x00>(q, q),
+                    _mm256_permute2x128_si256::<0x00>(least, least),
+                )
+            } else {
+                (
+                    _mm256_permute2x128_si256::<0x11>(q, q),
+                    _mm256_permute2x128_si256::<0x11>(least, least),
+                )
+            });
+            for (pair, tables) in tables.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+                let entries = self.two_tables(q, least, 2 * pair as i8);
+                // SAFETY: `self` proves the features; the chunk is the 32 bytes written.
+                unsafe { _mm256_storeu_si256(tables.as_mut_ptr().cast(), entries) };
+            }
+        }
+        [self.sum_bytes(positive), self.sum_bytes(negative)]
     }
 
     #[inline(always)]
@@ -328,6 +382,26 @@ impl Lanes for Avx2 {
             [
                 _mm256_permute2x128_si256::<0x20>(low, high),
                 _mm256_permute2x128_si256::<0x31>(low, high),
+            ]
+        })
+    }
+
+    #[inline(always)]
+    fn twice_short_less(self, sum: Self::Sum, n: u32) -> Self::F {
+        let [pairs, odd] = sum;
+        intrinsic!({
+            let even = _mm256_sub_epi16(pairs, _mm256_slli_epi16::<8>(odd));
+            // Even rows in one half, odd rows in the other.
+            let sums = _mm256_add_epi16(
+                _mm256_permute2x128_si256::<0x20>(even, odd),
+                _mm256_permute2x128_si256::<0x31>(even, odd),
+            );
+            let n = _mm256_set1_epi16(n as i16);
+            let sums = _mm256_sub_epi16(_mm256_add_epi16(sums, sums), n);
+            let (even, odd) = (_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+            [
+                _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_unpacklo_epi16(even, odd))),
+                _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_unpackhi_epi16(even, odd))),
             ]
         })
     }

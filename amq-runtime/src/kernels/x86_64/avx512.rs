@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use crate::kernels::lanes::{ENTRY_BIAS, Lanes, Line, Tables};
+use crate::kernels::lanes::{Lanes, Line, Tables};
 
 /// Proof that the CPU has the features of [`crate::kernels::Isa::Avx512`].
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +14,17 @@ impl Avx512 {
     #[inline(always)]
     pub(super) unsafe fn new() -> Avx512 {
         Avx512(())
+    }
+
+    /// The sum of 32 bytes.
+    #[inline(always)]
+    fn sum_bytes(self, a: __m256i) -> u32 {
+        intrinsic!({
+            let sums = _mm256_sad_epu8(a, _mm256_setzero_si256());
+            let sums =
+                _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+            (_mm_cvtsi128_si32(sums) as u32).wrapping_add(_mm_extract_epi32::<2>(sums) as u32)
+        })
     }
 }
 
@@ -71,8 +82,8 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn div(self, a: Self::F, b: Self::F) -> Self::F {
-        intrinsic!(_mm512_div_ps(a, b))
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        intrinsic!(_mm512_fmadd_ps(a, b, c))
     }
 
     #[inline(always)]
@@ -107,19 +118,6 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn add_where(self, mask: Self::M, a: Self::F, b: Self::F) -> Self::F {
         intrinsic!(_mm512_mask_add_ps(a, mask, a, b))
-    }
-
-    #[inline(always)]
-    fn entries(self, a: Self::F) -> [u8; 16] {
-        let mut entries = [0; 16];
-        let packed = intrinsic!({
-            let a = _mm512_min_ps(_mm512_max_ps(a, _mm512_set1_ps(-127.0)), _mm512_set1_ps(127.0));
-            let bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a));
-            _mm_xor_si128(bytes, _mm_set1_epi8(ENTRY_BIAS as i8))
-        });
-        // SAFETY: the array holds the 16 bytes written; SSE2 is part of the architecture.
-        unsafe { _mm_storeu_si128(entries.as_mut_ptr().cast(), packed) };
-        entries
     }
 
     #[inline(always)]
@@ -164,13 +162,67 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn difference(self, n: u32, a: Self::U) -> Self::F {
-        intrinsic!(_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_set1_epi32(n as i32), a)))
+    fn less_twice(self, n: u32, a: Self::U) -> Self::F {
+        intrinsic!({
+            let twice = _mm512_add_epi32(a, a);
+            _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_set1_epi32(n as i32), twice))
+        })
     }
 
     #[inline(always)]
-    fn excess(self, a: Self::U, n: u32) -> Self::F {
-        intrinsic!(_mm512_cvtepi32_ps(_mm512_sub_epi32(a, _mm512_set1_epi32(n as i32))))
+    fn twice_less(self, a: Self::U, n: u32) -> Self::F {
+        intrinsic!({
+            let twice = _mm512_add_epi32(a, a);
+            _mm512_cvtepi32_ps(_mm512_sub_epi32(twice, _mm512_set1_epi32(n as i32)))
+        })
+    }
+
+    #[inline(always)]
+    fn tabulate(self, x: &[f32; 32], by: f32, tables: &mut Tables) -> [u32; 2] {
+        let mut parts = intrinsic!([[_mm_setzero_si128(); 2]; 2]);
+        for (i, x) in x.as_chunks::<16>().0.iter().enumerate() {
+            let x = self.load(x);
+            intrinsic!({
+                let q = _mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(by)));
+                let zero = _mm512_setzero_si512();
+                let negative = _mm512_sub_epi32(zero, q);
+                parts[0][i] = _mm512_cvtepi32_epi8(_mm512_max_epi32(q, zero));
+                parts[1][i] = _mm512_cvtepi32_epi8(_mm512_max_epi32(negative, zero));
+            });
+        }
+        let [positive, negative] = parts;
+        let (positive, negative) = intrinsic!((
+            _mm256_setr_m128i(positive[0], positive[1]),
+            _mm256_setr_m128i(negative[0], negative[1])
+        ));
+        let (q, least) = intrinsic!({
+            let ones = _mm256_set1_epi8(1);
+            // Entries that select nothing positive, in the lowest bytes of dwords.
+            let least = _mm256_dpbusd_epi32(_mm256_setzero_si256(), negative, ones);
+            (
+                _mm512_castsi256_si512(_mm256_sub_epi8(positive, negative)),
+                _mm512_castsi256_si512(least),
+            )
+        });
+        for (odd, tables) in tables.0.as_chunks_mut::<64>().0.iter_mut().enumerate() {
+            let entries = intrinsic!({
+                // First bytes of every other four, each for sixteen entries.
+                let firsts = _mm512_set_epi64(0x18, 0x18, 0x10, 0x10, 8, 8, 0, 0);
+                let firsts = _mm512_shuffle_epi8(firsts, _mm512_setzero_si512());
+                let firsts = _mm512_add_epi8(firsts, _mm512_set1_epi8(4 * odd as i8));
+                let mut entries = _mm512_permutexvar_epi8(firsts, least);
+                for (bit, with) in [0xaaaa, 0xcccc, 0xf0f0, 0xff00].into_iter().enumerate() {
+                    let with = with * 0x0001_0001_0001_0001u64;
+                    let at = _mm512_add_epi8(firsts, _mm512_set1_epi8(bit as i8));
+                    let terms = _mm512_maskz_permutexvar_epi8(with, at, q);
+                    entries = _mm512_add_epi8(entries, terms);
+                }
+                entries
+            });
+            // SAFETY: `self` proves the features; the chunk is the 64 bytes written.
+            unsafe { _mm512_storeu_si512(tables.as_mut_ptr().cast(), entries) };
+        }
+        [self.sum_bytes(positive), self.sum_bytes(negative)]
     }
 
     #[inline(always)]
@@ -211,5 +263,10 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn fold_sum(self, sum: Self::Sum) -> Self::U {
         self.add_integers(sum[0], sum[1])
+    }
+
+    #[inline(always)]
+    fn twice_short_less(self, sum: Self::Sum, n: u32) -> Self::F {
+        self.twice_less(self.fold_sum(sum), n)
     }
 }

@@ -69,6 +69,14 @@ pub(in crate::onnx) fn conv(r: &mut Reader<'_, '_>) -> Result<()> {
             return Err(Error::bad_file(format!("kernel_shape {kernel:?} is not that of W")));
         }
     }
+    if r.rank(weights) != axes + 2 {
+        let (found, needed) = (r.rank(weights), axes + 2);
+        return Err(Error::bad_file(format!("W has {found} axes, x has {needed}")));
+    }
+    // Channels last: a window's columns are then those of its pixels, one after the other.
+    let spatial = 2..axes as u32 + 2;
+    let perm: Vec<u32> = [0].into_iter().chain(spatial).chain([1]).collect();
+    let weights = r.transpose("weights", weights, &perm)?;
     let auto_pad = auto_pad.into();
     let conv = Conv { strides, dilations, pads, auto_pad, groups, activations: FLOAT };
     let inputs = [Some(x), Some(weights), r.optional_input(2)];

@@ -24,8 +24,9 @@ fn convolutions_of_one_and_two_axes() {
         .ops();
     assert_eq!(
         text,
-        "%y = Conv(strides [2, 1], dilations [1, 1], pads [1, 1, 1, 1], Explicit, groups 2, f32) \
-         %x, %k, %b : f32[n, 6, (h + -1)/2 + 1, w]  # Conv_0\n\
+        "%Conv_0/weights = Transpose([0, 2, 3, 1]) %k : f32[6, 3, 3, 2]  # Conv_0/weights\n\
+         %y = Conv(strides [2, 1], dilations [1, 1], pads [1, 1, 1, 1], Explicit, groups 2, f32) \
+         %x, %Conv_0/weights, %b : f32[n, 6, (h + -1)/2 + 1, w]  # Conv_0\n\
          output %y: f32[n, 6, (h + -1)/2 + 1, w]\n"
     );
     let same = Build::new(11).input("x", "1 1 9").weight("k", &[1, 1, 2]);

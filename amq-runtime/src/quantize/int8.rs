@@ -1,0 +1,96 @@
+//! Vectors as 8-bit tables of sums of four.
+
+use crate::kernels::lanes::{Lanes, Tables};
+use crate::kernels::layout::{Layout, WORD};
+use crate::kernels::tables::Totals;
+use crate::kernels::{NAN, Work};
+
+/// What the largest four is divided by to give the scale, as a factor: 4 / 253.
+const STEP: f32 = 4.0 / 253.0;
+
+/// What the largest four becomes in integers: a quarter of 253, as it is a sum of quarters. With at most
+/// a half lost by each of four, their magnitudes sum to at most 255.
+const LARGEST: f32 = 63.25;
+
+/// Makes the tables of vectors, each by itself.
+pub(crate) struct Tabulate<'a> {
+    pub(crate) layout: Layout,
+    /// `[vector][column of a tap]`
+    pub(crate) x: &'a [f32],
+    /// Receives `[vector][word]`.
+    pub(crate) tables: &'a mut [Tables],
+    /// Receives `[vector]`: NaN where an element or a sum is not finite, 0 where all are too small.
+    pub(crate) scales: &'a mut [f32],
+    /// Receives `[vector][segment]`.
+    pub(crate) totals: &'a mut [Totals],
+}
+
+impl Work for Tabulate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let Tabulate { layout, x, tables, scales, totals } = self;
+        let vectors = x.chunks_exact(layout.columns);
+        let tables = tables.chunks_exact_mut(layout.words());
+        let totals = totals.chunks_exact_mut(layout.segments());
+        for (((x, tables), totals), scale) in vectors.zip(tables).zip(totals).zip(scales) {
+            let largest = f32::from_bits(largest_four(x));
+            *scale = match largest * STEP {
+                _ if !largest.is_finite() => NAN,
+                scale if scale < f32::MIN_POSITIVE => 0.0,
+                scale => scale,
+            };
+            if *scale == 0.0 || scale.is_nan() {
+                tables.fill(Tables::ZERO);
+                totals.fill(Totals::default());
+                continue;
+            }
+            let by = LARGEST / largest;
+            let segments =
+                x.chunks(layout.segment).zip(tables.chunks_mut(layout.segment.div_ceil(WORD)));
+            for ((x, tables), totals) in segments.zip(totals) {
+                *totals = tabulate(lanes, x, by, tables);
+            }
+        }
+    }
+}
+
+/// Makes the tables of a segment.
+#[inline(always)]
+fn tabulate<L: Lanes>(lanes: L, x: &[f32], by: f32, tables: &mut [Tables]) -> Totals {
+    let (full, rest) = x.as_chunks::<WORD>();
+    let mut sums = [0, 0];
+    for (word, tables) in tables.iter_mut().enumerate() {
+        let mut last = [0.0; WORD];
+        let x = match full.get(word) {
+            Some(x) => x,
+            None => {
+                last[..rest.len()].copy_from_slice(rest);
+                &last
+            }
+        };
+        let [positive, negative] = lanes.tabulate(x, by, tables);
+        sums = [sums[0] + positive, sums[1] + negative];
+    }
+    let [positive, negative] = sums;
+    Totals { magnitudes: positive + negative, values: positive as i32 - negative as i32 }
+}
+
+/// The largest sum of the quarters of four magnitudes, as bits: those of infinity or more if any is
+/// not finite. Quarters keep sums of finite numbers finite.
+#[inline(always)]
+fn largest_four(x: &[f32]) -> u32 {
+    let bits = |four: [f32; 4]| {
+        let [a, b, c, d] = four.map(|x| f32::from_bits(x.to_bits() & 0x7fff_ffff) * 0.25);
+        (((a + b) + c) + d).to_bits() & 0x7fff_ffff
+    };
+    let (fours, rest) = x.as_chunks::<4>();
+    let mut tail = [0.0; 4];
+    tail[..rest.len()].copy_from_slice(rest);
+    let mut largest = bits(tail);
+    for four in fours {
+        largest = largest.max(bits(*four));
+    }
+    largest
+}

@@ -1,0 +1,9 @@
+//! Activations made into codes or tables while a model runs.
+//!
+//! docs/format.md states the arithmetic to the bit.
+
+mod codes;
+mod int8;
+
+pub(crate) use codes::Code;
+pub(crate) use int8::Tabulate;
