@@ -221,7 +221,7 @@ proptest! {
         let file = Validated::new(&file).unwrap();
         let target = Target::new(Isa::detect()).unwrap();
         let program = || {
-            Program::new(file.graph().clone(), &mut Constants::new(&file, target)).unwrap()
+            Program::new(file.graph().clone(), &mut Constants::new(file.network(), target)).unwrap()
         };
         let mut program = program();
         let (expected, apart) = run(&program, target, true);
