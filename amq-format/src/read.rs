@@ -2,12 +2,13 @@
 
 use crate::digest::sha256;
 use crate::error::{Error, Rule, within};
-use crate::graph::Graph;
+use crate::graph::{Graph, Tensor};
 use crate::header::Header;
 use crate::limits::Limits;
+use crate::network::Network;
 use crate::section::Section;
 use crate::spec::{DIGEST_BYTES, ENTRY_BYTES, GRAPH, HEADER_BYTES, PROVENANCE, TENSOR};
-use crate::tensor::{TensorView, check_finite, view};
+use crate::tensor::TensorView;
 use crate::validate;
 use alloc::format;
 use alloc::vec::Vec;
@@ -19,8 +20,7 @@ pub struct Validated<'a> {
     root_digest: [u8; DIGEST_BYTES],
     sections: Vec<Section>,
     contents: Vec<&'a [u8]>,
-    graph: Graph,
-    tensors: Vec<TensorView<'a>>,
+    network: Network<'a>,
     provenance: Option<&'a str>,
 }
 
@@ -74,42 +74,12 @@ impl<'a> Validated<'a> {
         }
 
         let (graph, weights) = validate::decode(contents[0], header.minor, limits)?;
-        let mut file = Validated {
-            version: (header.major, header.minor),
-            root_digest,
-            sections,
-            contents,
-            graph,
-            tensors: Vec::new(),
-            provenance: None,
-        };
-        file.check_tensors(&weights, limits)?;
+        let network = network(graph, &weights, &sections, &contents, limits)?;
+        let version = (header.major, header.minor);
+        let mut file =
+            Validated { version, root_digest, sections, contents, network, provenance: None };
         file.check_provenance(limits)?;
         Ok(file)
-    }
-
-    fn check_tensors(&mut self, weights: &[bool], limits: &Limits) -> Result<(), Error> {
-        let kinds = self.sections.iter().enumerate();
-        let mut free = kinds.filter(|(_, section)| section.kind == TENSOR).map(|(index, _)| index);
-        for (tensor, &weight) in self.graph.tensors.iter().zip(weights) {
-            let name = &self.graph.values[tensor.value as usize];
-            let index = free.next().filter(|&index| index as u64 == u64::from(tensor.section));
-            let Some(index) = index else {
-                let detail = format!("tensor {name:?} has section {}", tensor.section);
-                return Err(Error::invalid(Rule::T1, detail));
-            };
-            let view = view(tensor, name, self.contents[index], limits)?;
-            if weight {
-                check_finite(&view, name)?;
-            }
-            self.tensors.push(view);
-        }
-        match free.next() {
-            Some(index) => {
-                Err(Error::invalid(Rule::T1, format!("section {index} is of no tensor")))
-            }
-            None => Ok(()),
-        }
     }
 
     fn check_provenance(&mut self, limits: &Limits) -> Result<(), Error> {
@@ -125,9 +95,14 @@ impl<'a> Validated<'a> {
         Ok(())
     }
 
+    /// The network that the file holds.
+    pub fn network(&self) -> &Network<'a> {
+        &self.network
+    }
+
     /// The graph.
     pub fn graph(&self) -> &Graph {
-        &self.graph
+        self.network.graph()
     }
 
     /// The constant at `index` in the graph's tensors.
@@ -136,7 +111,7 @@ impl<'a> Validated<'a> {
     ///
     /// If the graph has no such tensor.
     pub fn tensor(&self, index: usize) -> TensorView<'a> {
-        self.tensors[index].clone()
+        self.network.tensor(index)
     }
 
     /// Where the file comes from, as JSON. The format checks only that it is UTF-8.
@@ -167,5 +142,29 @@ impl<'a> Validated<'a> {
     /// Major and minor version of the file.
     pub fn version(&self) -> (u16, u16) {
         self.version
+    }
+}
+
+/// The graph with its constants, of which each has the next TENSOR section.
+fn network<'a>(
+    graph: Graph,
+    weights: &[bool],
+    sections: &[Section],
+    contents: &[&'a [u8]],
+    limits: &Limits,
+) -> Result<Network<'a>, Error> {
+    let kinds = sections.iter().enumerate();
+    let mut free = kinds.filter(|(_, section)| section.kind == TENSOR).map(|(index, _)| index);
+    let data = |tensor: &Tensor, name: &str| {
+        let index = free.next().filter(|&index| index as u64 == u64::from(tensor.section));
+        index.map(|index| contents[index]).ok_or_else(|| {
+            let detail = format!("tensor {name:?} has section {}", tensor.section);
+            Error::invalid(Rule::T1, detail)
+        })
+    };
+    let network = Network::new(graph, weights, data, limits)?;
+    match free.next() {
+        Some(index) => Err(Error::invalid(Rule::T1, format!("section {index} is of no tensor"))),
+        None => Ok(network),
     }
 }

@@ -56,6 +56,7 @@ pub(crate) fn check(graph: &Graph, limits: &Limits) -> Result<Vec<bool>, Error> 
         let Some(op) = &node.op else { continue };
         let refused = |(rule, what): Refusal| at_node(rule, node, &what);
         context.check(node, op).map_err(refused)?;
+        node.bodies.iter().try_for_each(|body| check(body, limits).map(drop))?;
         for slot in op.operator().slots().iter().filter(|slot| slot.is_constant()) {
             let value = node.inputs.get(slot.input).copied().unwrap_or(ABSENT);
             if let Some(tensor) = context.constants[value as usize] {

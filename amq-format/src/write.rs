@@ -2,9 +2,10 @@
 
 use crate::digest::sha256;
 use crate::error::{Error, Rule};
-use crate::graph::{Graph, Op};
+use crate::graph::{Graph, Op, Tensor};
 use crate::header::Header;
 use crate::limits::Limits;
+use crate::network::Network;
 use crate::read::Validated;
 use crate::section::Section;
 use crate::since::Since;
@@ -39,21 +40,41 @@ pub fn write(draft: Draft) -> Result<Vec<u8>, Error> {
 /// As [`write()`], with ancillary sections (kind and content) of which this version knows nothing,
 /// after all others.
 pub fn write_with(mut draft: Draft, unknown_sections: &[(u32, &[u8])]) -> Result<Vec<u8>, Error> {
-    if draft.data.len() != draft.graph.tensors.len() {
-        let detail =
-            format!("{} tensors and data for {}", draft.graph.tensors.len(), draft.data.len());
-        return Err(Error::invalid(Rule::T1, detail));
-    }
-    for (tensor, section) in draft.graph.tensors.iter_mut().zip(1..) {
-        tensor.section = section;
-    }
-    let since = |op: &Op| op.operator().since();
-    set_versions(&mut draft.graph, &since);
+    number(&mut draft.graph, draft.data.len())?;
     // Before encoding, which would lose what protobuf cannot hold.
     validate::check(&draft.graph, &Limits::default())?;
-    let file = encode(&draft, unknown_sections, &since);
+    let file = encode(&draft, unknown_sections, &|op| op.operator().since());
     Validated::new(&file)?;
     Ok(file)
+}
+
+impl Draft {
+    /// The network that a file of this would hold, checked as a reader checks it.
+    ///
+    /// # Errors
+    ///
+    /// The rule that the draft breaks.
+    pub fn network(&self) -> Result<Network<'_>, Error> {
+        let mut graph = self.graph.clone();
+        number(&mut graph, self.data.len())?;
+        let limits = Limits::default();
+        let weights = validate::check(&graph, &limits)?;
+        let data = |tensor: &Tensor, _: &str| Ok(self.data[tensor.section as usize - 1].as_slice());
+        Network::new(graph, &weights, data, &limits)
+    }
+}
+
+/// Sets section numbers and versions, for as many constants as there are.
+fn number(graph: &mut Graph, constants: usize) -> Result<(), Error> {
+    if constants != graph.tensors.len() {
+        let detail = format!("{} tensors and data for {constants}", graph.tensors.len());
+        return Err(Error::invalid(Rule::T1, detail));
+    }
+    for (tensor, section) in graph.tensors.iter_mut().zip(1..) {
+        tensor.section = section;
+    }
+    set_versions(graph, &|op| op.operator().since());
+    Ok(())
 }
 
 /// Gives each operator the least version that says what its attributes say.

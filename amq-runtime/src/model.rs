@@ -4,8 +4,8 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::fmt;
 
-use amq_format::Validated;
 use amq_format::graph::{self, Graph, ValueId};
+use amq_format::{Network, Validated};
 
 use crate::error::Error;
 use crate::kernels::{Isa, Target};
@@ -74,8 +74,20 @@ impl Model {
     /// # Errors
     /// As [`load`](Model::load), and [`Error::IsaUnavailable`].
     pub fn with_options(file: &Validated<'_>, options: &LoadOptions) -> Result<Model, Error> {
+        let mut model = Model::of_network(file.network(), options)?;
+        model.digest = file.root_digest();
+        Ok(model)
+    }
+
+    /// Packs the weights of a network that is in no file. It has no digest: zeros, so that saved state
+    /// fits every such model.
+    ///
+    /// # Errors
+    /// As [`with_options`](Model::with_options).
+    pub fn of_network(network: &Network<'_>, options: &LoadOptions) -> Result<Model, Error> {
         let target = Target::new(options.isa).ok_or(Error::IsaUnavailable(options.isa))?;
-        let program = Program::new(file.graph().clone(), &mut Constants::new(file, target))?;
+        let mut constants = Constants::new(network, target);
+        let program = Program::new(network.graph().clone(), &mut constants)?;
         let graph = &program.graph;
         let number = |ports: &[graph::Port], value: ValueId| {
             let at = ports.iter().position(|port| port.value == value);
@@ -89,7 +101,7 @@ impl Model {
             });
         }
         Ok(Model {
-            digest: file.root_digest(),
+            digest: [0; 32],
             target,
             states,
             max_arena_bytes: options.max_arena_bytes,

@@ -8,7 +8,7 @@ use core::cell::Cell;
 use core::ops::Range;
 
 use amq_format::graph::{self, ABSENT, Activations, DataType, Dim, ValueId};
-use amq_format::{MultiBitView, PlainView, TensorView, Validated};
+use amq_format::{MultiBitView, Network, PlainView, TensorView};
 
 use crate::error::{Error, Fault, fault};
 use crate::infer::Fact;
@@ -21,9 +21,9 @@ use crate::view::Buffer;
 /// nodes of a few bytes can share one constant.
 const MAX_COPIES: u64 = 8;
 
-/// The constants of a file, while a model is made of them.
+/// The constants of a network, while a model is made of them.
 pub(crate) struct Constants<'f> {
-    file: &'f Validated<'f>,
+    network: &'f Network<'f>,
     /// Of each value, its tensor.
     tensors: Vec<Option<usize>>,
     /// Matrices that several nodes may share.
@@ -34,15 +34,15 @@ pub(crate) struct Constants<'f> {
 }
 
 impl<'f> Constants<'f> {
-    pub(crate) fn new(file: &'f Validated<'f>, target: Target) -> Constants<'f> {
-        let mut tensors = alloc::vec![None; file.graph().values.len()];
-        for (i, tensor) in file.graph().tensors.iter().enumerate() {
+    pub(crate) fn new(network: &'f Network<'f>, target: Target) -> Constants<'f> {
+        let mut tensors = alloc::vec![None; network.graph().values.len()];
+        for (i, tensor) in network.graph().tensors.iter().enumerate() {
             tensors[tensor.value as usize] = Some(i);
         }
-        let size = |index: usize| 4 * file.tensor(index).dims().iter().product::<usize>() as u64;
-        let all = (0..file.graph().tensors.len()).map(size).fold(0, u64::saturating_add);
+        let size = |index: usize| 4 * network.tensor(index).dims().iter().product::<usize>() as u64;
+        let all = (0..network.graph().tensors.len()).map(size).fold(0, u64::saturating_add);
         let left = Cell::new(all.saturating_mul(MAX_COPIES).saturating_add(64 << 20));
-        Constants { file, tensors, matrices: BTreeMap::new(), left, target }
+        Constants { network, tensors, matrices: BTreeMap::new(), left, target }
     }
 
     /// The target that weights are packed for.
@@ -53,17 +53,17 @@ impl<'f> Constants<'f> {
     /// The tensor of a value, if it is a constant.
     pub(crate) fn view(&self, value: ValueId) -> Option<TensorView<'f>> {
         let index = (*self.tensors.get(value as usize)?)?;
-        Some(self.file.tensor(index))
+        Some(self.network.tensor(index))
     }
 
     pub(crate) fn shapes(&self) -> Result<Vec<Option<Shape>>, Error> {
         let shape = |(value, index): (usize, &Option<usize>)| {
             let Some(index) = *index else { return Ok(None) };
             let fact = Fact::new(
-                self.file.graph().tensors[index].data_type(),
-                self.file.tensor(index).dims().iter().map(|&d| Dim::from(d as i64)).collect(),
+                self.network.graph().tensors[index].data_type(),
+                self.network.tensor(index).dims().iter().map(|&d| Dim::from(d as i64)).collect(),
             );
-            let name = &self.file.graph().values[value];
+            let name = &self.network.graph().values[value];
             let named = |Fault(what)| Error::Input(format!("constant {name}: {what}"));
             Shape::new(&fact).map(Some).map_err(named)
         };

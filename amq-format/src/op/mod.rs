@@ -116,3 +116,38 @@ fn as_operator_mut<T: Operator>(op: &mut T) -> &mut dyn Operator {
 const fn beside<T, Held>() -> usize {
     if size_of::<Held>() < size_of::<T>() { size_of::<T>() } else { 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use prost_reflect::{DescriptorPool, Kind};
+
+    /// What the scan counts before decoding is what the schema nests.
+    #[test]
+    fn fields_that_are_messages_are_those_of_the_schema() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
+        let files = protox::compile(["amq.proto"], [folder]).unwrap();
+        let schema = DescriptorPool::from_file_descriptor_set(files).unwrap();
+        let node = schema.get_message_by_name("amq.v1.Node").unwrap();
+        let operators: Vec<_> =
+            node.oneofs().flat_map(|op| op.fields().collect::<Vec<_>>()).collect();
+        assert_eq!(operators.len(), Op::NAMES.len());
+        for operator in operators {
+            let Kind::Message(message) = operator.kind() else { panic!("{operator:?}") };
+            let fields = message.fields().filter_map(|field| match field.kind() {
+                Kind::Message(inner) => Some((field.number(), inner.name() == "Dim")),
+                _ => None,
+            });
+            let (held, _) = Op::messages(operator.number()).unwrap();
+            let held = held.iter().map(|(number, held)| (*number, *held == Held::Dims));
+            assert!(fields.eq(held), "{}", message.name());
+        }
+    }
+
+    #[test]
+    fn what_is_boxed_counts_by_itself() {
+        assert_eq!(Op::messages(16).unwrap().1, 0);
+        assert_eq!(Op::messages(20).unwrap().1, size_of::<Recurrent>());
+    }
+}

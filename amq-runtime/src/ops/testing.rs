@@ -4,8 +4,8 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use amq_format::Draft;
 use amq_format::graph::{Dim, Graph, Node, Op, ValueId};
-use amq_format::{Draft, Validated};
 
 use super::{Chain, Part};
 use crate::call::{Call, Kernel, Memory, Operands, Results};
@@ -92,9 +92,10 @@ fn run_on(target: Target, op: &Op, inputs: &[Tensor]) -> Result<Vec<Tensor>, Str
         return Err("too large for a test".into());
     }
     let nothing = Graph { values: Vec::from([String::new()]), ..Graph::default() };
-    let file = amq_format::write(Draft { graph: nothing, ..Draft::default() }).unwrap();
-    let file = Validated::new(&file).unwrap();
-    let kept = super::keep(&node, &mut Constants::new(&file, target)).map_err(|fault| fault.0)?;
+    let nothing = Draft { graph: nothing, ..Draft::default() };
+    let nothing = nothing.network().unwrap();
+    let kept =
+        super::keep(&node, &mut Constants::new(&nothing, target)).map_err(|fault| fault.0)?;
     let shapes = Shapes { inputs: &shapes, outputs: &results };
     let computation = super::computation(op, &kept, &shapes).map_err(|fault| fault.0)?;
     let kernel: Box<dyn Kernel> = match computation {

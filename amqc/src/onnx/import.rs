@@ -12,15 +12,10 @@ use super::proto::{
     DimensionProto, ElementType, GraphProto, ModelProto, NodeProto, TensorShapeProto,
     ValueInfoProto,
 };
-use super::registry;
+use super::registry::{self, NEWEST_OPSET, OLDEST_OPSET};
 use super::tensor::{MAX_RANK, Store, data_type};
 use crate::error::{Error, Result};
 use crate::ir::Module;
-
-/// Oldest version of ONNX's operator set that is read.
-pub(super) const OLDEST_OPSET: i64 = 7;
-/// Newest version of ONNX's operator set that is read.
-pub(super) const NEWEST_OPSET: i64 = 28;
 
 /// Since this version of the file format an initializer of an input is a default, not a constant.
 const IR_WITH_DEFAULTS: i64 = 4;

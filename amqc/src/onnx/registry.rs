@@ -5,9 +5,13 @@ use std::fmt::Write;
 use amq_format::graph::{BinaryFunction as B, ReduceKind, UnaryFunction as U};
 
 use super::attrs::Reader;
-use super::import::{NEWEST_OPSET, OLDEST_OPSET};
 use super::ops::{conv, data, elementwise, layout, matrix, parts, recurrent, reduce};
 use crate::error::{Error, Result};
+
+/// Oldest version of ONNX's operator set that is read.
+pub(super) const OLDEST_OPSET: i64 = 7;
+/// Newest version of ONNX's operator set that is read.
+pub(super) const NEWEST_OPSET: i64 = 28;
 
 /// An ONNX operator that is read.
 pub(super) struct Operator {

@@ -1,14 +1,16 @@
-//! Computes every node whose inputs are constants, with the runtime's own code.
+//! Makes constants of what shapes alone decide, and computes every node whose inputs are constants,
+//! with the runtime's own code.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use amq_format::graph::{Dim, Graph, Node, Port, ValueId};
-use amq_format::{Draft, Fact, Validated};
+use amq_format::graph::{ABSENT, Dim, Graph, Node, Port, ValueId};
+use amq_format::{Draft, Fact};
 use amq_runtime::{Isa, LoadOptions, Model, Session};
 
 use crate::error::{Error, Result};
 use crate::ir::{self, Module, fact, plain_tensor};
+use crate::tensor::{Data, Tensor};
 
 /// Bytes that all folded constants may take, each element counted as 8, beside four times those of the constants they come from:
 /// what is more is computed when it runs.
@@ -20,12 +22,17 @@ const MAX_WORK: i64 = 1 << 33;
 pub(super) fn run(module: &mut Module) -> Result<()> {
     let facts = module.facts()?;
     let mut known: BTreeSet<_> = module.constants.keys().copied().collect();
-    known.insert(amq_format::graph::ABSENT);
+    known.insert(ABSENT);
     let given =
         module.constants.values().map(|c| (c.data.len() * c.data.data_type().size()) as i64);
     let mut left = Budget { bytes: given.fold(MAX_BYTES, |sum, c| sum + 4 * c), work: MAX_WORK };
     let (mut folded, mut kept) = (Vec::new(), Vec::new());
     for node in std::mem::take(&mut module.graph.nodes) {
+        if let Some(constants) = known_outputs(&node, &facts) {
+            known.extend(&node.outputs);
+            module.constants.extend(constants);
+            continue;
+        }
         let constant = node.inputs.iter().all(|value| known.contains(value))
             && node.op.as_ref().is_some_and(|op| {
                 op.operator().dims().into_iter().flatten().all(|dim| dim.as_size().is_some())
@@ -66,20 +73,32 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
         return Ok(());
     }
     let (graph, back) = ir::compact(graph);
-    let bytes = amq_format::write(Draft { graph, data, provenance: None })
+    let draft = Draft { graph, data, provenance: None };
+    let network = draft
+        .network()
         .map_err(|error| Error::bad_file(format!("constants cannot be computed: {error}")))?;
     let fail = |error| Error::bad_file(format!("constants cannot be computed: {error}"));
-    let file = Validated::new(&bytes)
-        .map_err(|error| Error::bad_file(format!("constants cannot be computed: {error}")))?;
     // The budget has bounded the memory already.
     let options = LoadOptions { isa: Isa::detect(), max_arena_bytes: u64::MAX };
-    let model = Arc::new(Model::with_options(&file, &options).map_err(fail)?);
+    let model = Arc::new(Model::of_network(&network, &options).map_err(fail)?);
     let mut session = Session::new(model);
     let results = session.run(&[]).map_err(fail)?;
-    for (port, (_, view)) in file.graph().outputs.iter().zip(results.iter()) {
+    for (port, (_, view)) in network.graph().outputs.iter().zip(results.iter()) {
         module.constants.insert(back[port.value as usize], view.into());
     }
     Ok(())
+}
+
+/// The outputs of a node as constants, where shapes alone decide their elements.
+fn known_outputs(node: &Node, facts: &[Option<Fact>]) -> Option<Vec<(ValueId, Tensor)>> {
+    let outputs = node.outputs.iter().filter(|&&value| value != ABSENT);
+    let constant = |&value: &ValueId| {
+        let fact = fact(facts, value)?;
+        let elements = fact.value.as_ref()?;
+        let data = Data::from_integers(fact.data_type, &elements.numbers()?)?;
+        Some((value, Tensor { dims: elements.dims.clone(), data }))
+    };
+    outputs.map(constant).collect()
 }
 
 /// What may still be spent.
@@ -117,9 +136,32 @@ fn elements(fact: &Fact) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use amq_format::graph::{Concat, MatMul, Op};
+    use amq_format::graph::{Binary, BinaryFunction, Concat, DataType, Dims, Gather, MatMul, Op};
 
     use super::*;
+
+    /// What a pass makes of sizes is evaluated as what a reader makes of them.
+    #[test]
+    fn what_shapes_decide_is_a_constant() {
+        let mut module = Module::default();
+        let x = module.add_value("x");
+        let dims = vec![Dim::named("n"), Dim::from(3)];
+        module.graph.inputs = vec![Port { value: x, data_type: DataType::F32 as i32, dims }];
+        let [sizes, two, last, more] =
+            ["sizes", "two", "last", "more"].map(|name| module.add_value(name));
+        let dims = vec![Dim::named("n"), Dim::from(3)];
+        module.add_node("sizes", Op::Dims(Dims { dims }), vec![], vec![sizes]);
+        let index = Tensor { dims: vec![], data: Data::I64(vec![1]) };
+        module.constants.insert(two, index);
+        module.add_node("last", Op::Gather(Gather { axis: 0 }), vec![sizes, two], vec![last]);
+        let less = Op::Binary(Binary { function: BinaryFunction::Less as i32 });
+        module.add_node("more", less, vec![two, sizes], vec![more]);
+        run(&mut module).unwrap();
+        assert_eq!(module.constants[&last], Tensor { dims: vec![], data: Data::I64(vec![3]) });
+        // Whether 1 is less than n is not known.
+        let left: Vec<_> = module.graph.nodes.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(left, ["sizes", "more"]);
+    }
 
     #[test]
     fn folding_ends() {
