@@ -7,10 +7,11 @@ use amq_format::{Draft, multi_bit_bytes};
 
 use crate::error::{Error, Result};
 use crate::ir::{Module, Names};
-use crate::options::{Bits, Resolver, Settings};
+use crate::options::Resolver;
 use crate::passes;
 use crate::quant::{self, QuantizedMatrix};
 use crate::report::{Coding, Layer};
+use crate::settings::{Bits, Settings};
 use crate::tensor::{Data, Tensor};
 
 /// A constant that a node multiplies by.

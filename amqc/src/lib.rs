@@ -13,6 +13,7 @@ mod passes;
 pub mod quant;
 pub mod recipe;
 pub mod report;
+pub mod settings;
 pub mod tensor;
 
 pub use error::{Error, ErrorKind, Result};

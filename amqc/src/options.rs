@@ -1,121 +1,13 @@
 //! What a conversion is asked to do, and what that means for one matrix.
 
 use std::fmt;
-use std::str::FromStr;
 
 use amq_format::graph::Activations;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
-use crate::quant::{Cycles, Method};
-use crate::recipe::{self, Recipe};
-
-/// How the weights of a matrix are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bits {
-    /// As floats.
-    F32,
-    /// As this many codes a row: 1 to 8.
-    Codes(u8),
-}
-
-impl FromStr for Bits {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Bits, String> {
-        match text.parse() {
-            _ if text == "f32" => Ok(Bits::F32),
-            Ok(bits @ 1..=8) => Ok(Bits::Codes(bits)),
-            _ => Err(format!("unknown number of bits {text:?}: use f32 or 1 to 8")),
-        }
-    }
-}
-
-impl fmt::Display for Bits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Bits::F32 => f.write_str("f32"),
-            Bits::Codes(bits) => write!(f, "{bits}"),
-        }
-    }
-}
-
-/// The activations that the command line names.
-pub const ACTIVATIONS: [Activations; 6] = [
-    Activations::F32,
-    Activations::Int8,
-    Activations::Codes1,
-    Activations::Codes2,
-    Activations::Codes3,
-    Activations::Codes4,
-];
-
-/// Parses `f32`, `int8` or `1` to `4`.
-pub fn parse_activations(text: &str) -> Result<Activations, String> {
-    let found = ACTIVATIONS.into_iter().find(|activations| activations.name() == text);
-    found.ok_or_else(|| format!("unknown activations {text:?}: use f32, int8 or 1 to 4"))
-}
-
-/// Settings of which each may be given or left to something else.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Given {
-    /// Weights.
-    pub bits: Option<Bits>,
-    /// Activations of products with multi-bit weights.
-    #[serde(deserialize_with = "recipe::activations")]
-    pub activations: Option<Activations>,
-    /// How weights are fitted.
-    #[serde(deserialize_with = "recipe::method")]
-    pub method: Option<Method>,
-    /// How long the alternating method goes on.
-    #[serde(deserialize_with = "recipe::cycles")]
-    pub cycles: Option<Cycles>,
-}
-
-impl Given {
-    /// These settings, and the other's where they give none.
-    #[must_use]
-    pub fn or(self, other: Given) -> Given {
-        Given {
-            bits: self.bits.or(other.bits),
-            activations: self.activations.or(other.activations),
-            method: self.method.or(other.method),
-            cycles: self.cycles.or(other.cycles),
-        }
-    }
-}
-
-/// What is done to one matrix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Weights.
-    pub bits: Bits,
-    /// How x enters the product: `F32` where the weights stay float.
-    pub activations: Activations,
-    /// How weights are fitted.
-    pub method: Method,
-    /// How long the alternating method goes on.
-    pub cycles: Cycles,
-}
-
-impl Settings {
-    /// Fills in the defaults. `Err` says why the combination cannot be computed.
-    fn new(given: Given) -> Result<Settings, String> {
-        let bits = given.bits.unwrap_or(Bits::Codes(2));
-        let activations = match bits {
-            Bits::F32 => Activations::F32,
-            Bits::Codes(_) => given.activations.unwrap_or(Activations::Int8),
-        };
-        if let (Bits::Codes(bits @ 5..), Some(codes)) = (bits, activations.codes()) {
-            return Err(format!(
-                "no kernel multiplies {bits}-bit weights with activations of {codes} codes"
-            ));
-        }
-        let method = given.method.unwrap_or(Method::Alternating);
-        Ok(Settings { bits, activations, method, cycles: given.cycles.unwrap_or(Cycles::Count(2)) })
-    }
-}
+use crate::quant::Method;
+use crate::recipe::Recipe;
+use crate::settings::{Bits, Given, Settings};
 
 /// What a conversion is asked to do.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -236,52 +128,12 @@ impl Resolver<'_> {
     }
 }
 
-impl Serialize for Bits {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Bits::F32 => serializer.serialize_str("f32"),
-            Bits::Codes(bits) => serializer.serialize_u8(*bits),
-        }
-    }
-}
-
-/// Reads a setting that may be written as a word or as a number, with its parser.
-pub(crate) fn word_or_number<'de, D: Deserializer<'de>, T>(
-    deserializer: D,
-    parse: fn(&str) -> Result<T, String>,
-) -> Result<T, D::Error> {
-    struct Word<T>(fn(&str) -> Result<T, String>);
-    impl<T> serde::de::Visitor<'_> for Word<T> {
-        type Value = T;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a word or a number")
-        }
-
-        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
-            (self.0)(text).map_err(E::custom)
-        }
-
-        fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<T, E> {
-            self.visit_str(&number.to_string())
-        }
-
-        fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<T, E> {
-            self.visit_str(&number.to_string())
-        }
-    }
-    deserializer.deserialize_any(Word(parse))
-}
-
-impl<'de> Deserialize<'de> for Bits {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Bits, D::Error> {
-        word_or_number(deserializer, str::parse)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use amq_format::graph::Activations;
+
     use super::*;
+    use crate::settings::parse_activations;
 
     fn with(bits: &str, activations: &str) -> ConvertOptions {
         let flags = Given {
@@ -313,16 +165,5 @@ mod tests {
             let options = with(bits, activations);
             assert_eq!(options.resolver().is_ok(), good, "{bits} {activations}");
         }
-    }
-
-    #[test]
-    fn words_are_read_as_they_are_written() {
-        for text in ["f32", "1", "8"] {
-            assert_eq!(text.parse::<Bits>().unwrap().to_string(), text);
-        }
-        for text in ["0", "9", "", "int8", "-1", "2.0"] {
-            assert!(text.parse::<Bits>().is_err(), "{text}");
-        }
-        assert!(parse_activations("5").is_err());
     }
 }

@@ -2,15 +2,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::str::FromStr;
 
 use amq_format::graph::Activations;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_saphyr::{MessageFormatter, Spanned, UserMessageFormatter};
 
 use crate::error::{Error, Result};
-use crate::options::{self, Bits, Given};
 use crate::quant::{Cycles, Method};
+use crate::settings::{self, Bits, Given};
 
 /// A recipe that was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,30 +142,12 @@ struct Entry {
     pattern: Spanned<String>,
     #[serde(default)]
     bits: Option<Bits>,
-    #[serde(default, deserialize_with = "activations")]
+    #[serde(default, deserialize_with = "settings::activations")]
     activations: Option<Activations>,
-    #[serde(default, deserialize_with = "method")]
+    #[serde(default, deserialize_with = "settings::method")]
     method: Option<Method>,
-    #[serde(default, deserialize_with = "cycles")]
+    #[serde(default, deserialize_with = "settings::cycles")]
     cycles: Option<Cycles>,
-}
-
-pub(crate) fn activations<'de, D: Deserializer<'de>>(
-    from: D,
-) -> Result<Option<Activations>, D::Error> {
-    options::word_or_number(from, options::parse_activations).map(Some)
-}
-
-pub(crate) fn method<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Method>, D::Error> {
-    options::word_or_number(from, parse::<Method>).map(Some)
-}
-
-pub(crate) fn cycles<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Cycles>, D::Error> {
-    options::word_or_number(from, parse::<Cycles>).map(Some)
-}
-
-fn parse<T: FromStr<Err: ToString>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error: T::Err| error.to_string())
 }
 
 #[cfg(test)]

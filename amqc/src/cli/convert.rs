@@ -14,10 +14,11 @@ use super::model::is_amq;
 use super::{Outcome, key_value, output};
 use crate::compile::{Compiled, compile};
 use crate::error::{Error, Result};
-use crate::options::{ACTIVATIONS, Bits, ConvertOptions, Given, parse_activations};
+use crate::options::ConvertOptions;
 use crate::quant::{Cycles, Method};
 use crate::recipe::Recipe;
 use crate::report::Report;
+use crate::settings::{ACTIVATIONS, Bits, Given, parse_activations};
 
 /// Compile an ONNX model to an .amq file
 ///

@@ -12,9 +12,10 @@ use crate::emit::emit;
 use crate::error::ErrorKind;
 use crate::onnx::tests::{A, Build, ElementType, f32s, i64s};
 use crate::onnx::{self, Limits};
-use crate::options::{Bits, ConvertOptions, Given};
+use crate::options::ConvertOptions;
 use crate::recipe::Recipe;
 use crate::report::{Coding, Layer};
+use crate::settings::{Bits, Given};
 use crate::tensor::Data;
 
 /// The same numbers in -1..1 for the same seed.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use amq_format::Validated;
 use amq_runtime::{Isa, LoadOptions, Model, View};
 use amqc::compile::compile;
-use amqc::options::{ConvertOptions, Given, parse_activations};
+use amqc::options::ConvertOptions;
+use amqc::settings::{Given, parse_activations};
 
 pub(crate) fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(path)
