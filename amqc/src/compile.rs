@@ -1,13 +1,17 @@
-//! From an ONNX file to the bytes of an `.amq` file.
+//! From an ONNX file to the bytes of an `.amq` file, stage by stage.
 
 use std::path::{Path, PathBuf};
 
 use crate::emit;
 use crate::error::{Error, Result};
+use crate::fit::Fitted;
+use crate::ir::Module;
 use crate::onnx;
 use crate::options::ConvertOptions;
 use crate::passes;
-use crate::report::{External, Provenance, Report, State};
+use crate::plan::Plan;
+use crate::report::{self, External, Provenance, Report, State};
+use crate::weights::Weights;
 
 /// A compiled model.
 #[derive(Clone, Debug)]
@@ -31,6 +35,51 @@ pub struct Progress<'a> {
     pub total: usize,
 }
 
+/// A stage of compiling: each works on what the one before gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The operators that ONNX nodes became.
+    Import,
+    /// The same network after the passes, with its states.
+    Simplify,
+    /// Which constants are matrices that can be coded.
+    Weights,
+    /// What is done to each.
+    Plan,
+    /// Their codes: how far each is from the original.
+    Fit,
+    /// The tensors of the file.
+    Emit,
+    /// What was done to each layer.
+    Report,
+}
+
+impl Stage {
+    /// Every stage, in order.
+    pub const ALL: [Stage; 7] = [
+        Stage::Import,
+        Stage::Simplify,
+        Stage::Weights,
+        Stage::Plan,
+        Stage::Fit,
+        Stage::Emit,
+        Stage::Report,
+    ];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Import => "import",
+            Stage::Simplify => "simplify",
+            Stage::Weights => "weights",
+            Stage::Plan => "plan",
+            Stage::Fit => "fit",
+            Stage::Emit => "emit",
+            Stage::Report => "report",
+        }
+    }
+}
+
 /// Compiles the ONNX model at `path`; `progress` hears of every row that is done.
 ///
 /// # Errors
@@ -44,13 +93,15 @@ pub fn compile(
     let resolver = options.resolver()?;
     let source = onnx::load(path, &onnx::Limits::default())?;
     let located = |error: Error| error.within(path.display());
-    let mut module = onnx::import(&source).map_err(located)?;
-    passes::run(&mut module).map_err(located)?;
-    passes::states::declare(&mut module, &options.states).map_err(located)?;
+    let mut module = simplified(&source, options).map_err(located)?;
     let notes = std::mem::take(&mut module.notes);
     let states = states(&module);
+    let weights = Weights::find(&module).map_err(located)?;
+    let plan = Plan::new(&module, &weights, resolver).map_err(located)?;
     let tell = |layer: &str, done, total| progress(Progress { layer, done, total });
-    let (mut draft, layers) = emit::emit(module, resolver, &tell).map_err(located)?;
+    let fitted = Fitted::new(&module, &plan, &tell).map_err(located)?;
+    let layers = report::layers(&module, &weights, &plan, &fitted);
+    let mut draft = emit::emit(module, &plan, &fitted);
     let external = onnx::external_files(&source).map_err(located)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let paths = external.iter().map(|file| folder.join(&file.location)).collect();
@@ -76,11 +127,52 @@ pub fn compile(
     Ok(Compiled { bytes, report, external: paths })
 }
 
+/// What a stage makes of the ONNX model at `path`, as text: the same for the same model and options.
+///
+/// # Errors
+/// As [`compile`], of the stages up to this one.
+pub fn dump(path: &Path, options: &ConvertOptions, stage: Stage) -> Result<String> {
+    let resolver = options.resolver()?;
+    let source = onnx::load(path, &onnx::Limits::default())?;
+    let located = |error: Error| error.within(path.display());
+    if stage == Stage::Import {
+        return Ok(onnx::import(&source).map_err(located)?.to_string());
+    }
+    let module = simplified(&source, options).map_err(located)?;
+    if stage == Stage::Simplify {
+        return Ok(module.to_string());
+    }
+    let weights = Weights::find(&module).map_err(located)?;
+    if stage == Stage::Weights {
+        return Ok(weights.to_string());
+    }
+    let plan = Plan::new(&module, &weights, resolver).map_err(located)?;
+    if stage == Stage::Plan {
+        return Ok(plan.to_string());
+    }
+    if stage == Stage::Report {
+        return Ok(compile(path, options, &|_| ())?.report.text());
+    }
+    let fitted = Fitted::new(&module, &plan, &|_, _, _| ()).map_err(located)?;
+    Ok(match stage {
+        Stage::Emit => emit::listing(&emit::emit(module, &plan, &fitted)),
+        _ => report::table(&report::layers(&module, &weights, &plan, &fitted)),
+    })
+}
+
+/// The network after the passes, with its states declared.
+fn simplified(source: &onnx::Source, options: &ConvertOptions) -> Result<Module> {
+    let mut module = onnx::import(source)?;
+    passes::run(&mut module)?;
+    passes::states::declare(&mut module, &options.states)?;
+    Ok(module)
+}
+
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn states(module: &crate::ir::Module) -> Vec<State> {
+fn states(module: &Module) -> Vec<State> {
     let name = |value: u32| module.graph.values[value as usize].clone();
     let dims = |value| {
         let port = module.graph.inputs.iter().find(|port| port.value == value);

@@ -6,14 +6,18 @@ pub mod data;
 mod emit;
 pub mod error;
 pub mod eval;
+pub mod fit;
 pub mod ir;
 pub mod onnx;
 pub mod options;
 mod passes;
+pub mod plan;
 pub mod quant;
 pub mod recipe;
 pub mod report;
 pub mod settings;
+mod table;
 pub mod tensor;
+pub mod weights;
 
 pub use error::{Error, ErrorKind, Result};

@@ -4,6 +4,13 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fit::Fitted;
+use crate::ir::Module;
+use crate::plan::{Choice, Plan, Planned};
+use crate::table::Table;
+use crate::tensor::Data;
+use crate::weights::{Other, Weights};
+
 /// What a conversion did. The same for the same model and options: no times, no paths.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -51,6 +58,9 @@ pub enum Coding {
         method: String,
         /// Sum of squared error over sum of squared weights.
         relative_mse: f64,
+        /// Why activations are not those that were asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
     },
     /// As floats.
     Float {
@@ -103,31 +113,20 @@ impl Report {
     pub fn text(&self) -> String {
         let mut text = String::new();
         if !self.layers.is_empty() {
-            let header =
-                ["layer", "op", "shape", "bits", "act.", "method", "rel. MSE", "before", "after"];
-            let mut table = Table::new(&header, "llrrlllrr");
-            for layer in &self.layers {
-                let shape = format!("{}x{}", layer.rows, layer.cols);
-                let [bits, activations, method, error] = match &layer.coding {
-                    Coding::MultiBit { bits, activations, method, relative_mse } => {
-                        let error = format!("{relative_mse:.4}");
-                        [bits.to_string(), activations.clone(), method.clone(), error]
-                    }
-                    Coding::Float { .. } => ["f32", "f32", "", ""].map(String::from),
-                };
-                let name = layer.name.clone();
-                let op = layer.op.clone();
-                let [before, after] =
-                    [layer.bytes_before, layer.bytes_after].map(|b| b.to_string());
-                table.row(vec![name, op, shape, bits, activations, method, error, before, after]);
+            text += &table(&self.layers);
+        }
+        let kept_float = |coding: &Coding| match coding {
+            Coding::Float { kept_float } => Some(kept_float.clone()),
+            Coding::MultiBit { .. } => None,
+        };
+        let noted = |coding: &Coding| match coding {
+            Coding::MultiBit { activations, note: Some(note), .. } => {
+                Some(format!("{activations}, {note}"))
             }
-            text += &table.render();
-        }
-        for (reason, names) in self.kept_float() {
-            let all = names.len() == self.layers.len() && names.len() > 1;
-            let names = if all { "all layers".to_owned() } else { names.join(", ") };
-            let _ = writeln!(text, "float: {names}: {reason}");
-        }
+            _ => None,
+        };
+        self.reasons("float", kept_float, &mut text);
+        self.reasons("activations", noted, &mut text);
         for State { input, output, dims } in &self.states {
             let _ = writeln!(text, "state: {input} [{}] <- {output}", dims.join(", "));
         }
@@ -137,59 +136,97 @@ impl Report {
         text
     }
 
-    /// Reasons why weights stayed float, in the order of the first of each, and the layers.
-    fn kept_float(&self) -> Vec<(&str, Vec<&str>)> {
-        let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    /// A line for each reason, in the order of the first layer that has it, with all that have it.
+    fn reasons(&self, what: &str, reason: impl Fn(&Coding) -> Option<String>, text: &mut String) {
+        let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
         for layer in &self.layers {
-            let Coding::Float { kept_float } = &layer.coding else { continue };
-            match reasons.iter_mut().find(|(reason, _)| reason == kept_float) {
+            let Some(reason) = reason(&layer.coding) else { continue };
+            match reasons.iter_mut().find(|(other, _)| *other == reason) {
                 Some((_, names)) => names.push(&layer.name),
-                None => reasons.push((kept_float, vec![&layer.name])),
+                None => reasons.push((reason, vec![&layer.name])),
             }
         }
-        reasons
+        for (reason, names) in reasons {
+            let all = names.len() == self.layers.len() && names.len() > 1;
+            let names = if all { "all layers".to_owned() } else { names.join(", ") };
+            let _ = writeln!(text, "{what}: {names}: {reason}");
+        }
     }
 }
 
-/// A table in plain text.
-pub(crate) struct Table {
-    rows: Vec<Vec<String>>,
-    align: Vec<u8>,
-}
-
-impl Table {
-    /// `align` has an `l` or `r` for each column.
-    pub(crate) fn new(header: &[&str], align: &str) -> Table {
-        let header = header.iter().map(|&cell| cell.to_owned()).collect();
-        Table { rows: vec![header], align: align.into() }
-    }
-
-    pub(crate) fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
-    }
-
-    /// The rows, two spaces between columns; columns that hold only their header are left out.
-    pub(crate) fn render(&self) -> String {
-        let width = |column: usize, from: usize| {
-            let cells = self.rows[from..].iter();
-            cells.map(|row| row[column].chars().count()).max().unwrap_or(0)
+/// A line for each layer.
+pub(crate) fn table(layers: &[Layer]) -> String {
+    let header = ["layer", "op", "shape", "bits", "act.", "method", "rel. MSE", "before", "after"];
+    let mut table = Table::new(&header, "llrrlllrr");
+    for layer in layers {
+        let shape = format!("{}x{}", layer.rows, layer.cols);
+        let [bits, activations, method, error] = match &layer.coding {
+            Coding::MultiBit { bits, activations, method, relative_mse, .. } => {
+                let error = format!("{relative_mse:.4}");
+                [bits.to_string(), activations.clone(), method.clone(), error]
+            }
+            Coding::Float { .. } => ["f32", "f32", "", ""].map(String::from),
         };
-        let columns: Vec<usize> = (0..self.align.len()).filter(|&c| width(c, 1) > 0).collect();
-        let mut text = String::new();
-        for row in &self.rows {
-            let mut line = String::new();
-            for &column in &columns {
-                let (cell, width) = (&row[column], width(column, 0));
-                let _ = match self.align[column] {
-                    b'r' => write!(line, "{cell:>width$}  "),
-                    _ => write!(line, "{cell:<width$}  "),
-                };
-            }
-            text += line.trim_end();
-            text.push('\n');
-        }
-        text
+        let (name, op) = (layer.name.clone(), layer.op.clone());
+        let [before, after] = [layer.bytes_before, layer.bytes_after].map(|b| b.to_string());
+        table.row(vec![name, op, shape, bits, activations, method, error, before, after]);
     }
+    table.render()
+}
+
+/// A line for each matrix, then for each constant that could not be coded.
+pub(crate) fn layers(
+    module: &Module,
+    weights: &Weights,
+    plan: &Plan,
+    fitted: &Fitted,
+) -> Vec<Layer> {
+    let planned =
+        plan.matrices.iter().zip(&fitted.places).map(|(Planned { weight, choice }, place)| {
+            let bytes_before = 4 * (weight.rows * weight.cols) as u64;
+            let matrix = place.map(|place| &fitted.matrices[place].codes);
+            let (coding, bytes_after) =
+                match (choice, matrix, &module.constants[&weight.value].data) {
+                    (Choice::Codes { fit, activations, note }, Some(codes), Data::F32(data)) => {
+                        let coding = Coding::MultiBit {
+                            bits: fit.bits,
+                            activations: activations.name().into(),
+                            method: fit.method.name().into(),
+                            relative_mse: codes.relative_mse(data),
+                            note: note.clone(),
+                        };
+                        (coding, codes.section_bytes().len() as u64)
+                    }
+                    (Choice::Float { why }, ..) => {
+                        (Coding::Float { kept_float: why.clone() }, bytes_before)
+                    }
+                    (Choice::Codes { .. }, ..) => {
+                        (Coding::Float { kept_float: "not floats".into() }, bytes_before)
+                    }
+                };
+            Layer {
+                name: weight.name.clone(),
+                op: weight.op.into(),
+                rows: weight.rows as u64,
+                cols: weight.cols as u64,
+                coding,
+                bytes_before,
+                bytes_after,
+            }
+        });
+    let others = weights.others.iter().map(|Other { name, op, rows, cols, why }| {
+        let bytes = 4 * (rows * cols) as u64;
+        Layer {
+            name: name.clone(),
+            op: (*op).into(),
+            rows: *rows as u64,
+            cols: *cols as u64,
+            coding: Coding::Float { kept_float: (*why).into() },
+            bytes_before: bytes,
+            bytes_after: bytes,
+        }
+    });
+    planned.chain(others).collect()
 }
 
 #[cfg(test)]
@@ -210,6 +247,7 @@ pub(crate) mod tests {
                         activations: "int8".into(),
                         method: "alternating".into(),
                         relative_mse: 0.1242,
+                        note: None,
                     },
                     bytes_before: 1_440_000,
                     bytes_after: 100_800,

@@ -189,7 +189,7 @@ fn what_the_command_line_gets_wrong_is_exit_code_2() {
         (&["convert", "m.onnx", "--method", "greedy", "--cycles", "3"], &["--cycles 3", "greedy"]),
         (&["convert", "m.onnx", "--method", "greeedy"], &["greeedy", "greedy"]),
         (&["convert", "m.onnx", "--cycles", "x"], &["converge"]),
-        (&["convert", "m.onnx", "--calib", "d"], &["--calib", "not supported", "= help:"]),
+        (&["inspect", "m.onnx", "-b", "3"], &["settings", "--stage", "= help:"]),
         (&["convert", "m.onnx", "--state", "h"], &["--state"]),
         (&["convert", "m.onnx", "-o", "./m.onnx"], &["also read"]),
         (&["convert", "m.onnx", "--recipe", "r.yaml"], &["r.yaml:2:1: ", "bit"]),

@@ -147,5 +147,9 @@ fn convert_and_inspect_tell_what_was_done() {
         insta::assert_snapshot!(format!("{name}_inspect"), amqc(&folder, &["inspect", &amq]));
         let json = amqc(&folder, &["inspect", &amq, "--json"]);
         insta::assert_snapshot!(format!("{name}_inspect_json"), json);
+        for stage in ["simplify", "weights", "plan", "fit", "emit"] {
+            let dump = amqc(&folder, &["inspect", &onnx, "--stage", stage, "-b", "3", "-a", "2"]);
+            insta::assert_snapshot!(format!("{name}_stage_{stage}"), dump);
+        }
     }
 }

@@ -7,20 +7,29 @@ use std::path::PathBuf;
 use amq_format::graph::{Activations, Graph, Node, Op, Port, ValueId};
 use amq_format::{Validated, spec};
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 
 use super::Outcome;
-use super::model::{Opened, port_text, value_name};
-use crate::compile::hex;
-use crate::emit::op_name;
-use crate::error::Result;
-use crate::report::{Report, Table};
+use super::model::{Opened, is_amq, port_text, value_name};
+use super::settings::Settings;
+use crate::compile::{Stage, dump, hex};
+use crate::error::{Error, Result};
+use crate::options::ConvertOptions;
+use crate::report::Report;
+use crate::table::Table;
+use crate::weights::op_name;
 
 /// Show what a model holds: inputs, outputs, states, layers, sections and digests
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
     /// An .amq file or an ONNX model
     file: PathBuf,
+    /// Show what this stage of compiling makes of an ONNX model, with the settings below
+    #[arg(long, value_name = "STAGE", value_parser = stage(), conflicts_with = "json")]
+    stage: Option<Stage>,
+    #[command(flatten)]
+    settings: Settings,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -96,8 +105,28 @@ struct Section {
     sha256: String,
 }
 
+fn stage() -> impl TypedValueParser<Value = Stage> {
+    PossibleValuesParser::new(Stage::ALL.map(Stage::name)).try_map(|text| {
+        let found = Stage::ALL.into_iter().find(|stage| stage.name() == text);
+        found.ok_or_else(|| format!("unknown stage {text:?}"))
+    })
+}
+
 impl Inspect {
     pub(super) fn execute(&self) -> Result<Outcome> {
+        let options = self.settings.options()?;
+        if let Some(stage) = self.stage {
+            if is_amq(&self.file)? {
+                return Err(Error::usage("an .amq file has passed all stages")
+                    .within(self.file.display())
+                    .remedy("give --stage with the ONNX model that it was made from"));
+            }
+            return Ok(Outcome::text(dump(&self.file, &options, stage)?));
+        }
+        if options != ConvertOptions::default() {
+            return Err(Error::usage("settings have no meaning without --stage")
+                .remedy("add --stage plan, or leave them out"));
+        }
         let opened = Opened::read(&self.file)?;
         let inspected = Inspected::new(&opened)?;
         Outcome::of(self.json, &inspected, Inspected::text)

@@ -9,6 +9,7 @@ mod inspect;
 mod model;
 mod output;
 mod run;
+mod settings;
 mod verify;
 
 use std::ffi::OsString;

@@ -4,12 +4,14 @@
 mod check;
 mod compact;
 mod text;
+mod uses;
 
 pub(crate) use compact::compact;
+pub(crate) use uses::{fact, producers};
 
 use std::collections::{BTreeMap, HashMap};
 
-use amq_format::graph::{ABSENT, Graph, Node, Op, ValueId};
+use amq_format::graph::{self, ABSENT, Graph, Node, Op, ValueId};
 use amq_format::{Fact, Inference};
 
 use crate::error::{Error, Result};
@@ -128,4 +130,15 @@ impl Names {
 /// A node in the version of its operator that this crate writes.
 pub(crate) fn node(name: &str, op: Op, inputs: Vec<ValueId>, outputs: Vec<ValueId>) -> Node {
     Node { name: name.to_owned(), inputs, outputs, version: 1, op: Some(op), ..Node::default() }
+}
+
+/// The description of a constant that is stored as it is.
+pub(crate) fn plain_tensor(value: ValueId, constant: &Tensor) -> graph::Tensor {
+    graph::Tensor {
+        value,
+        data_type: constant.data.data_type() as i32,
+        dims: constant.dims.iter().map(|&dim| dim as u64).collect(),
+        section: 0,
+        multi_bit: None,
+    }
 }

@@ -43,6 +43,9 @@ impl fmt::Display for Module {
         for port in &self.graph.outputs {
             writeln!(f, "output %{}: {}", self.name(port.value), shown_fact(fact(port.value)))?;
         }
+        for state in &self.graph.states {
+            writeln!(f, "state %{} <- %{}", self.name(state.input), self.name(state.output))?;
+        }
         Ok(())
     }
 }

@@ -7,15 +7,14 @@ use amq_format::Fact;
 use amq_format::graph::{ABSENT, BinaryFunction, Node, Op, ValueId};
 
 use crate::error::Result;
-use crate::ir::{Module, Names};
-use crate::passes::fact;
+use crate::ir::{self, Module, Names, fact};
 use crate::tensor::{Data, Tensor};
 
 pub(super) fn run(module: &mut Module) -> Result<()> {
     let mut known = Known {
         facts: module.facts()?,
-        uses: super::uses(module),
-        producers: super::producers(&module.graph.nodes),
+        uses: module.uses(),
+        producers: ir::producers(&module.graph.nodes),
         names: Names::of(module),
         made: BTreeSet::new(),
     };

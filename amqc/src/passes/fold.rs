@@ -7,10 +7,8 @@ use amq_format::graph::{Dim, Graph, Node, Port, ValueId};
 use amq_format::{Draft, Fact, Validated};
 use amq_runtime::{Isa, LoadOptions, Model, Session};
 
-use crate::emit::plain_tensor;
 use crate::error::{Error, Result};
-use crate::ir::{self, Module};
-use crate::passes::fact;
+use crate::ir::{self, Module, fact, plain_tensor};
 
 /// Bytes that all folded constants may take, each element counted as 8, beside four times those of the constants they come from:
 /// what is more is computed when it runs.
@@ -44,7 +42,7 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
         return Ok(());
     }
 
-    let wanted: BTreeSet<_> = super::uses(module).into_keys().collect();
+    let wanted: BTreeSet<_> = module.uses().into_keys().collect();
     let given = folded.iter().flat_map(|node| &node.outputs).copied();
     let outputs: Vec<_> = given.filter(|value| *value != 0 && wanted.contains(value)).collect();
     let read: BTreeSet<_> = folded.iter().flat_map(|node| &node.inputs).copied().collect();

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use amq_format::graph::{ABSENT, Activations, Linear, Node, Op, Transpose, ValueId};
 
 use crate::error::Result;
-use crate::ir::{self, Module, Names};
-use crate::passes::fact;
+use crate::ir::{self, Module, Names, fact};
 use crate::tensor::{Data, Tensor};
 
 pub(super) fn run(module: &mut Module) -> Result<()> {

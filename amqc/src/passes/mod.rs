@@ -14,11 +14,6 @@ mod tests;
 mod unify;
 mod views;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use amq_format::Fact;
-use amq_format::graph::{Node, ValueId};
-
 use crate::error::Result;
 use crate::ir::Module;
 
@@ -44,34 +39,4 @@ pub(crate) fn run(module: &mut Module) -> Result<()> {
     PASSES.iter().try_for_each(|(name, pass)| {
         pass(module).map_err(|error| error.within(format_args!("while trying to {name}")))
     })
-}
-
-/// The values that nodes read or that are graph outputs.
-pub(crate) fn read(module: &Module) -> BTreeSet<ValueId> {
-    uses(module).into_keys().collect()
-}
-
-/// For each value that nodes read, the number of times they do; graph outputs count as reads.
-fn uses(module: &Module) -> BTreeMap<ValueId, usize> {
-    let mut uses = BTreeMap::new();
-    let read = module.graph.nodes.iter().flat_map(|node| &node.inputs);
-    let given = module.graph.outputs.iter().map(|port| &port.value);
-    for &value in read.chain(given) {
-        *uses.entry(value).or_default() += 1;
-    }
-    uses
-}
-
-/// Index of the node that gives each value.
-fn producers(nodes: &[Node]) -> BTreeMap<ValueId, usize> {
-    let mut producers = BTreeMap::new();
-    for (index, node) in nodes.iter().enumerate() {
-        producers.extend(node.outputs.iter().map(|&value| (value, index)));
-    }
-    producers
-}
-
-/// Type and shape of a value, where it has them.
-fn fact(facts: &[Option<Fact>], value: ValueId) -> Option<&Fact> {
-    facts.get(value as usize)?.as_ref()
 }

@@ -10,8 +10,7 @@ use amq_format::Fact;
 use amq_format::graph::{ABSENT, Dim, Direction, Node, Op, Port, State, Stream, ValueId};
 
 use crate::error::{Error, Result};
-use crate::ir::Module;
-use crate::passes::fact;
+use crate::ir::{self, Module, fact};
 use crate::passes::unify::Equal;
 use crate::tensor::Data;
 
@@ -21,7 +20,7 @@ pub(crate) fn declare(module: &mut Module, named: &[(String, String)]) -> Result
     let mut states = named_states(module, named)?;
     let facts = module.facts()?;
     let mut notes = Vec::new();
-    let trace = Trace { module, facts: &facts, producers: super::producers(&module.graph.nodes) };
+    let trace = Trace { module, facts: &facts, producers: ir::producers(&module.graph.nodes) };
     for output in &module.graph.outputs {
         let Some(input) = trace.state_input(output.value) else { continue };
         let taken = |s: &State| s.input == input || s.output == output.value;

@@ -4,19 +4,22 @@ use std::path::Path;
 use std::sync::Arc;
 
 use amq_format::Draft;
-use amq_format::graph::{Graph, Op};
+use amq_format::graph::{Graph, Node, Op};
 use amq_runtime::{Model, Session, View};
 
 use super::*;
 use crate::emit::emit;
 use crate::error::ErrorKind;
+use crate::fit::Fitted;
 use crate::onnx::tests::{A, Build, ElementType, f32s, i64s};
 use crate::onnx::{self, Limits};
 use crate::options::ConvertOptions;
+use crate::plan::Plan;
 use crate::recipe::Recipe;
-use crate::report::{Coding, Layer};
+use crate::report::{self, Coding, Layer};
 use crate::settings::{Bits, Given};
 use crate::tensor::Data;
+use crate::weights::Weights;
 
 /// The same numbers in -1..1 for the same seed.
 fn numbers(seed: u64, count: usize) -> Vec<f32> {
@@ -45,7 +48,11 @@ impl Build {
 }
 
 fn emitted(module: &Module, options: &ConvertOptions) -> Result<(Draft, Vec<Layer>)> {
-    emit(module.clone(), options.resolver()?, &|_, _, _| {})
+    let weights = Weights::find(module)?;
+    let plan = Plan::new(module, &weights, options.resolver()?)?;
+    let fitted = Fitted::new(module, &plan, &|_, _, _| {})?;
+    let layers = report::layers(module, &weights, &plan, &fitted);
+    Ok((emit(module.clone(), &plan, &fitted), layers))
 }
 
 fn load(module: &Module) -> Arc<Model> {

@@ -6,8 +6,7 @@ use std::collections::HashMap;
 use amq_format::graph::{Dim, Op};
 
 use crate::error::{Error, Result};
-use crate::ir::Module;
-use crate::passes::fact;
+use crate::ir::{Module, fact};
 
 /// Names, each with what stands in its place.
 #[derive(Default)]

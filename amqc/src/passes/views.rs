@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use amq_format::graph::{Dim, Op, Reshape};
 
 use crate::error::Result;
-use crate::ir::Module;
-use crate::passes::fact;
+use crate::ir::{Module, fact};
 
 pub(super) fn run(module: &mut Module) -> Result<()> {
     let facts = module.facts()?;

@@ -1,0 +1,81 @@
+//! The flags that say how a model is compiled.
+
+use std::path::PathBuf;
+
+use amq_format::graph::Activations;
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use super::key_value;
+use crate::error::Result;
+use crate::options::ConvertOptions;
+use crate::quant::{Cycles, Method};
+use crate::recipe::Recipe;
+use crate::settings::{ACTIVATIONS, Bits, Given, parse_activations};
+
+#[derive(Debug, Args)]
+pub(super) struct Settings {
+    /// Bits of the weights: f32, or 1 to 8 codes a row [default: 2]
+    #[arg(short, long, value_name = "BITS", value_parser = bits())]
+    bits: Option<Bits>,
+    /// How activations enter products with such weights [default: int8]
+    ///
+    /// int8 is a table of sums in 8 bits, the most accurate at that speed; 1 to 4 is a number of
+    /// codes found as the model runs, for weights of at most 4 bits; f32 decodes the weights.
+    #[arg(short, long, value_name = "ACTIVATIONS", value_parser = activations())]
+    activations: Option<Activations>,
+    /// How codes are fitted [default: alternating]
+    #[arg(long, value_parser = method())]
+    method: Option<Method>,
+    /// Cycles of the alternating method: a number, or converge [default: 2]
+    #[arg(long, value_name = "N|converge")]
+    cycles: Option<Cycles>,
+    /// A state: the graph's output OUT is its input IN of the next call (repeatable)
+    ///
+    /// States are found by themselves where an input is a recurrent layer's initial state and that
+    /// layer's last state is an output. The report lists them.
+    #[arg(long, value_name = "IN=OUT", value_parser = key_value)]
+    state: Vec<(String, String)>,
+    /// Settings by layer, from a YAML file
+    ///
+    /// Its keys are those of the flags. Patterns match names of layers, with .W or .R after them
+    /// for one matrix of a recurrent layer; * crosses /; for each key the last match wins. Flags
+    /// override the recipe's defaults, its layers override both.
+    #[arg(long, value_name = "R.yaml")]
+    recipe: Option<PathBuf>,
+}
+
+fn bits() -> impl TypedValueParser<Value = Bits> {
+    let names = ["f32", "1", "2", "3", "4", "5", "6", "7", "8"];
+    PossibleValuesParser::new(names).try_map(|text| text.parse())
+}
+
+fn activations() -> impl TypedValueParser<Value = Activations> {
+    PossibleValuesParser::new(ACTIVATIONS.map(Activations::name))
+        .try_map(|text| parse_activations(&text))
+}
+
+fn method() -> impl TypedValueParser<Value = Method> {
+    PossibleValuesParser::new(Method::ALL.map(Method::name)).try_map(|text| text.parse::<Method>())
+}
+
+impl Settings {
+    /// The recipe's file.
+    pub(super) fn recipe(&self) -> Option<&PathBuf> {
+        self.recipe.as_ref()
+    }
+
+    /// The options that the flags and the recipe give.
+    pub(super) fn options(&self) -> Result<ConvertOptions> {
+        Ok(ConvertOptions {
+            flags: Given {
+                bits: self.bits,
+                activations: self.activations,
+                method: self.method,
+                cycles: self.cycles,
+            },
+            states: self.state.clone(),
+            recipe: self.recipe.as_deref().map(Recipe::read).transpose()?,
+        })
+    }
+}
