@@ -7,9 +7,11 @@ use amq_runtime::{Isa, Session, View};
 use clap::Args;
 use serde::Serialize;
 
-use super::model::{Loaded, Opened, size, sizes, views};
-use super::{Outcome, Threads};
+use super::{Outcome, Threads, size};
 use crate::error::Result;
+use crate::feed::seeded::{seeded, sizes};
+use crate::open::{Loaded, Opened};
+use crate::tensor::views;
 
 /// Measure how long a step of a model takes
 ///
@@ -62,7 +64,7 @@ impl Bench {
             .collect::<Result<_>>()?;
         let sizes = sizes(&self.dim, &models.iter().collect::<Vec<_>>())?;
         let inputs: Vec<_> =
-            models.iter().map(|model| model.seeded(&sizes)).collect::<Result<_>>()?;
+            models.iter().map(|model| seeded(model, &sizes)).collect::<Result<_>>()?;
         let mut runs: Vec<_> = (models.iter().zip(&inputs))
             .map(|(model, inputs)| Steps::new(model, views(inputs)))
             .collect();

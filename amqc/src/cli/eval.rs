@@ -10,11 +10,12 @@ use clap::{ArgGroup, Args};
 use serde::Serialize;
 
 use super::Outcome;
-use super::model::{Loaded, Opened, port_text, views};
 use crate::data;
 use crate::error::{Error, Result};
 use crate::eval::{self, Perplexity, Scores, Tokens, Unit, Vocabulary, top1};
-use crate::tensor::{Data, Tensor};
+use crate::feed::arrays::{bind, read_inputs};
+use crate::open::{Loaded, Opened, port_text};
+use crate::tensor::{Data, Tensor, views};
 
 /// Measure how good a model is: perplexity of a text, or top-1 accuracy
 ///
@@ -115,7 +116,7 @@ impl Eval {
 
     fn accuracy(&self, isa: Isa, inputs: &Path, labels: &Path) -> Result<Outcome> {
         let loaded = Opened::read(&self.file)?.load(isa)?;
-        let inputs = loaded.bind(loaded.read_inputs(inputs)?)?;
+        let inputs = bind(&loaded, read_inputs(&loaded, inputs)?)?;
         let array = data::read_npy(labels)?;
         let fail = |what: String| Err(Error::bad_file(what).within(labels.display()));
         let Some(classes) = array.integers() else {

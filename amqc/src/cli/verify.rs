@@ -8,9 +8,11 @@ use amq_runtime::Isa;
 use clap::Args;
 use serde::Serialize;
 
-use super::model::{self, Opened, size};
-use super::{Outcome, run};
+use super::{Outcome, size};
 use crate::error::{Error, Result};
+use crate::feed::arrays::{bind, read_inputs};
+use crate::feed::seeded::{seeded, sizes};
+use crate::open::Opened;
 use crate::tensor::{Data, Tensor};
 
 /// Check an .amq file, and compare it with the model it was made from
@@ -79,17 +81,17 @@ impl Verify {
         if let Some(against) = &self.against {
             let reference = Opened::read(against)?.load(isa)?;
             let inputs = match &self.inputs {
-                Some(path) => loaded.bind(loaded.read_inputs(path)?)?,
+                Some(path) => bind(&loaded, read_inputs(&loaded, path)?)?,
                 None => {
-                    let mut sizes = BTreeMap::new();
+                    let mut given = BTreeMap::new();
                     for stream in &loaded.graph().streams {
                         let port = loaded.inputs().find(|port| port.value == stream.value);
                         let dim = port.and_then(|port| port.dims.get(stream.time_axis as usize));
                         let name = dim.and_then(|dim| dim.as_name());
-                        sizes.extend(name.map(|name| (name.to_owned(), STEPS)));
+                        given.extend(name.map(|name| (name.to_owned(), STEPS)));
                     }
-                    sizes.extend(model::sizes(&self.dim, &[&loaded])?);
-                    loaded.seeded(&sizes)?
+                    given.extend(sizes(&self.dim, &[&loaded])?);
+                    seeded(&loaded, &given)?
                 }
             };
             const OTHER: &str = "compare a file with the model it was made from";
@@ -100,8 +102,8 @@ impl Verify {
                 (None, false) => error.remedy("give its dimensions other sizes with --dim NAME=N"),
                 _ => error,
             };
-            let expected = run::outputs(&reference, &inputs).map_err(refused)?;
-            let found = run::outputs(&loaded, &inputs).map_err(refused)?;
+            let expected = reference.run(&inputs).map_err(refused)?;
+            let found = loaded.run(&inputs).map_err(refused)?;
             for (name, tensor) in &found {
                 let other = expected.iter().find(|(other, _)| other == name);
                 let comparison = other.and_then(|(_, other)| compare(name, other, tensor));
