@@ -1,5 +1,6 @@
 //! The amq compiler: float ONNX networks in, small binary-coded `.amq` models out.
 
+pub mod bench;
 pub mod cli;
 pub mod compile;
 pub mod data;
@@ -21,6 +22,7 @@ pub mod report;
 pub mod settings;
 mod table;
 pub mod tensor;
+pub mod verify;
 pub mod weights;
 
 pub use error::{Error, ErrorKind, Result};
