@@ -1,14 +1,18 @@
 //! The amq compiler: float ONNX networks in, small binary-coded `.amq` models out.
 
+pub mod bench;
 pub mod cli;
 pub mod compile;
 pub mod data;
 mod emit;
 pub mod error;
 pub mod eval;
+pub mod feed;
 pub mod fit;
 pub mod ir;
+mod names;
 pub mod onnx;
+pub mod open;
 pub mod options;
 mod passes;
 pub mod plan;
@@ -18,6 +22,7 @@ pub mod report;
 pub mod settings;
 mod table;
 pub mod tensor;
+pub mod verify;
 pub mod weights;
 
 pub use error::{Error, ErrorKind, Result};

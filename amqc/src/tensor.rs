@@ -134,3 +134,8 @@ impl Data {
         }
     }
 }
+
+/// Named tensors as a call takes them.
+pub fn views(tensors: &[(String, Tensor)]) -> Vec<(&str, View<'_>)> {
+    tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.view())).collect()
+}

@@ -8,11 +8,11 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::model::is_amq;
 use super::settings::Settings;
 use super::{Outcome, output};
 use crate::compile::{Compiled, compile};
 use crate::error::{Error, Result};
+use crate::open::is_amq;
 use crate::options::ConvertOptions;
 use crate::report::Report;
 

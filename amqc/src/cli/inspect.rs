@@ -12,10 +12,10 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 
 use super::Outcome;
-use super::model::{Opened, is_amq, port_text, value_name};
 use super::settings::Settings;
 use crate::compile::{Stage, dump, hex};
 use crate::error::{Error, Result};
+use crate::open::{Opened, is_amq, port_text, value_name};
 use crate::options::ConvertOptions;
 use crate::report::Report;
 use crate::table::Table;

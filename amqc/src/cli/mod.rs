@@ -6,7 +6,7 @@ mod bench;
 mod convert;
 mod eval;
 mod inspect;
-mod model;
+mod isa;
 mod output;
 mod run;
 mod settings;
@@ -138,7 +138,7 @@ fn visible(text: &str) -> String {
 
 fn execute(command: &Command) -> Result<Outcome> {
     // Checked for every command: a misspelt name never goes unnoticed.
-    let isa = model::isa()?;
+    let isa = isa::chosen()?;
     match command {
         Command::Convert(convert) => convert.execute(),
         Command::Inspect(inspect) => inspect.execute(),
@@ -183,35 +183,13 @@ fn name_path(text: &str) -> Result<(String, PathBuf), String> {
     key_value(text).map(|(name, path)| (name, path.into()))
 }
 
-/// A usage error: there is no `what` called `name`. Says which there are, the likeliest first.
-fn no_such<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Error {
-    let mut known: Vec<&str> = known.into_iter().collect();
-    known.sort_unstable();
-    known.dedup();
-    let error = Error::usage(format!("there is no {what} {name:?}"));
-    let nearest = known.iter().min_by_key(|other| distance(name, other));
-    match nearest {
-        Some(nearest) if distance(name, nearest) <= 1 + name.chars().count() / 3 => {
-            error.remedy(format!("did you mean {nearest:?}?"))
-        }
-        Some(_) => error.remedy(format!("there is {}", known.join(", "))),
-        None => error.remedy(format!("the model has no {what} to name")),
+/// The name and the size that `--dim` takes.
+fn size(text: &str) -> Result<(String, i64), String> {
+    let (name, size) = key_value(text)?;
+    match size.parse() {
+        Ok(size @ 1..) => Ok((name, size)),
+        _ => Err(format!("{size:?} is not a size: expected a whole number from 1")),
     }
-}
-
-/// Insertions, deletions and replacements that make one word of the other (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, &y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// `docs/cli.md`: the help of every command.
@@ -254,15 +232,5 @@ mod tests {
             return;
         }
         assert!(found == made, "docs/cli.md is stale: run this test with UPDATE_DOCS=1");
-    }
-
-    #[test]
-    fn words_that_are_near_are_suggested() {
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
-        let error = no_such("dimension", "batchs", ["seq", "batch"]);
-        assert_eq!(error.help(), Some("did you mean \"batch\"?"));
-        let error = no_such("dimension", "height", ["seq", "batch"]);
-        assert_eq!(error.help(), Some("there is batch, seq"));
     }
 }

@@ -5,13 +5,13 @@ use std::fs;
 use std::path::PathBuf;
 
 use amq_runtime::Isa;
-use amq_runtime::Session;
 use clap::{ArgGroup, Args};
 
-use super::model::{Loaded, Opened, views};
 use super::{Outcome, Threads, name_path, output};
 use crate::data;
 use crate::error::{Error, Result};
+use crate::feed::arrays::{bind, read_inputs};
+use crate::open::Opened;
 use crate::tensor::Tensor;
 
 /// Run a model once on arrays from NumPy files
@@ -51,14 +51,14 @@ impl Run {
         };
         let loaded = opened.load(isa)?;
         let mut arrays = match &self.inputs {
-            Some(path) => loaded.read_inputs(path)?,
+            Some(path) => read_inputs(&loaded, path)?,
             None => Vec::new(),
         };
         for (name, path) in &self.input {
             arrays.push((name.clone(), data::read_npy(path)?));
         }
-        let inputs = loaded.bind(arrays)?;
-        let outputs = outputs(&loaded, &inputs)?;
+        let inputs = bind(&loaded, arrays)?;
+        let outputs = loaded.run(&inputs)?;
         if let Some(path) = &self.outputs {
             output::check_not_read(path, read())?;
             output::write_whole(path, |file| data::write_npz(file, &outputs))?;
@@ -75,17 +75,6 @@ impl Run {
         }
         Ok(Outcome::default())
     }
-}
-
-/// Runs a model once, from initial states unless they are among the inputs.
-pub(super) fn outputs(
-    loaded: &Loaded,
-    inputs: &[(String, Tensor)],
-) -> Result<Vec<(String, Tensor)>> {
-    let mut session = Session::new(loaded.model.clone());
-    let outputs = session.run(&views(inputs)).map_err(|error| loaded.error(error))?;
-    let owned = outputs.iter().map(|(name, view)| (name.to_owned(), Tensor::from(view)));
-    Ok(owned.collect())
 }
 
 /// A name for a file that stays in its directory and that no other output has.

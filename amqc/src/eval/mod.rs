@@ -1,0 +1,8 @@
+//! How good a model is: perplexity of a text, accuracy on items with labels.
+
+mod accuracy;
+mod perplexity;
+mod scores;
+
+pub use accuracy::{Accuracy, Labels, accuracy};
+pub use perplexity::{Perplexity, perplexity};

@@ -1,0 +1,127 @@
+//! Inputs for a model where none are given: valid, and the same each time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use amq_format::graph::{DataType, Graph, Op, Port, ValueId};
+
+use crate::error::{Error, Result};
+use crate::names::no_such;
+use crate::open::Loaded;
+use crate::tensor::{Data, Tensor};
+
+/// The most elements of an input.
+const MAX_SEEDED: usize = 1 << 30;
+
+/// Sizes by name, for dimensions of inputs of `models` that are no states.
+///
+/// # Errors
+/// A name that no model has, and one with two sizes.
+pub fn sizes(dims: &[(String, i64)], models: &[&Loaded]) -> Result<BTreeMap<String, i64>> {
+    let mut sizes = BTreeMap::new();
+    for (name, size) in dims {
+        if !models.iter().any(|model| model.dimensions().contains(name.as_str())) {
+            let known = models.iter().flat_map(|model| model.dimensions());
+            return Err(no_such("dimension", name, known));
+        }
+        if sizes.insert(name.clone(), *size).is_some_and(|other| other != *size) {
+            return Err(Error::usage(format!("--dim {name} is given twice")));
+        }
+    }
+    Ok(sizes)
+}
+
+/// Valid inputs, the same each time, for dimensions of these sizes (1 where none is given): floats
+/// in [-1, 1), and integers that the model can take.
+///
+/// # Errors
+/// Sizes that leave a dimension without one, or make an input larger than 2^30 elements.
+pub fn seeded(loaded: &Loaded, sizes: &BTreeMap<String, i64>) -> Result<Vec<(String, Tensor)>> {
+    let mut random = SplitMix64(0x5eed);
+    let make = |port: &Port| {
+        let name = loaded.name(port.value);
+        let fail = |why: String| Error::usage(format!("input {name:?}: {why}"));
+        let size_of = |dim: &str| Some(sizes.get(dim).copied().unwrap_or(1));
+        let mut dims = Vec::new();
+        let mut count = 1usize;
+        for dim in &port.dims {
+            let size = dim.eval(&size_of).map_err(|error| fail(error.to_string()))?;
+            let size = usize::try_from(size).map_err(|_| fail(format!("size {size}")))?;
+            count = count
+                .checked_mul(size)
+                .filter(|&n| n <= MAX_SEEDED)
+                .ok_or_else(|| fail("such sizes make it larger than 2^30 elements".into()))?;
+            dims.push(size);
+        }
+        let range = index_range(loaded.graph(), port.value);
+        let mut integer = || {
+            let span = (range.end - range.start) as u64;
+            range.start + (random.next() % span) as i64
+        };
+        let data = match port.data_type() {
+            DataType::I64 => Data::I64((0..count).map(|_| integer()).collect()),
+            DataType::I32 => Data::I32((0..count).map(|_| integer() as i32).collect()),
+            DataType::U8 => Data::U8((0..count).map(|_| integer() as u8).collect()),
+            DataType::I8 => Data::I8((0..count).map(|_| integer() as i8).collect()),
+            DataType::Bool => Data::Bool((0..count).map(|_| (random.next() & 1) as u8).collect()),
+            DataType::F32 => Data::F32((0..count).map(|_| random.uniform()).collect()),
+        };
+        Ok((name.to_owned(), Tensor { dims, data }))
+    };
+    loaded.inputs().map(make).collect()
+}
+
+/// Integers that an input may hold: those that index every table it reaches, 1 where it gives
+/// lengths of sequences, else 0.
+fn index_range(graph: &Graph, input: ValueId) -> Range<i64> {
+    let mut same = BTreeSet::from([input]);
+    let mut range = None::<Range<i64>>;
+    let mut narrow = |other: Range<i64>| {
+        range = Some(match &range {
+            Some(range) => range.start.max(other.start)..range.end.min(other.end),
+            None => other,
+        });
+    };
+    for node in &graph.nodes {
+        let reads = |place: usize| node.inputs.get(place).is_some_and(|v| same.contains(v));
+        match &node.op {
+            Some(Op::Gather(gather)) if reads(1) => {
+                let table = graph.tensors.iter().find(|t| t.value == node.inputs[0]);
+                let size = table.and_then(|table| table.dims.get(gather.axis as usize));
+                narrow(0..size.map_or(1, |&size| i64::try_from(size).unwrap_or(1)));
+            }
+            Some(Op::Recurrent(_)) if reads(4) => narrow(1..2),
+            Some(
+                Op::Cast(_)
+                | Op::Reshape(_)
+                | Op::Transpose(_)
+                | Op::Slice(_)
+                | Op::Expand(_)
+                | Op::Concat(_),
+            ) if node.inputs.iter().any(|value| same.contains(value)) => {
+                same.extend(&node.outputs);
+            }
+            _ => {}
+        }
+    }
+    // Small enough for every integer type.
+    range.filter(|range| !range.is_empty()).unwrap_or(0..1)
+}
+
+/// Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
+struct SplitMix64(u64);
+
+impl SplitMix64 {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// In [-1, 1), exact.
+    fn uniform(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+}

@@ -1,0 +1,194 @@
+//! How far a model is from the one it was made from.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::feed::seeded::{seeded, sizes};
+use crate::open::Loaded;
+use crate::tensor::{Data, Tensor};
+
+/// What both models run on.
+#[derive(Clone, Debug)]
+pub enum Inputs {
+    /// These, by name.
+    Given(Vec<(String, Tensor)>),
+    /// Seeded ones, with these sizes of dimensions by name: others are 16 where they are time, else 1.
+    Seeded(Vec<(String, i64)>),
+}
+
+/// How far an output may be from its reference. One that is not float must be the same.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// Largest difference.
+    pub max_error: Option<f64>,
+    /// Least ratio of signal to noise, in decibels.
+    pub min_snr: Option<f64>,
+}
+
+/// What a comparison found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verified {
+    /// Whether every output is within the limits.
+    pub ok: bool,
+    /// Every output of the model.
+    pub outputs: Vec<Comparison>,
+}
+
+/// How far an output is from its reference.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// The output.
+    pub name: String,
+    /// Largest difference; infinite (in JSON: null) where only one of the two is a number.
+    pub max_abs: f64,
+    /// `10 log10(sum of squares / sum of squared differences)`; JSON's null where nothing differs.
+    pub snr_db: f64,
+    #[serde(skip)]
+    float: bool,
+}
+
+/// Time steps of seeded inputs that are streams.
+const STEPS: i64 = 16;
+
+/// Runs a model and its reference on the same inputs, and compares every output.
+///
+/// # Errors
+/// Models that differ in their inputs or outputs, and inputs that one of them cannot take.
+pub fn verify(
+    loaded: &Loaded,
+    reference: &Loaded,
+    inputs: &Inputs,
+    limits: Limits,
+) -> Result<Verified> {
+    let made;
+    let inputs_of = match inputs {
+        Inputs::Given(inputs) => inputs,
+        Inputs::Seeded(dims) => {
+            made = seeded(loaded, &with_steps(loaded, dims)?)?;
+            &made
+        }
+    };
+    const OTHER: &str = "compare a file with the model it was made from";
+    for (name, _) in inputs_of {
+        reference.input(name).map_err(|error| error.remedy(OTHER))?;
+    }
+    let refused = |error: Error| match (inputs, loaded.dimensions().is_empty()) {
+        (Inputs::Seeded(_), false) => {
+            error.remedy("give its dimensions other sizes with --dim NAME=N")
+        }
+        _ => error,
+    };
+    let expected = reference.run(inputs_of).map_err(refused)?;
+    let found = loaded.run(inputs_of).map_err(refused)?;
+    let mut outputs = Vec::new();
+    for (name, tensor) in &found {
+        let other = expected.iter().find(|(other, _)| other == name);
+        let comparison = other.and_then(|(_, other)| compare(name, other, tensor));
+        outputs.push(comparison.ok_or_else(|| {
+            Error::bad_file(format!(
+                "{} has no output {name:?} of the same type and shape",
+                reference.path.display()
+            ))
+            .remedy(OTHER)
+        })?);
+    }
+    Ok(Verified { ok: outputs.iter().all(|output| limits.allow(output)), outputs })
+}
+
+/// The sizes that are given, and [`STEPS`] for time.
+fn with_steps(loaded: &Loaded, dims: &[(String, i64)]) -> Result<BTreeMap<String, i64>> {
+    let mut all = BTreeMap::new();
+    for stream in &loaded.graph().streams {
+        let port = loaded.inputs().find(|port| port.value == stream.value);
+        let dim = port.and_then(|port| port.dims.get(stream.time_axis as usize));
+        let name = dim.and_then(|dim| dim.as_name());
+        all.extend(name.map(|name| (name.to_owned(), STEPS)));
+    }
+    all.extend(sizes(dims, &[loaded])?);
+    Ok(all)
+}
+
+impl Limits {
+    fn allow(&self, output: &Comparison) -> bool {
+        let error = if output.float { self.max_error.unwrap_or(f64::MAX) } else { 0.0 };
+        let noise = !output.float || self.min_snr.is_none_or(|least| output.snr_db >= least);
+        output.max_abs <= error && noise
+    }
+}
+
+/// Compares two outputs; `None` if their types or shapes differ.
+fn compare(name: &str, expected: &Tensor, found: &Tensor) -> Option<Comparison> {
+    let same_type = std::mem::discriminant(&expected.data) == std::mem::discriminant(&found.data);
+    if !same_type || expected.dims != found.dims {
+        return None;
+    }
+    let (mut max_abs, mut signal, mut noise, mut float) = (0f64, 0.0, 0.0, false);
+    let mut add = |reference: f64, error: f64| {
+        max_abs = max_abs.max(error.abs());
+        signal += reference * reference;
+        noise += error * error;
+    };
+    if let (Data::F32(expected), Data::F32(found)) = (&expected.data, &found.data) {
+        float = true;
+        for (&x, &y) in expected.iter().zip(found) {
+            match x == y || (x.is_nan() && y.is_nan()) {
+                true => add(if x.is_finite() { x.into() } else { 0.0 }, 0.0),
+                false if (x - y).is_finite() => add(x.into(), f64::from(y) - f64::from(x)),
+                false => add(0.0, f64::INFINITY),
+            }
+        }
+    }
+    let integers = |tensor: &Tensor| tensor.data.integers().unwrap_or_default();
+    for (x, y) in integers(expected).into_iter().zip(integers(found)) {
+        add(x as f64, (i128::from(y) - i128::from(x)) as f64);
+    }
+    let snr_db = if noise == 0.0 { f64::INFINITY } else { 10.0 * (signal / noise).log10() };
+    Some(Comparison { name: name.to_owned(), max_abs, snr_db, float })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn floats(values: &[f32]) -> Tensor {
+        Tensor { dims: vec![values.len()], data: Data::F32(values.to_vec()) }
+    }
+
+    #[test]
+    fn noise_is_relative_to_the_signal() {
+        let found = compare("y", &floats(&[3.0, 4.0]), &floats(&[3.0, 4.5])).unwrap();
+        assert_eq!(found.max_abs, 0.5);
+        assert!((found.snr_db - 20.0).abs() < 1e-12, "{found:?}");
+    }
+
+    #[test]
+    fn only_one_number_is_infinitely_far() {
+        let nan = f32::NAN;
+        let same = compare("y", &floats(&[nan, 1.0]), &floats(&[nan, 1.0])).unwrap();
+        assert_eq!((same.max_abs, same.snr_db), (0.0, f64::INFINITY));
+        let differs = compare("y", &floats(&[nan, 1.0]), &floats(&[0.0, 1.0])).unwrap();
+        assert_eq!(differs.max_abs, f64::INFINITY);
+        let differs = compare("y", &floats(&[f32::INFINITY]), &floats(&[f32::MAX])).unwrap();
+        assert_eq!(differs.max_abs, f64::INFINITY);
+    }
+
+    #[test]
+    fn limits() {
+        let allows =
+            |max_error, min_snr, output: &Comparison| Limits { max_error, min_snr }.allow(output);
+        let output = compare("y", &floats(&[3.0, 4.0]), &floats(&[3.0, 4.5])).unwrap();
+        assert!(allows(None, None, &output));
+        assert!(allows(Some(0.5), Some(19.9), &output));
+        assert!(!allows(Some(0.4), None, &output));
+        assert!(!allows(None, Some(20.1), &output));
+        let whole = |value| Tensor { dims: vec![1], data: Data::I64(vec![value]) };
+        let equal = compare("n", &whole(3), &whole(3)).unwrap();
+        assert!(allows(None, Some(99.0), &equal));
+        // One off at 2^53 is not lost in a float.
+        let differs = compare("n", &whole(1 << 53), &whole((1 << 53) + 1)).unwrap();
+        assert!(!allows(Some(5.0), None, &differs));
+        assert!(compare("n", &whole(1), &floats(&[1.0])).is_none());
+    }
+}
