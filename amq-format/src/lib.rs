@@ -72,4 +72,4 @@ pub use network::Network;
 pub use read::Validated;
 pub use section::Section;
 pub use tensor::{MultiBitView, PlainView, TensorView, multi_bit_bytes};
-pub use write::{Draft, write, write_with};
+pub use write::{Draft, encode, write, write_with};

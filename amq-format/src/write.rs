@@ -39,13 +39,26 @@ pub fn write(draft: Draft) -> Result<Vec<u8>, Error> {
 
 /// As [`write()`], with ancillary sections (kind and content) of which this version knows nothing,
 /// after all others.
-pub fn write_with(mut draft: Draft, unknown_sections: &[(u32, &[u8])]) -> Result<Vec<u8>, Error> {
+pub fn write_with(draft: Draft, unknown_sections: &[(u32, &[u8])]) -> Result<Vec<u8>, Error> {
+    let file = encode_with(draft, unknown_sections)?;
+    Validated::new(&file)?;
+    Ok(file)
+}
+
+/// The bytes of the file, of which only the graph has been checked: for those who read it at once.
+///
+/// # Errors
+///
+/// The rule that the graph breaks.
+pub fn encode(draft: Draft) -> Result<Vec<u8>, Error> {
+    encode_with(draft, &[])
+}
+
+fn encode_with(mut draft: Draft, unknown_sections: &[(u32, &[u8])]) -> Result<Vec<u8>, Error> {
     number(&mut draft.graph, draft.data.len())?;
     // Before encoding, which would lose what protobuf cannot hold.
     validate::check(&draft.graph, &Limits::default())?;
-    let file = encode(&draft, unknown_sections, &|op| op.operator().since());
-    Validated::new(&file)?;
-    Ok(file)
+    Ok(assemble(&draft, unknown_sections, &|op| op.operator().since()))
 }
 
 impl Draft {
@@ -87,7 +100,7 @@ fn set_versions(graph: &mut Graph, since: &dyn Fn(&Op) -> Since) {
     }
 }
 
-fn encode(
+fn assemble(
     draft: &Draft,
     unknown_sections: &[(u32, &[u8])],
     since: &dyn Fn(&Op) -> Since,
@@ -167,7 +180,7 @@ mod tests {
 
     fn written(mut draft: Draft) -> Vec<u8> {
         set_versions(&mut draft.graph, &later);
-        encode(&draft, &[], &later)
+        assemble(&draft, &[], &later)
     }
 
     /// A writer of the next minor version gives this reader what it can read, wherever it can.

@@ -1,6 +1,10 @@
 //! From an ONNX file to the bytes of an `.amq` file, stage by stage.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
+
+use amq_format::Validated;
+use amq_runtime::{LoadOptions, Model};
 
 use crate::emit;
 use crate::error::{Error, Result};
@@ -122,8 +126,12 @@ pub fn compile(
         serde_json::to_string(&provenance)
             .map_err(|error| located(Error::bad_file(format!("the report: {error}"))))?,
     );
-    let bytes = amq_format::write(draft)
-        .map_err(|error| located(Error::unsupported(format!("the model does not fit: {error}"))))?;
+    let misfit =
+        |why: &dyn Display| located(Error::unsupported(format!("the model does not fit: {why}")));
+    let bytes = amq_format::encode(draft).map_err(|error| misfit(&error))?;
+    // What is written is what the runtime loads.
+    let file = Validated::new(&bytes).map_err(|error| misfit(&error))?;
+    Model::with_options(&file, &LoadOptions::default()).map_err(|error| misfit(&error))?;
     Ok(Compiled { bytes, report, external: paths })
 }
 

@@ -20,6 +20,7 @@ pub mod quant;
 pub mod recipe;
 pub mod report;
 pub mod settings;
+mod sign;
 mod table;
 pub mod tensor;
 pub mod verify;

@@ -2,9 +2,10 @@
 //!
 //! A plan is data, an entry a matrix: fitting and writing follow it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use amq_format::graph::{Activations, Op};
+use amq_format::graph::{Activations, Op, ValueId};
 use amq_format::multi_bit_bytes;
 
 use crate::error::Result;
@@ -12,6 +13,7 @@ use crate::ir::Module;
 use crate::options::Resolver;
 use crate::quant;
 use crate::settings::{Bits, Settings};
+use crate::sign;
 use crate::table::Table;
 use crate::weights::{Weight, Weights};
 
@@ -60,6 +62,7 @@ impl Plan {
     /// # Errors
     /// Settings that have no kernel, and patterns of the recipe that match nothing.
     pub fn new(module: &Module, weights: &Weights, mut resolver: Resolver<'_>) -> Result<Plan> {
+        let never_negative = sign::never_negative(module)?;
         let mut matrices = Vec::with_capacity(weights.matrices.len());
         for weight in &weights.matrices {
             let node = &module.graph.nodes[weight.node];
@@ -67,7 +70,8 @@ impl Plan {
             let choice = match fit(weight, &settings) {
                 Err(why) => Choice::Float { why },
                 Ok(fit) => {
-                    let (activations, note) = activations(module, weight, &settings);
+                    let (activations, note) =
+                        activations(module, weight, &settings, &never_negative);
                     Choice::Codes { fit, activations, note }
                 }
             };
@@ -96,6 +100,7 @@ fn activations(
     module: &Module,
     weight: &Weight,
     settings: &Settings,
+    never_negative: &BTreeSet<ValueId>,
 ) -> (Activations, Option<String>) {
     let asked = settings.activations;
     let node = &module.graph.nodes[weight.node];
@@ -109,7 +114,30 @@ fn activations(
         let note = format!("{channels} channels a group: {} would be slower", asked.adjective());
         return (Activations::F32, Some(note));
     }
+    if let Some(offset) = with_offset(asked)
+        && multiplies_input(weight)
+        && node.inputs.first().is_some_and(|x| never_negative.contains(x))
+    {
+        return (offset, Some("never negative: an offset stands beside the codes".into()));
+    }
     (asked, None)
+}
+
+/// Whether the matrix multiplies with the first input of its node: not with what a recurrent layer
+/// carries from step to step.
+fn multiplies_input(weight: &Weight) -> bool {
+    weight.slot.suffix != Some("R")
+}
+
+/// As many codes with an offset beside them.
+fn with_offset(activations: Activations) -> Option<Activations> {
+    match activations {
+        Activations::Codes1 => Some(Activations::Offset1),
+        Activations::Codes2 => Some(Activations::Offset2),
+        Activations::Codes3 => Some(Activations::Offset3),
+        Activations::Codes4 => Some(Activations::Offset4),
+        _ => None,
+    }
 }
 
 /// Channels of a convolution's group: the last axis of its weights.
@@ -143,5 +171,59 @@ impl fmt::Display for Plan {
             table.row(vec![name, op, shape, bits, activations, method, cycles, why]);
         }
         f.write_str(&table.render())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::tests::{A, Build};
+    use crate::options::ConvertOptions;
+    use crate::passes;
+    use crate::settings::Given;
+
+    /// The activations of each matrix, where two codes are asked for.
+    fn activations(build: Build) -> Vec<&'static str> {
+        let mut module = build.output("y").import().unwrap();
+        passes::run(&mut module).unwrap();
+        let flags = Given { activations: Some(Activations::Codes2), ..Given::default() };
+        let options = ConvertOptions { flags, ..ConvertOptions::default() };
+        let weights = Weights::find(&module).unwrap();
+        let plan = Plan::new(&module, &weights, options.resolver().unwrap()).unwrap();
+        let matrices = plan.matrices.iter().map(|planned| match &planned.choice {
+            Choice::Codes { activations, note, .. } => {
+                // What differs from what was asked for says why.
+                assert_eq!(note.is_some(), *activations != Activations::Codes2, "{plan}");
+                activations.name()
+            }
+            Choice::Float { why } => panic!("{why}"),
+        });
+        matrices.collect()
+    }
+
+    #[test]
+    fn an_offset_stands_beside_codes_of_what_is_never_negative() {
+        for (first, expected) in [("Relu", ["o2"]), ("Tanh", ["2"])] {
+            let build = Build::new(13).input("x", "1 32 6 6").weight("w", &[8, 32, 3, 3]);
+            let build = build.node(first, "x", "h").node("Conv", "h w", "y");
+            assert_eq!(activations(build), expected, "{first}");
+        }
+    }
+
+    #[test]
+    fn what_a_layer_carries_has_its_own_sign() {
+        let build = Build::new(14).input("x", "s 1 64").weight("w", &[1, 64, 64]);
+        let build = build.weight("r", &[1, 64, 16]).node("Sigmoid", "x", "h");
+        let build = build.node_with("LSTM", "h w r", "y", &[("hidden_size", A::I(16))]);
+        assert_eq!(activations(build), ["o2", "2"]);
+    }
+
+    #[test]
+    fn convolutions_of_few_channels_take_floats() {
+        for (channels, expected) in [(31, ["f32"]), (32, ["2"])] {
+            let input = format!("1 {channels} 6 6");
+            let build = Build::new(13).input("x", &input).weight("w", &[64, channels, 3, 3]);
+            assert_eq!(activations(build.node("Conv", "x w", "y")), expected);
+        }
     }
 }

@@ -52,7 +52,8 @@ pub enum Coding {
     MultiBit {
         /// Codes a row.
         bits: u8,
-        /// How activations enter the product: `f32`, `int8` or a number of codes.
+        /// How activations enter the product: `f32`, `int8` or a number of codes, after an `o` where a
+        /// constant stands beside them.
         activations: String,
         /// How it was fitted.
         method: String,

@@ -100,8 +100,8 @@ fn accuracy_of_digits_is_that_of_onnxruntime() {
     assert!((right(["2", "int8"]) - 349.0).abs() <= 0.02 * 360.0);
     // This model was not trained for activations of few codes. The figures are what it gave when their
     // arithmetic was settled, whose bits the runtime's tests hold.
-    assert!((right(["2", "2"]) - 267.0).abs() <= 9.0);
-    assert!((right(["2", "3"]) - 329.0).abs() <= 6.0);
+    assert!((right(["2", "2"]) - 332.0).abs() <= 9.0);
+    assert!((right(["2", "3"]) - 342.0).abs() <= 6.0);
 }
 
 /// SHA-256 of the files, and of the bits of the first output on a fixed input.
