@@ -75,7 +75,7 @@ impl Product<'_> {
         let mut vector = 0;
         macro_rules! tiles {
             ($n:literal) => {
-                while vector + $n <= vectors {
+                while vectors - vector >= $n {
                     if L::MANY_REGISTERS {
                         self.tile::<L, R, R, $n>(lanes, first, 0, vector);
                     } else {
@@ -135,9 +135,9 @@ impl Product<'_> {
                 }
             }
         }
-        for b in 0..B {
-            for v in 0..V {
-                self.out.write(lanes, first + block + b, vector + v, sums[b][v]);
+        for (b, sums) in sums.into_iter().enumerate() {
+            for (v, sum) in sums.into_iter().enumerate() {
+                self.out.write(lanes, first + block + b, vector + v, sum);
             }
         }
     }

@@ -17,7 +17,7 @@ pub(crate) fn fma(a: f32, b: f32, c: f32) -> f32 {
     // Away from zero if what was lost has the sum's sign, else towards it.
     let outwards = (lost > 0.0) == (sum > 0.0);
     let odd = if outwards { bits | 1 } else { bits.wrapping_sub(1 ^ bits & 1) };
-    let exact = !(lost > 0.0 || lost < 0.0);
+    let exact = lost == 0.0 || lost.is_nan();
     f64::from_bits(if exact { bits } else { odd }) as f32
 }
 

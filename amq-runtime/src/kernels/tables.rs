@@ -67,7 +67,7 @@ impl Work for Product<'_> {
             let mut vector = 0;
             macro_rules! vectors {
                 ($n:literal) => {
-                    while vector + $n <= vectors {
+                    while vectors - vector >= $n {
                         match bits {
                             1 if short => self.short_taps::<L, 1, $n>(lanes, block, vector),
                             2 if short => self.short_taps::<L, 2, $n>(lanes, block, vector),
@@ -159,8 +159,8 @@ impl Product<'_> {
                 (group, left) = (group + 1, layout.shared);
             }
         }
-        for v in 0..N {
-            self.out.write(lanes, block, vector + v, results[v]);
+        for (v, result) in results.into_iter().enumerate() {
+            self.out.write(lanes, block, vector + v, result);
         }
     }
 
@@ -231,8 +231,8 @@ impl Product<'_> {
                 }
             }
         }
-        for v in 0..N {
-            self.out.write(lanes, block, vector + v, results[v]);
+        for (v, result) in results.into_iter().enumerate() {
+            self.out.write(lanes, block, vector + v, result);
         }
     }
 }

@@ -82,7 +82,7 @@ impl Work for Chains<'_> {
         let mut row = 0;
         macro_rules! rows {
             ($rows:literal, $blocks:literal) => {
-                while row + $rows <= rows {
+                while rows - row >= $rows {
                     self.rows::<L, $rows, $blocks>(lanes, row);
                     row += $rows;
                 }
