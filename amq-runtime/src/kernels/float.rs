@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 
 use super::lanes::Lanes;
-use super::{Output, Target, Work};
+use super::{BLOCK, Output, Target, Work};
 
 /// Blocks of rows whose weights lie together, so that a product of one vector reads one stream.
 pub(crate) const BLOCKS: usize = 4;
@@ -34,6 +34,15 @@ pub(crate) struct Vectors<'a> {
 }
 
 impl Weights {
+    /// The weight at a row and column.
+    pub(crate) fn weight(&self, row: usize, col: usize) -> f32 {
+        let cols = self.taps * self.columns;
+        let block = row / BLOCK;
+        let first = block - block % BLOCKS;
+        let together = (self.lines.len() / cols - first).min(BLOCKS);
+        self.lines[first * cols + col * together + block % BLOCKS].0[row % BLOCK]
+    }
+
     /// Multiplies each vector.
     pub(crate) fn multiply(&self, target: Target, vectors: Vectors<'_>, out: Output<'_>) {
         target.run(Product { weights: self, vectors, out });

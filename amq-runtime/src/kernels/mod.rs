@@ -15,6 +15,7 @@ pub(crate) mod lanes;
 pub(crate) mod layout;
 pub(crate) mod math;
 pub(crate) mod tables;
+pub(crate) mod windows;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 

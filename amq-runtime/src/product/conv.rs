@@ -8,6 +8,7 @@ use core::ops::Range;
 
 use amq_format::graph::Activations;
 
+use super::direct::Direct;
 use super::geometry::Geometry;
 use super::matrix::Matrix;
 use super::pack::Weights;
@@ -27,8 +28,10 @@ const PLACES: usize = 16 << 10;
 
 /// Packed weights of a convolution.
 #[derive(Debug)]
-pub(crate) struct ConvMatrix {
-    groups: Vec<Matrix>,
+pub(crate) enum ConvMatrix {
+    /// A matrix for each group.
+    Groups(Vec<Matrix>),
+    Direct(Direct),
 }
 
 /// How much of the work is done at a time.
@@ -56,17 +59,27 @@ impl ConvMatrix {
         if groups == 0 || !rows.is_multiple_of(groups) {
             return Err(PackError::Groups { rows, groups });
         }
-        let rows = rows / groups;
+        let (all, rows) = (rows, rows / groups);
+        if Direct::suits(source.shape().1 / taps.max(1), rows) {
+            let matrix = Matrix::pack_taps(source, 0..all, taps, activations, target)?;
+            if let Weights::Float(weights) = &matrix.weights {
+                return Ok(ConvMatrix::Direct(Direct::new(weights, all, groups, target)));
+            }
+        }
         let groups = (0..groups).map(|group| {
             let rows = group * rows..(group + 1) * rows;
             Matrix::pack_taps(source, rows, taps, activations, target)
         });
-        Ok(ConvMatrix { groups: groups.collect::<Result<_, _>>()? })
+        Ok(ConvMatrix::Groups(groups.collect::<Result<_, _>>()?))
     }
 
     /// Grows the scratch so that `convolve` allocates nothing.
     pub(crate) fn reserve(&self, geometry: &Geometry, scratch: &mut Scratch) {
-        let Some(matrix) = self.groups.first() else { return };
+        let groups = match self {
+            ConvMatrix::Direct(direct) => return direct.reserve(geometry, scratch),
+            ConvMatrix::Groups(groups) => groups,
+        };
+        let Some(matrix) = groups.first() else { return };
         if matrix.cols == 0 || geometry.positions() == 0 {
             return;
         }
@@ -88,11 +101,15 @@ impl ConvMatrix {
         scratch: &mut Scratch,
     ) {
         let positions = geometry.positions();
-        let Some(first) = self.groups.first() else { return };
-        let channels = geometry.channels / self.groups.len();
-        debug_assert_eq!(first.cols, channels * geometry.taps());
         debug_assert_eq!(x.len(), geometry.channels * geometry.input[0] * geometry.input[1]);
-        debug_assert_eq!(out.len(), self.groups.len() * first.rows * positions);
+        let groups = match self {
+            ConvMatrix::Direct(direct) => return direct.convolve(geometry, x, out, scratch),
+            ConvMatrix::Groups(groups) => groups,
+        };
+        let Some(first) = groups.first() else { return };
+        let channels = geometry.channels / groups.len();
+        debug_assert_eq!(first.cols, channels * geometry.taps());
+        debug_assert_eq!(out.len(), groups.len() * first.rows * positions);
         if out.is_empty() || first.cols == 0 {
             out.fill(0.0);
             return;
@@ -101,7 +118,7 @@ impl ConvMatrix {
         let band = Band::new(first, geometry);
         let plane = geometry.input[0] * geometry.input[1];
         let outs = out.chunks_exact_mut(first.rows * positions);
-        for (group, (matrix, out)) in self.groups.iter().zip(outs).enumerate() {
+        for (group, (matrix, out)) in groups.iter().zip(outs).enumerate() {
             let x = &x[group * channels * plane..][..channels * plane];
             matrix.convolve(geometry, &band, x, out, scratch);
         }

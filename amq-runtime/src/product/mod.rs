@@ -1,6 +1,7 @@
 //! Products with constant weights: vectors and windows of convolutions.
 
 mod conv;
+mod direct;
 mod geometry;
 mod matrix;
 mod pack;

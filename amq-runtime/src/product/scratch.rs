@@ -31,6 +31,8 @@ pub(crate) struct Scratch {
     pub(super) floats: Vec<f32>,
     /// Which places vectors have: `[vector][tap]`.
     pub(super) places: Vec<u32>,
+    /// Where columns lie from the first window on.
+    pub(super) offsets: Vec<usize>,
     /// Pixels of a row on their way, `[pixel][column]`.
     pub(super) pixels: Vec<f32>,
 }

@@ -834,7 +834,7 @@ fn a_scratch_serves_products_of_all_kinds_and_grows_no_further() {
 }
 
 impl Scratch {
-    fn capacities(&self) -> [usize; 10] {
+    fn capacities(&self) -> [usize; 11] {
         [
             self.planes.capacity(),
             self.words.capacity(),
@@ -846,6 +846,7 @@ impl Scratch {
             self.floats.capacity(),
             self.places.capacity(),
             self.pixels.capacity(),
+            self.offsets.capacity(),
         ]
     }
 }
