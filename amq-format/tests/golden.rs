@@ -31,6 +31,17 @@ fn the_frozen_file_is_read_and_written_again() {
 }
 
 #[test]
+fn files_of_products_are_written_again() {
+    for (name, draft) in samples::products::all() {
+        let path = samples::fixtures("golden").join(format!("products-{name}.amq"));
+        let file = std::fs::read(path).expect("a golden file");
+        let validated = Validated::new(&file).expect("a golden file keeps every rule");
+        assert_eq!(draft_of(&file, &validated), draft, "{name}");
+        assert_eq!(write(draft).expect("it is right"), file, "{name}");
+    }
+}
+
+#[test]
 fn it_has_every_operator() {
     let draft = samples::golden::draft();
     let names: BTreeSet<_> =
