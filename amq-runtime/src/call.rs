@@ -1,16 +1,18 @@
 //! Kernels, and what a call of one works with.
 
 use alloc::vec::Vec;
+use core::mem;
 
 use amq_format::graph::ValueId;
 
 use crate::error::{Fault, fault};
 use crate::kernels::Target;
 use crate::probe::Tap;
-use crate::product::Scratch;
+use crate::product::{Hands, Scratch};
 use crate::registers::Registers;
 use crate::values::{Room, Values};
 use crate::view::{Buffer, Data, DataMut};
+use crate::workers::Workers;
 
 /// A node's computation for one set of shapes.
 pub(crate) trait Kernel: Send + Sync {
@@ -27,6 +29,7 @@ pub(crate) struct Call<'a> {
     pub(crate) outputs: Results<'a>,
     pub(crate) target: Target,
     pub(crate) memory: &'a mut Memory,
+    pub(crate) workers: &'a dyn Workers,
     pub(crate) tap: Tap<'a>,
 }
 
@@ -35,12 +38,42 @@ pub(crate) struct Call<'a> {
 pub(crate) struct Memory {
     /// Of products.
     pub(crate) scratch: Scratch,
+    /// Of products that other workers than the caller's thread compute.
+    pub(crate) helpers: Vec<Scratch>,
     /// Of recurrent layers.
     pub(crate) work: Vec<f32>,
     /// Indices while they are put in order.
     pub(crate) order: Vec<u32>,
     /// Of elementwise operators.
     pub(crate) registers: Registers,
+}
+
+impl Memory {
+    /// Memory for so many workers, at least one.
+    pub(crate) fn new(workers: usize) -> Memory {
+        let helpers = (1..workers).map(|_| Scratch::default()).collect();
+        Memory { helpers, ..Memory::default() }
+    }
+
+    /// The number of workers.
+    pub(crate) fn workers(&self) -> usize {
+        self.helpers.len() + 1
+    }
+
+    /// Grows the scratch of each worker, within one budget.
+    pub(crate) fn reserve(&mut self, grow: impl Fn(&mut Scratch)) {
+        grow(&mut self.scratch);
+        for helper in &mut self.helpers {
+            mem::swap(&mut self.scratch.budget, &mut helper.budget);
+            grow(helper);
+            mem::swap(&mut self.scratch.budget, &mut helper.budget);
+        }
+    }
+
+    /// What products work with.
+    pub(crate) fn hands<'a>(&'a mut self, workers: &'a dyn Workers) -> Hands<'a> {
+        Hands { workers, scratch: &mut self.scratch, helpers: &mut self.helpers }
+    }
 }
 
 /// Inputs of a node while it runs.

@@ -13,6 +13,7 @@ use crate::probe::{Probe, Tap};
 use crate::program::Program;
 use crate::values::{Given, Nothing, Room, Values};
 use crate::view::{Buffer, Data, DataMut, View, with_same_type};
+use crate::workers::Workers;
 
 /// Plans that are kept: calls that alternate between so many sets of shapes plan each once.
 const PLANS: usize = 4;
@@ -21,6 +22,7 @@ const PLANS: usize = 4;
 pub(crate) struct Means<'a, 'p> {
     pub(crate) target: Target,
     pub(crate) memory: &'a mut Memory,
+    pub(crate) workers: &'a dyn Workers,
     pub(crate) probe: Option<&'p mut dyn Probe>,
 }
 
@@ -64,7 +66,7 @@ impl Frame {
             Err(Error::Memory { .. }) if !self.slots.is_empty() => {
                 self.plans.clear();
                 self.slots.clear();
-                *memory = Memory::default();
+                *memory = Memory::new(memory.workers());
                 self.make(program, signature, memory, limit)?
             }
             plan => plan?,
@@ -149,6 +151,7 @@ impl Frame {
                 outputs: Results { slots: slice::from_mut(&mut taken), rooms: &[Some(*room)] },
                 target: means.target,
                 memory: means.memory,
+                workers: means.workers,
                 tap: Tap { node: 0, probe: None },
             }),
         };
@@ -182,6 +185,7 @@ impl Frame {
                 outputs: Results { slots: taken, rooms: &step.outputs },
                 target: means.target,
                 memory: means.memory,
+                workers: means.workers,
                 tap: Tap::new(step.node, &mut means.probe),
             });
             // Also after an error, for the calls to come.

@@ -46,6 +46,7 @@ mod sizes;
 mod values;
 mod view;
 mod weights;
+mod workers;
 
 /// The file, in whose types models tell of their inputs and outputs.
 pub use amq_format;
@@ -56,6 +57,9 @@ pub use probe::{Part, Probe, Product};
 pub use program::Port;
 pub use session::{Outputs, Session};
 pub use view::{Data, View};
+#[cfg(feature = "std")]
+pub use workers::Threads;
+pub use workers::Workers;
 
 const _: () = {
     const fn shared<T: Send + Sync>() {}

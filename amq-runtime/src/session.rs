@@ -16,6 +16,7 @@ use crate::probe::Probe;
 use crate::program::Port;
 use crate::values::Given;
 use crate::view::{Buffer, Data, DataMut, View};
+use crate::workers::{Alone, Workers};
 
 mod saved;
 
@@ -29,6 +30,7 @@ pub struct Session {
     model: Arc<Model>,
     frame: Frame,
     memory: Memory,
+    workers: Arc<dyn Workers>,
     /// State between steps, one for each of the model's; empty before the first.
     states: Vec<Kept>,
     /// For each graph input, which of those given it is.
@@ -90,10 +92,17 @@ impl fmt::Debug for Outputs<'_> {
 impl Session {
     /// A session without state. It takes memory when it is first called.
     pub fn new(model: Arc<Model>) -> Session {
+        Session::with_workers(model, Arc::new(Alone))
+    }
+
+    /// A session whose products are shared among threads that the caller lends. Results do not depend
+    /// on them; each takes working memory.
+    pub fn with_workers(model: Arc<Model>, workers: Arc<dyn Workers>) -> Session {
         Session {
+            memory: Memory::new(workers.count()),
+            workers,
             order: Vec::with_capacity(model.inputs().len()),
             frame: Frame::new(),
-            memory: Memory::default(),
             states: Vec::new(),
             model,
         }
@@ -219,9 +228,9 @@ impl Session {
         if stepping {
             self.check_state_shapes()?;
         }
-        let Session { model, frame, memory, states, order } = self;
+        let Session { model, frame, memory, workers, states, order } = self;
         let (program, target) = (model.program(), model.target());
-        let mut means = Means { target, memory, probe };
+        let mut means = Means { target, memory, workers: &**workers, probe };
         for i in 0..model.states().len() {
             let kept = states.get(i).filter(|_| stepping);
             let kept = kept.map(|kept| kept.elements.data(usize::MAX));

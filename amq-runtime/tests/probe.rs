@@ -6,8 +6,9 @@ mod common;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use amq_format::graph::{Activations, Cell, Op};
+use amq_format::graph::{Activations, AutoPad, Cell, Conv, DataType, Op};
 use amq_runtime::{Model, Part, Probe, Product, Session, View};
+use common::{Builder, named, sized};
 
 /// What was shown.
 #[derive(Default)]
@@ -114,4 +115,56 @@ fn steps_of_a_gru_are_shown_one_by_one() {
     let (h, products) = &seen.products[&(node, Part::Recurrent { direction: 0 })];
     assert_eq!(h.len(), tokens.len() * common::HIDDEN);
     assert_eq!(products.len(), 3 * h.len());
+}
+
+#[test]
+fn windows_of_a_convolution_give_its_results() {
+    let mut b = Builder::new();
+    let (channels, rows) = (4, 6);
+    let x = b.input("x", DataType::F32, &[named("n"), sized(channels), sized(5), sized(7)]);
+    // Two groups of two channels: [output channel, kernel row, kernel column, channel].
+    let weights: Vec<f32> = (0..6 * 3 * 2 * 2).map(|i| (i * 5 % 17) as f32 - 8.0).collect();
+    let w = b.floats("w", &[rows, 3, 2, 2], &weights);
+    let y = b.value("y");
+    let conv = Conv {
+        strides: vec![1, 2],
+        dilations: vec![1, 1],
+        pads: vec![1, 0, 1, 1],
+        auto_pad: AutoPad::Explicit as i32,
+        groups: 2,
+        activations: Activations::F32 as i32,
+    };
+    b.node(Op::Conv(conv), &[x, w], &[y]);
+    b.output(y, DataType::F32, &[named("n"), sized(rows as i64), sized(5), sized(4)]);
+
+    struct Sums {
+        weights: Vec<f32>,
+        results: Vec<f32>,
+    }
+    impl Probe for Sums {
+        fn product(&mut self, product: &Product<'_>) {
+            assert_eq!((product.columns, product.rows), (12, 3));
+            for (x, y) in
+                product.vectors.chunks_exact(12).zip(product.results.chunks_exact(product.rows))
+            {
+                let w = self.weights[product.first_row * 12..].chunks_exact(12);
+                for (w, y) in w.zip(y) {
+                    // Small integers: exact.
+                    assert_eq!(w.iter().zip(x).map(|(w, x)| w * x).sum::<f32>(), *y);
+                }
+                self.results.extend(y);
+            }
+        }
+    }
+    let mut session = Session::new(Arc::new(Model::load(&b.finish()).unwrap()));
+    let pixels: Vec<f32> = (0..2 * 4 * 5 * 7).map(|i| (i * 3 % 11) as f32 - 5.0).collect();
+    let mut sums = Sums { weights, results: Vec::new() };
+    let inputs = [("x", View::f32(&[2, 4, 5, 7], &pixels))];
+    let outputs = session.run_with(&inputs, &mut sums).unwrap();
+    let mut expected = outputs.get("y").unwrap().as_f32().unwrap().to_vec();
+    assert_eq!(sums.results.len(), expected.len());
+    assert!(expected.iter().any(|y| *y != 0.0));
+    expected.sort_by(f32::total_cmp);
+    sums.results.sort_by(f32::total_cmp);
+    assert_eq!(sums.results, expected);
 }

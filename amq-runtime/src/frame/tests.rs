@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::kernels::{Isa, NAN};
 use crate::weights::Constants;
+use crate::workers::Alone;
 
 /// Sizes of the shape that most values have.
 const DIMS: [usize; 2] = [3, 1500];
@@ -170,7 +171,11 @@ fn run(program: &Program, target: Target, apart: bool) -> (Vec<Vec<u32>>, usize)
     let x: Vec<f32> = (0..DIMS[0] * DIMS[1]).map(|i| (i % 677) as f32 / 200.0 - 1.5).collect();
     for x in [&x.iter().map(|x| x * 3.0).collect::<Vec<f32>>(), &x] {
         frame
-            .run(program, &Only(x), &mut Means { target, memory: &mut memory, probe: None })
+            .run(
+                program,
+                &Only(x),
+                &mut Means { target, memory: &mut memory, workers: &Alone, probe: None },
+            )
             .unwrap();
     }
     let bits = |i| match frame.output(i).data {

@@ -101,10 +101,9 @@ impl<const BITS: usize, const CODES: usize> Product<'_, BITS, CODES> {
         let coefficients = self.weights.coefficients.as_chunks::<BITS>().0;
         let sums = self.weights.sums.as_ref().filter(|_| !PLAIN);
         let sums = sums.map(|sums| sums.as_chunks::<BITS>().0);
-        let blocks = lines.len() / (taps * pairs);
         let words = self.vectors.words.as_chunks::<CODES>().0;
-        for place in 0..blocks {
-            let block = self.out.order.block(place, blocks);
+        for place in 0..self.out.blocks.len() {
+            let block = self.out.block(place, 1);
             let lines = &lines[block * taps * pairs..][..taps * pairs];
             for (vector, places) in self.vectors.places.chunks_exact(taps).enumerate() {
                 let mut result = lanes.splat(0.0);

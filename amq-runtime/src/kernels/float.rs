@@ -60,12 +60,9 @@ impl Work for Product<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(mut self, lanes: L) {
-        let cols = self.weights.taps * self.weights.columns;
-        let blocks = self.weights.lines.len() / cols;
-        let groups = blocks.div_ceil(BLOCKS);
-        for place in 0..groups {
-            let first = self.out.order.block(place, groups) * BLOCKS;
-            match (blocks - first).min(BLOCKS) {
+        for place in 0..self.out.blocks.len().div_ceil(BLOCKS) {
+            let first = self.out.block(place, BLOCKS);
+            match (self.out.blocks.end - first).min(BLOCKS) {
                 4 => self.blocks::<L, 4>(lanes, first),
                 3 => self.blocks::<L, 3>(lanes, first),
                 2 => self.blocks::<L, 2>(lanes, first),

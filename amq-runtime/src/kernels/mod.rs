@@ -7,6 +7,7 @@
 //! same bits.
 
 use core::fmt;
+use core::ops::Range;
 
 pub(crate) mod codes;
 pub(crate) mod float;
@@ -91,16 +92,25 @@ pub(crate) struct Output<'a> {
     pub(crate) rows: usize,
     pub(crate) row_stride: usize,
     pub(crate) vector_stride: usize,
+    /// The blocks of rows that are computed, of the weights'; the first is written to row 0.
+    pub(crate) blocks: Range<usize>,
     /// In which blocks of rows are computed.
     pub(crate) order: Order,
 }
 
 impl Output<'_> {
+    /// The block to visit at a place, in units of `together` blocks.
+    #[inline(always)]
+    fn block(&self, place: usize, together: usize) -> usize {
+        let units = self.blocks.len().div_ceil(together);
+        self.blocks.start + self.order.block(place, units) * together
+    }
+
     /// Writes the rows of a block.
     #[inline(always)]
     fn write<L: Lanes>(&mut self, lanes: L, block: usize, vector: usize, result: L::F) {
         let result = lanes.canonical(result);
-        let first = block * BLOCK;
+        let first = (block - self.blocks.start) * BLOCK;
         let rows = BLOCK.min(self.rows - first);
         let at = first * self.row_stride + vector * self.vector_stride;
         if self.row_stride == 1

@@ -57,13 +57,12 @@ impl Work for Product<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(mut self, lanes: L) {
-        let Weights { layout, bits, ref lines, .. } = *self.weights;
-        let blocks = lines.len() / (layout.taps * layout.words() * bits);
+        let Weights { layout, bits, .. } = *self.weights;
         let vectors = self.vectors.places.len() / layout.taps;
         // Convolutions have many short taps: what is done for each must be little.
         let short = layout.segments() == 1 && layout.words() <= SHORT;
-        for place in 0..blocks {
-            let block = self.out.order.block(place, blocks);
+        for place in 0..self.out.blocks.len() {
+            let block = self.out.block(place, 1);
             let mut vector = 0;
             macro_rules! vectors {
                 ($n:literal) => {

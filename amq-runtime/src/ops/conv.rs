@@ -10,6 +10,7 @@ use super::window::with_pads;
 use crate::call::{Call, Kernel, Memory};
 use crate::compute::{Computation, Compute, Shapes};
 use crate::error::Fault;
+use crate::probe::Part;
 use crate::product::{ConvMatrix, Geometry};
 use crate::weights::Constants;
 
@@ -71,30 +72,34 @@ struct Product {
 
 impl Kernel for Product {
     fn reserve(&self, memory: &mut Memory) {
-        self.weights.matrix.reserve(&self.geometry, &mut memory.scratch);
+        memory.reserve(|scratch| self.weights.matrix.reserve(&self.geometry, scratch));
     }
 
     fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
-        let (x, y) = (call.inputs.f32(0)?, call.outputs.f32()?);
+        let Call { inputs, outputs, target, memory, workers, tap } = call;
+        let (x, y) = (inputs.f32(0)?, outputs.f32()?);
         let Product { weights, geometry, result } = self;
         let [height, width] = geometry.output;
-        let item = geometry.channels * geometry.input[0] * geometry.input[1];
         if y.is_empty() {
             return Ok(());
         }
-        for (i, y) in y.chunks_exact_mut(*result).enumerate() {
-            let x = &x[i * item..(i + 1) * item];
-            weights.matrix.convolve(geometry, x, y, &mut call.memory.scratch);
-            if let Some(bias) = &weights.bias {
-                call.target.vectorize(
-                    #[inline(always)]
-                    || {
+        weights.matrix.share(geometry, x, y, &mut memory.hands(*workers));
+        if tap.probe.is_some() {
+            weights.matrix.show(geometry, x, y, |row, sizes, vectors, results| {
+                tap.product(Part::W, row, sizes, vectors, results, |_| true);
+            });
+        }
+        if let Some(bias) = &weights.bias {
+            target.vectorize(
+                #[inline(always)]
+                || {
+                    for y in y.chunks_exact_mut(*result) {
                         for (plane, b) in y.chunks_exact_mut(height * width).zip(bias) {
                             plane.iter_mut().for_each(|y| *y += b);
                         }
-                    },
-                );
-            }
+                    }
+                },
+            );
         }
         Ok(())
     }

@@ -44,15 +44,16 @@ struct Product {
 
 impl Kernel for Product {
     fn reserve(&self, memory: &mut Memory) {
-        self.weights.matrix.reserve(self.vectors, &mut memory.scratch);
+        memory.reserve(|scratch| self.weights.matrix.reserve(self.vectors, scratch));
     }
 
     fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
-        let (x, y) = (call.inputs.f32(0)?, call.outputs.f32()?);
+        let Call { inputs, outputs, memory, workers, tap, .. } = call;
+        let (x, y) = (inputs.f32(0)?, outputs.f32()?);
         let Weights { matrix, bias } = &*self.weights;
-        matrix.multiply(x, self.vectors, y, &mut call.memory.scratch);
+        matrix.share(x, self.vectors, y, &mut memory.hands(*workers));
         let sizes = [matrix.cols(), matrix.rows()];
-        call.tap.product(Part::W, 0, sizes, x, y, |_| true);
+        tap.product(Part::W, 0, sizes, x, y, |_| true);
         if let Some(bias) = bias.as_ref().filter(|bias| !bias.is_empty()) {
             call.target.vectorize(
                 #[inline(always)]

@@ -31,7 +31,7 @@ use amq_format::graph::{Cell, Direction, Recurrent, Unary};
 
 use crate::kernels::{Order, Target, math};
 use crate::probe::{Part, Tap};
-use crate::product::{Matrix, Scratch};
+use crate::product::{Hands, Matrix, Scratch};
 
 mod pass;
 
@@ -83,7 +83,7 @@ pub(crate) struct Layer {
 
 /// What products work with.
 pub(crate) struct Tools<'a> {
-    pub(crate) scratch: &'a mut Scratch,
+    pub(crate) hands: Hands<'a>,
     pub(crate) tap: Tap<'a>,
 }
 
@@ -97,7 +97,7 @@ impl Tools<'_> {
         seen: impl Fn(usize) -> bool,
     ) {
         let [columns, rows] = [matrix.cols(), matrix.rows()];
-        matrix.multiply(x, out.len() / rows.max(1), out, self.scratch);
+        matrix.share(x, out.len() / rows.max(1), out, &mut self.hands);
         self.tap.product(part, first_row, [columns, rows], x, out, seen);
     }
 }
@@ -310,7 +310,7 @@ impl Layer {
         let pass = &self.passes[direction];
         let (w, r) = (Part::Input { direction }, Part::Recurrent { direction });
         let active = |t: usize| move |n: usize| t < inputs.length(n);
-        let order = tools.scratch.order;
+        let order = tools.hands.scratch.order;
         // Read backwards, a sequence also begins where t < length first holds.
         let longest = (0..batch).map(|n| inputs.length(n)).max().unwrap_or(0);
         for t in longest..steps {
@@ -342,10 +342,10 @@ impl Layer {
                 }
                 self.step(direction, step * slot, active(t), work, tools);
                 write(t, work.h);
-                tools.scratch.order = tools.scratch.order.reversed();
+                tools.hands.scratch.order = tools.hands.scratch.order.reversed();
             }
         }
-        tools.scratch.order = order;
+        tools.hands.scratch.order = order;
     }
 
     /// One step, from the products with R, of those sequences that are active, whose gates start

@@ -12,6 +12,7 @@ use crate::call::{Call, Kernel, Memory, mismatch};
 use crate::compute::{Computation, Compute, Shapes};
 use crate::error::{Fault, fault};
 use crate::probe::Tap;
+use crate::product::Hands;
 use crate::view::{Data, DataMut};
 use crate::weights::Constants;
 
@@ -59,7 +60,7 @@ struct Sequence {
 
 impl Kernel for Sequence {
     fn reserve(&self, memory: &mut Memory) {
-        self.layer.reserve(self.steps, self.batch, &mut memory.scratch);
+        memory.reserve(|scratch| self.layer.reserve(self.steps, self.batch, scratch));
         memory.scratch.budget.grow(&mut memory.work, self.work, 0.0);
     }
 
@@ -85,8 +86,9 @@ impl Kernel for Sequence {
             h: state(5)?,
             c: state(6)?,
         };
-        let Memory { scratch, work, .. } = &mut *call.memory;
-        let tools = &mut Tools { scratch, tap: Tap::new(call.tap.node, &mut call.tap.probe) };
+        let Memory { scratch, helpers, work, .. } = &mut *call.memory;
+        let hands = Hands { workers: call.workers, scratch, helpers };
+        let tools = &mut Tools { hands, tap: Tap::new(call.tap.node, &mut call.tap.probe) };
         let done = layer.forward(&inputs, Outputs { y, h, c }, work, tools);
         done.map_err(|why| fault!("{why}"))
     }

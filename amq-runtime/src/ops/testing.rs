@@ -17,6 +17,7 @@ use crate::shape::Shape;
 use crate::values::{Nothing, Place, Room, Source, Values};
 use crate::view::Buffer;
 use crate::weights::Constants;
+use crate::workers::Alone;
 
 pub(crate) type Tensor = (Vec<usize>, Buffer);
 
@@ -130,6 +131,7 @@ fn run_on(target: Target, op: &Op, inputs: &[Tensor]) -> Result<Vec<Tensor>, Str
         outputs: Results { slots: &mut outputs, rooms: &rooms },
         target,
         memory: &mut memory,
+        workers: &Alone,
         tap: Tap { node: 0, probe: None },
     };
     kernel.run(&mut call).map_err(|fault| fault.0)?;

@@ -73,6 +73,16 @@ impl ConvMatrix {
         Ok(ConvMatrix::Groups(groups.collect::<Result<_, _>>()?))
     }
 
+    /// Groups, and rows and columns of each.
+    pub(super) fn shape(&self) -> [usize; 3] {
+        match self {
+            ConvMatrix::Direct(direct) => direct.shape(),
+            ConvMatrix::Groups(groups) => {
+                groups.first().map_or([0; 3], |matrix| [groups.len(), matrix.rows, matrix.cols])
+            }
+        }
+    }
+
     /// Grows the scratch so that `convolve` allocates nothing.
     pub(crate) fn reserve(&self, geometry: &Geometry, scratch: &mut Scratch) {
         let groups = match self {
@@ -115,12 +125,11 @@ impl ConvMatrix {
             return;
         }
         self.reserve(geometry, scratch);
-        let band = Band::new(first, geometry);
         let plane = geometry.input[0] * geometry.input[1];
         let outs = out.chunks_exact_mut(first.rows * positions);
         for (group, (matrix, out)) in groups.iter().zip(outs).enumerate() {
             let x = &x[group * channels * plane..][..channels * plane];
-            matrix.convolve(geometry, &band, x, out, scratch);
+            matrix.convolve(geometry, x, 0..matrix.blocks(), out, scratch);
         }
     }
 }
@@ -154,15 +163,17 @@ impl Matrix {
         }
     }
 
-    /// Convolves the channels x `[channel][height][width]` of one group.
-    fn convolve(
+    /// Convolves the channels x `[channel][height][width]` of one group to those output channels
+    /// that are some blocks of rows.
+    pub(super) fn convolve(
         &self,
         geometry: &Geometry,
-        band: &Band,
         x: &[f32],
+        blocks: Range<usize>,
         out: &mut [f32],
         scratch: &mut Scratch,
     ) {
+        let band = Band::new(self, geometry);
         let [height, width] = geometry.output;
         let (positions, taps) = (geometry.positions(), geometry.taps());
         self.clear(band.held * geometry.input[1], scratch);
@@ -182,10 +193,11 @@ impl Matrix {
                     geometry.window(position, band.held, places);
                 }
                 let out = Output {
+                    rows: out.len() / positions,
                     data: &mut out[first..],
-                    rows: self.rows,
                     row_stride: positions,
                     vector_stride: 1,
+                    blocks: blocks.clone(),
                     order: scratch.order,
                 };
                 self.product(&scratch.floats, windows.len(), out, scratch);

@@ -17,6 +17,8 @@ use crate::kernels::{BLOCK, Target, float};
 pub(crate) struct Direct {
     target: Target,
     groups: usize,
+    /// Output channels of all groups.
+    rows: usize,
     /// Channels of a group.
     channels: usize,
     /// `[output channel][kernel row][kernel column][channel of the group]`
@@ -95,7 +97,13 @@ impl Direct {
         let cols = packed.taps * packed.columns;
         let weights =
             (0..rows).flat_map(|row| (0..cols).map(move |col| packed.weight(row, col))).collect();
-        Direct { target, groups, channels: packed.columns, weights }
+        Direct { target, groups, rows, channels: packed.columns, weights }
+    }
+
+    /// Groups, and rows and columns of each.
+    pub(super) fn shape(&self) -> [usize; 3] {
+        let rows = self.rows / self.groups.max(1);
+        [self.groups, rows, self.weights.len().checked_div(self.rows).unwrap_or(0)]
     }
 
     /// Grows the scratch so that `convolve` allocates nothing.

@@ -10,7 +10,7 @@ use super::source::{MatrixSource, PackError};
 use crate::kernels::lanes::Tables;
 use crate::kernels::layout::Layout;
 use crate::kernels::tables::Totals;
-use crate::kernels::{Output, Target, codes, float, fma, tables};
+use crate::kernels::{BLOCK, Output, Target, codes, float, fma, tables};
 use crate::quantize::{Code, Tabulate};
 
 /// Vectors that are quantized together: their tables should stay in the second cache.
@@ -109,6 +109,11 @@ impl Matrix {
         self.rows
     }
 
+    /// Blocks of rows.
+    pub(super) fn blocks(&self) -> usize {
+        self.rows.div_ceil(BLOCK)
+    }
+
     /// Grows the scratch so that `multiply` allocates nothing for up to `vectors` vectors.
     pub(crate) fn reserve(&self, vectors: usize, scratch: &mut Scratch) {
         let vectors = vectors.min(self.together());
@@ -149,10 +154,18 @@ impl Matrix {
                 rows: self.rows,
                 row_stride: 1,
                 vector_stride: self.rows,
+                blocks: 0..self.blocks(),
                 order: scratch.order,
             };
             self.product(x, x.len() / self.cols, out, scratch);
         }
+    }
+
+    /// Codes one vector to the first place.
+    pub(super) fn code_one(&self, x: &[f32], scratch: &mut Scratch) {
+        self.reserve(1, scratch);
+        scratch.places[0] = 0;
+        self.code(x, 0, scratch);
     }
 
     /// Makes room for coded vectors at `places` places.

@@ -3,15 +3,19 @@
 mod conv;
 mod direct;
 mod geometry;
+mod hands;
 mod matrix;
 mod pack;
 mod scratch;
+mod share;
+mod show;
 mod source;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use conv::ConvMatrix;
 pub(crate) use geometry::Geometry;
+pub(crate) use hands::Hands;
 pub(crate) use matrix::Matrix;
 pub(crate) use scratch::{Budget, Scratch};
 pub(crate) use source::{MatrixSource, PackError};

@@ -6,6 +6,7 @@ use amq_format::graph::{Activations, UnaryFunction};
 use super::*;
 use crate::kernels::Isa;
 use crate::product::MatrixSource;
+use crate::workers::Alone;
 
 /// Numbers that repeat from run to run.
 struct Random(u64);
@@ -582,5 +583,6 @@ fn what_does_not_fit_is_refused() {
 }
 
 fn tools(scratch: &mut Scratch) -> Tools<'_> {
-    Tools { scratch, tap: Tap { node: 0, probe: None } }
+    let hands = Hands { workers: &Alone, scratch, helpers: &mut [] };
+    Tools { hands, tap: Tap { node: 0, probe: None } }
 }

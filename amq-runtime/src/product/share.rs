@@ -1,0 +1,176 @@
+//! Products whose rows, vectors or windows are shared among workers. Each result is computed as it
+//! would be alone, so results do not depend on how the work is divided.
+
+use core::ops::Range;
+
+use super::conv::ConvMatrix;
+use super::geometry::Geometry;
+use super::hands::Hands;
+use super::matrix::Matrix;
+use super::pack::Weights;
+use super::scratch::Scratch;
+use crate::kernels::{BLOCK, Output, float};
+use crate::workers::Workers;
+
+impl Matrix {
+    /// As [`Matrix::multiply`]: several vectors are divided, of one the rows.
+    pub(crate) fn share(&self, x: &[f32], vectors: usize, out: &mut [f32], hands: &mut Hands<'_>) {
+        let parts = hands.parts(vectors.saturating_mul(self.rows).saturating_mul(self.cols));
+        if parts == 1 {
+            return self.multiply(x, vectors, out, hands.scratch);
+        }
+        if vectors == 1 {
+            self.code_one(x, hands.scratch);
+            let scratch = &*hands.scratch;
+            return self.share_rows(x, 0..self.blocks(), out, scratch, hands.workers, parts);
+        }
+        // In proportion to the workers.
+        let helpers = parts / 2;
+        let count = vectors - vectors * helpers / parts;
+        let (x, later_x) = x.split_at(count * self.cols);
+        let (out, later_out) = out.split_at_mut(count * self.rows);
+        hands.join(
+            helpers,
+            |mut hands| self.share(x, count, out, &mut hands),
+            |mut hands| self.share(later_x, vectors - count, later_out, &mut hands),
+        );
+    }
+
+    /// Multiplies a vector that is coded with some blocks of rows.
+    fn share_rows(
+        &self,
+        x: &[f32],
+        blocks: Range<usize>,
+        out: &mut [f32],
+        scratch: &Scratch,
+        workers: &dyn Workers,
+        parts: usize,
+    ) {
+        let Some(middle) = self.middle(&blocks).filter(|_| parts > 1) else {
+            let rows = out.len();
+            let order = scratch.order;
+            let out = Output { data: out, rows, row_stride: 1, vector_stride: rows, blocks, order };
+            return self.product(x, 1, out, scratch);
+        };
+        let (first, second) = out.split_at_mut((middle - blocks.start) * BLOCK);
+        let helpers = parts / 2;
+        workers.join(
+            &mut || {
+                let blocks = blocks.start..middle;
+                self.share_rows(x, blocks, first, scratch, workers, parts - helpers);
+            },
+            &mut || self.share_rows(x, middle..blocks.end, second, scratch, workers, helpers),
+        );
+    }
+
+    /// Where blocks are divided: those that lie together are not.
+    fn middle(&self, blocks: &Range<usize>) -> Option<usize> {
+        let together = if matches!(self.weights, Weights::Float(_)) { float::BLOCKS } else { 1 };
+        let middle = (blocks.start + blocks.len() / 2).next_multiple_of(together);
+        (middle > blocks.start && middle < blocks.end).then_some(middle)
+    }
+}
+
+impl ConvMatrix {
+    /// Convolves batch items x `[item][channel][height][width]` as [`ConvMatrix::convolve`] does:
+    /// items are divided, of one the groups, of one the output channels.
+    pub(crate) fn share(
+        &self,
+        geometry: &Geometry,
+        x: &[f32],
+        out: &mut [f32],
+        hands: &mut Hands<'_>,
+    ) {
+        let positions = geometry.positions();
+        let [groups, rows, columns] = self.shape();
+        let item = groups * rows * positions;
+        if out.is_empty() || columns == 0 {
+            return out.fill(0.0);
+        }
+        let from = geometry.channels * geometry.input[0] * geometry.input[1];
+        let items = out.len() / item;
+        let parts = hands.parts(out.len().saturating_mul(columns));
+        if parts == 1 {
+            for (i, out) in out.chunks_exact_mut(item).enumerate() {
+                self.convolve(geometry, &x[i * from..(i + 1) * from], out, hands.scratch);
+            }
+            return;
+        }
+        if items == 1 {
+            return match self {
+                // A little work for each element: not worth dividing.
+                ConvMatrix::Direct(direct) => direct.convolve(geometry, x, out, hands.scratch),
+                ConvMatrix::Groups(groups) => {
+                    self.reserve(geometry, hands.scratch);
+                    share_groups(groups, geometry, x, out, hands);
+                }
+            };
+        }
+        let helpers = parts / 2;
+        let count = items - items * helpers / parts;
+        let (x, later_x) = x.split_at(count * from);
+        let (out, later_out) = out.split_at_mut(count * item);
+        hands.join(
+            helpers,
+            |mut hands| self.share(geometry, x, out, &mut hands),
+            |mut hands| self.share(geometry, later_x, later_out, &mut hands),
+        );
+    }
+}
+
+/// Convolves one item's channels of some groups.
+fn share_groups(
+    groups: &[Matrix],
+    geometry: &Geometry,
+    x: &[f32],
+    out: &mut [f32],
+    hands: &mut Hands<'_>,
+) {
+    let Some(first) = groups.first() else { return };
+    let parts = hands.parts(out.len().saturating_mul(first.cols));
+    if groups.len() == 1 {
+        return first.share_channels(geometry, x, 0..first.blocks(), out, hands);
+    }
+    let each = first.rows * geometry.positions();
+    let from = x.len() / groups.len();
+    if parts == 1 {
+        for (i, (matrix, out)) in groups.iter().zip(out.chunks_exact_mut(each)).enumerate() {
+            let x = &x[i * from..(i + 1) * from];
+            matrix.convolve(geometry, x, 0..matrix.blocks(), out, hands.scratch);
+        }
+        return;
+    }
+    let count = groups.len().div_ceil(2);
+    let (groups, later) = groups.split_at(count);
+    let (x, later_x) = x.split_at(count * from);
+    let (out, later_out) = out.split_at_mut(count * each);
+    hands.join(
+        parts / 2,
+        |mut hands| share_groups(groups, geometry, x, out, &mut hands),
+        |mut hands| share_groups(later, geometry, later_x, later_out, &mut hands),
+    );
+}
+
+impl Matrix {
+    /// Convolves the channels of one group to those output channels that are some blocks of rows.
+    fn share_channels(
+        &self,
+        geometry: &Geometry,
+        x: &[f32],
+        blocks: Range<usize>,
+        out: &mut [f32],
+        hands: &mut Hands<'_>,
+    ) {
+        let parts = hands.parts(out.len().saturating_mul(self.cols));
+        let Some(middle) = self.middle(&blocks).filter(|_| parts > 1) else {
+            return self.convolve(geometry, x, blocks, out, hands.scratch);
+        };
+        let rows = (middle - blocks.start) * BLOCK;
+        let (out, later) = out.split_at_mut(rows * geometry.positions());
+        hands.join(
+            parts / 2,
+            |mut hands| self.share_channels(geometry, x, blocks.start..middle, out, &mut hands),
+            |mut hands| self.share_channels(geometry, x, middle..blocks.end, later, &mut hands),
+        );
+    }
+}
