@@ -51,7 +51,9 @@ fn answers_tell_one_arithmetic_from_another() {
         if !(name.starts_with("products-") && name.ends_with(".txt")) {
             continue;
         }
-        for output in Answers::parse(&fs::read_to_string(&path).unwrap()).unwrap().outputs {
+        let answers = Answers::parse(&fs::read_to_string(&path).unwrap()).unwrap();
+        // Rows of the table are sums of few coefficients.
+        for output in answers.outputs.iter().filter(|output| output.name != "x") {
             assert_eq!(output.data_type, DataType::F32, "{name}: {}", output.name);
             let floats = || output.elements.iter().map(|&bits| f32::from_bits(bits as u32));
             assert!(floats().all(f32::is_finite), "{name}: {}", output.name);

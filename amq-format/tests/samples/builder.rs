@@ -69,6 +69,11 @@ impl Builder {
 
     /// A multi-bit tensor whose words and coefficients follow from their places.
     pub fn multi_bit(&mut self, name: &str, dims: &[u64], coding: MultiBit) {
+        self.smaller_multi_bit(name, dims, coding, 0);
+    }
+
+    /// The same with all coefficients halved some times.
+    pub fn smaller_multi_bit(&mut self, name: &str, dims: &[u64], coding: MultiBit, halved: u16) {
         let cols = dims.iter().product::<u64>() / coding.rows;
         let mut data = Vec::new();
         let plane = coding.rows * cols;
@@ -86,10 +91,13 @@ impl Builder {
             match coding.coefficients() {
                 // 0.5 and a little more each.
                 CoefficientType::F16 => {
-                    data.extend_from_slice(&(0x3800 + number as u16).to_le_bytes());
+                    data.extend_from_slice(
+                        &(0x3800 - (halved << 10) + number as u16).to_le_bytes(),
+                    );
                 }
                 CoefficientType::F32 => {
-                    data.extend_from_slice(&(0.25 + number as f32 / 64.0).to_le_bytes());
+                    let coefficient = (0.25 + number as f32 / 64.0) / f32::from(1u16 << halved);
+                    data.extend_from_slice(&coefficient.to_le_bytes());
                 }
             }
         }

@@ -52,7 +52,8 @@ impl Way {
             coefficients: coefficients as i32,
             offset: grouped,
         };
-        b.multi_bit(name, dims, coding);
+        // So small that gates are not at their ends.
+        b.smaller_multi_bit(name, dims, coding, 4);
     }
 }
 
@@ -79,6 +80,7 @@ fn sequence(b: &mut Builder, way: Way) {
             input_forget: false,
             linear_before_reset: false,
             activations: way.activations as i32,
+            recurrent_activations: way.activations as i32,
         };
         Op::Recurrent(recurrent.into())
     };
