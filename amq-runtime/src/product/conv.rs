@@ -113,7 +113,9 @@ impl ConvMatrix {
         let positions = geometry.positions();
         debug_assert_eq!(x.len(), geometry.channels * geometry.input[0] * geometry.input[1]);
         let groups = match self {
-            ConvMatrix::Direct(direct) => return direct.convolve(geometry, x, out, scratch),
+            ConvMatrix::Direct(direct) => {
+                return direct.convolve(geometry, x, 0..direct.rows(), out, scratch);
+            }
             ConvMatrix::Groups(groups) => groups,
         };
         let Some(first) = groups.first() else { return };

@@ -100,6 +100,11 @@ impl Direct {
         Direct { target, groups, rows, channels: packed.columns, weights }
     }
 
+    /// Output channels of all groups.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// Groups, and rows and columns of each.
     pub(super) fn shape(&self) -> [usize; 3] {
         let rows = self.rows / self.groups.max(1);
@@ -114,12 +119,14 @@ impl Direct {
         budget.grow(offsets, self.channels * geometry.kernel[0] * geometry.kernel[1], 0);
     }
 
-    /// Convolves a batch item x `[channel][height][width]` to out `[output channel][height][width]`.
+    /// Convolves a batch item x `[channel][height][width]` to some of its output channels, `rows`,
+    /// out `[output channel][height][width]`.
     pub(super) fn convolve(
         &self,
         geometry: &Geometry,
         x: &[f32],
-        out: &mut [f32],
+        rows: Range<usize>,
+        mut out: &mut [f32],
         scratch: &mut Scratch,
     ) {
         if out.is_empty() {
@@ -140,11 +147,14 @@ impl Direct {
         // The border, which has the same place in all groups.
         copy.fill(0.0);
         let size = geometry.input[0] * geometry.input[1];
-        let groups = self
-            .weights
-            .chunks_exact(self.weights.len() / self.groups)
-            .zip(out.chunks_exact_mut(out.len() / self.groups));
-        for (group, (weights, out)) in groups.enumerate() {
+        let each = self.rows / self.groups;
+        let mut row = rows.start;
+        while row < rows.end {
+            let group = row / each;
+            let end = rows.end.min((group + 1) * each);
+            let weights = &self.weights[row * cols..end * cols];
+            let (part, rest) = out.split_at_mut((end - row) * geometry.positions());
+            (row, out) = (end, rest);
             for (channel, copy) in copy.chunks_exact_mut(plane).take(self.channels).enumerate() {
                 let channel = group * self.channels + channel;
                 let x = &x[channel * size..][..size];
@@ -153,7 +163,8 @@ impl Direct {
                     || copy_channel(&axes, x, copy),
                 );
             }
-            let windows = Windows { weights, offsets, x: copy, pitch, grid: geometry.output, out };
+            let windows =
+                Windows { weights, offsets, x: copy, pitch, grid: geometry.output, out: part };
             windows.multiply(self.target);
         }
     }

@@ -4,6 +4,7 @@
 use core::ops::Range;
 
 use super::conv::ConvMatrix;
+use super::direct::Direct;
 use super::geometry::Geometry;
 use super::hands::Hands;
 use super::matrix::Matrix;
@@ -98,8 +99,9 @@ impl ConvMatrix {
         }
         if items == 1 {
             return match self {
-                // A little work for each element: not worth dividing.
-                ConvMatrix::Direct(direct) => direct.convolve(geometry, x, out, hands.scratch),
+                ConvMatrix::Direct(direct) => {
+                    share_direct(direct, geometry, x, 0..direct.rows(), out, hands);
+                }
                 ConvMatrix::Groups(groups) => {
                     self.reserve(geometry, hands.scratch);
                     share_groups(groups, geometry, x, out, hands);
@@ -116,6 +118,29 @@ impl ConvMatrix {
             |mut hands| self.share(geometry, later_x, later_out, &mut hands),
         );
     }
+}
+
+/// Convolves one item to some of its output channels, directly.
+fn share_direct(
+    direct: &Direct,
+    geometry: &Geometry,
+    x: &[f32],
+    rows: Range<usize>,
+    out: &mut [f32],
+    hands: &mut Hands<'_>,
+) {
+    let [_, _, columns] = direct.shape();
+    let parts = hands.parts(out.len().saturating_mul(columns));
+    if parts == 1 || rows.len() == 1 {
+        return direct.convolve(geometry, x, rows, out, hands.scratch);
+    }
+    let middle = rows.start + rows.len().div_ceil(2);
+    let (out, later) = out.split_at_mut((middle - rows.start) * geometry.positions());
+    hands.join(
+        parts / 2,
+        |mut hands| share_direct(direct, geometry, x, rows.start..middle, out, &mut hands),
+        |mut hands| share_direct(direct, geometry, x, middle..rows.end, later, &mut hands),
+    );
 }
 
 /// Convolves one item's channels of some groups.
