@@ -68,9 +68,9 @@ impl Workers for Threads {
         self.0.get()
     }
 
-    fn join(&self, a: &mut (dyn FnMut() + Send), b: &mut (dyn FnMut() + Send)) {
+    fn join(&self, mut a: &mut (dyn FnMut() + Send), b: &mut (dyn FnMut() + Send)) {
         let started = std::thread::scope(|scope| {
-            let started = std::thread::Builder::new().spawn_scoped(scope, || a()).is_ok();
+            let started = std::thread::Builder::new().spawn_scoped(scope, &mut a).is_ok();
             b();
             started
         });

@@ -173,10 +173,9 @@ impl Product<'_> {
         let lines = &lines[..layout.taps * words * bits];
         let mut results = [lanes.splat(0.0); N];
         for (tap, lines) in lines.chunks_exact(words * bits).enumerate() {
-            let mut places = [0; N];
-            for v in 0..N {
-                places[v] = self.vectors.places[(vector + v) * layout.taps + tap] as usize;
-            }
+            let places: [usize; N] = core::array::from_fn(|v| {
+                self.vectors.places[(vector + v) * layout.taps + tap] as usize
+            });
             for segment in 0..segments {
                 let range = layout.words_of(segment);
                 let lines = &lines[range.start * bits..range.end * bits];
