@@ -42,7 +42,18 @@ pub(crate) struct Vectors<'a> {
 impl Weights {
     /// Multiplies each vector.
     pub(crate) fn multiply(&self, target: Target, vectors: Vectors<'_>, out: Output<'_>) {
-        target.run(Product { weights: self, vectors, out });
+        let product = Product { weights: self, vectors, out };
+        let layout = &self.layout;
+        // Convolutions have many short taps: what is done for each must be little. Each is a function of
+        // its own, in which constants stay in registers.
+        let short = layout.segments() == 1 && layout.words() <= SHORT;
+        match self.bits {
+            1 if short => target.run(ShortTaps::<1>(product)),
+            2 if short => target.run(ShortTaps::<2>(product)),
+            3 if short => target.run(ShortTaps::<3>(product)),
+            4 if short => target.run(ShortTaps::<4>(product)),
+            _ => target.run(product),
+        }
     }
 }
 
@@ -57,36 +68,49 @@ impl Work for Product<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(mut self, lanes: L) {
-        let Weights { layout, bits, .. } = *self.weights;
-        let vectors = self.vectors.places.len() / layout.taps;
-        // Convolutions have many short taps: what is done for each must be little.
-        let short = layout.segments() == 1 && layout.words() <= SHORT;
+        let vectors = self.vectors.places.len() / self.weights.layout.taps;
         for place in 0..self.out.blocks.len() {
             let block = self.out.block(place, 1);
             let mut vector = 0;
-            macro_rules! vectors {
-                ($n:literal) => {
-                    while vectors - vector >= $n {
-                        match bits {
-                            1 if short => self.short_taps::<L, 1, $n>(lanes, block, vector),
-                            2 if short => self.short_taps::<L, 2, $n>(lanes, block, vector),
-                            3 if short => self.short_taps::<L, 3, $n>(lanes, block, vector),
-                            4 if short => self.short_taps::<L, 4, $n>(lanes, block, vector),
-                            _ => self.vectors::<L, $n>(lanes, block, vector),
-                        }
-                        vector += $n;
-                    }
-                };
+            while vectors - vector >= 4 {
+                self.vectors::<L, 4>(lanes, block, vector);
+                vector += 4;
             }
-            vectors!(4);
-            vectors!(1);
+            while vector < vectors {
+                self.vectors::<L, 1>(lanes, block, vector);
+                vector += 1;
+            }
+        }
+    }
+}
+
+/// A product where each tap is a segment of at most [`SHORT`] words.
+struct ShortTaps<'a, const BITS: usize>(Product<'a>);
+
+impl<const BITS: usize> Work for ShortTaps<'_, BITS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(mut self, lanes: L) {
+        let Product { weights, vectors, .. } = &self.0;
+        let vectors = vectors.places.len() / weights.layout.taps;
+        for place in 0..self.0.out.blocks.len() {
+            let block = self.0.out.block(place, 1);
+            let mut vector = 0;
+            while vectors - vector >= 4 {
+                self.0.short_taps::<L, BITS, 4>(lanes, block, vector);
+                vector += 4;
+            }
+            while vector < vectors {
+                self.0.short_taps::<L, BITS, 1>(lanes, block, vector);
+                vector += 1;
+            }
         }
     }
 }
 
 impl Product<'_> {
-    /// Multiplies a block of rows and `N` vectors, where each tap is a segment of at most [`SHORT`]
-    /// words.
+    /// Multiplies a block of rows and `N` vectors of [`ShortTaps`].
     #[inline(always)]
     fn short_taps<L: Lanes, const BITS: usize, const N: usize>(
         &mut self,
