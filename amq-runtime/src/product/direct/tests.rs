@@ -106,8 +106,7 @@ fn check(case: Case, special: Option<f32>) {
         let taps = case.kernel[0] * case.kernel[1];
         let matrix =
             ConvMatrix::pack(&source, case.groups, taps, Activations::F32, target).unwrap();
-        let mut scratch = Scratch::default();
-        scratch.floats = std::vec![f32::NAN; 3000];
+        let mut scratch = Scratch { floats: std::vec![f32::NAN; 3000], ..Scratch::default() };
         matrix.reserve(&geometry, &mut scratch);
         let mut y = std::vec![7.0; expected.len()];
         matrix.convolve(&geometry, &x, &mut y, &mut scratch);
