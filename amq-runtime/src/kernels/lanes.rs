@@ -2,6 +2,9 @@
 
 use super::fma::fma;
 
+/// The NaN that results hold, whatever the cause.
+pub(crate) const NAN: f32 = f32::from_bits(0x7fc0_0000);
+
 /// One cache line: a 32-bit word for each of the sixteen rows of a block.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
@@ -185,7 +188,7 @@ impl Lanes for Portable {
 
     #[inline(always)]
     fn canonical(self, a: Self::F) -> Self::F {
-        map(a, |a| if a.is_nan() { super::NAN } else { a })
+        map(a, |a| if a.is_nan() { NAN } else { a })
     }
 
     #[inline(always)]

@@ -15,7 +15,7 @@ mod avx512;
 pub(super) use avx2::Avx2;
 pub(super) use avx512::Avx512;
 
-use super::Work;
+use super::work::Work;
 
 /// Runs `work`, inlined and compiled with AVX2.
 ///

@@ -5,125 +5,22 @@
 //! "Alternating Multi-bit Quantization for Recurrent Neural Networks", ICLR 2018.
 
 mod matrix;
+mod method;
 mod row;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use amq_format::graph::CoefficientType;
 use rayon::prelude::*;
 
 pub use matrix::QuantizedMatrix;
+pub use method::{Cycles, Method, Options, ParseError};
 use row::Row;
 
 /// Largest number of codes a row.
 pub const MAX_BITS: u8 = row::MAX_PLANES as u8;
-
-/// How the codes and coefficients of a row are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Method {
-    /// Equally spaced levels up to the row's largest magnitude.
-    Uniform,
-    /// The same levels, each used equally often.
-    Balanced,
-    /// One plane after the other, each fitted to what the earlier ones leave.
-    Greedy,
-    /// Greedy, with all coefficients fitted again after each plane.
-    Refined,
-    /// Codes and coefficients fitted in turn, from a greedy start.
-    Alternating,
-}
-
-impl Method {
-    /// Every method, in the order of the command line.
-    pub const ALL: [Self; 5] =
-        [Self::Alternating, Self::Refined, Self::Greedy, Self::Balanced, Self::Uniform];
-
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Uniform => "uniform",
-            Self::Balanced => "balanced",
-            Self::Greedy => "greedy",
-            Self::Refined => "refined",
-            Self::Alternating => "alternating",
-        }
-    }
-}
-
-impl fmt::Display for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Method {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        Self::ALL.into_iter().find(|method| method.name() == text).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            ParseError(format!("unknown method {text:?}: use one of {names}"))
-        })
-    }
-}
-
-/// How often the alternating method fits codes anew; other methods ignore it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Cycles {
-    /// This many times.
-    Count(u32),
-    /// Until the codes stay the same.
-    Converge,
-}
-
-impl fmt::Display for Cycles {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Count(count) => count.fmt(f),
-            Self::Converge => f.pad("converge"),
-        }
-    }
-}
-
-impl FromStr for Cycles {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        if text == "converge" {
-            return Ok(Self::Converge);
-        }
-        text.parse().map(Self::Count).map_err(|_| {
-            ParseError(format!("bad number of cycles {text:?}: use a whole number or converge"))
-        })
-    }
-}
-
-/// A name or number of an option that was not understood.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParseError(String);
-
-impl fmt::Display for ParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ParseError {}
-
-/// What to do with a matrix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Options {
-    /// How codes and coefficients are found.
-    pub method: Method,
-    /// Codes a row: 1 to [`MAX_BITS`].
-    pub bits: u8,
-    /// Cycles of the alternating method.
-    pub cycles: Cycles,
-}
 
 /// Quantizes a row-major matrix, row by row on rayon's threads.
 ///

@@ -1,0 +1,162 @@
+//! Instruction sets, and how work is run on one.
+
+use core::fmt;
+
+use super::lanes::{Lanes, Line, Portable};
+use super::work::Work;
+#[cfg(target_arch = "x86_64")]
+use super::x86_64;
+
+/// An instruction set that kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Isa {
+    /// Portable code: the reference that the others must agree with.
+    Scalar,
+    /// x86-64 with AVX2, FMA and POPCNT.
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, VL, VBMI, VNNI and VPOPCNTDQ.
+    Avx512,
+}
+
+impl Isa {
+    /// Every instruction set that has kernels.
+    pub const ALL: [Isa; 3] = [Isa::Scalar, Isa::Avx2, Isa::Avx512];
+
+    /// The fastest that this CPU has.
+    pub fn detect() -> Isa {
+        let mut best = Isa::Scalar;
+        for isa in Isa::ALL {
+            if isa.is_available() {
+                best = isa;
+            }
+        }
+        best
+    }
+
+    /// Whether this CPU has it. Without `std`, only what the compiler was told to assume.
+    pub fn is_available(self) -> bool {
+        match self {
+            Isa::Scalar => true,
+            #[cfg(all(target_arch = "x86_64", feature = "std"))]
+            Isa::Avx2 => {
+                std::arch::is_x86_feature_detected!("avx2")
+                    && std::arch::is_x86_feature_detected!("fma")
+                    && std::arch::is_x86_feature_detected!("popcnt")
+            }
+            #[cfg(all(target_arch = "x86_64", feature = "std"))]
+            Isa::Avx512 => {
+                std::arch::is_x86_feature_detected!("avx512f")
+                    && std::arch::is_x86_feature_detected!("avx512bw")
+                    && std::arch::is_x86_feature_detected!("avx512vl")
+                    && std::arch::is_x86_feature_detected!("avx512vbmi")
+                    && std::arch::is_x86_feature_detected!("avx512vnni")
+                    && std::arch::is_x86_feature_detected!("avx512vpopcntdq")
+                    && Isa::Avx2.is_available()
+            }
+            #[cfg(not(all(target_arch = "x86_64", feature = "std")))]
+            Isa::Avx2 => {
+                cfg!(all(
+                    target_arch = "x86_64",
+                    target_feature = "avx2",
+                    target_feature = "fma",
+                    target_feature = "popcnt"
+                ))
+            }
+            #[cfg(not(all(target_arch = "x86_64", feature = "std")))]
+            Isa::Avx512 => cfg!(all(
+                target_arch = "x86_64",
+                target_feature = "avx2",
+                target_feature = "fma",
+                target_feature = "popcnt",
+                target_feature = "avx512f",
+                target_feature = "avx512bw",
+                target_feature = "avx512vl",
+                target_feature = "avx512vbmi",
+                target_feature = "avx512vnni",
+                target_feature = "avx512vpopcntdq"
+            )),
+        }
+    }
+
+    /// The name that `AMQ_ISA` and reports use, such as `avx2`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Isa::Scalar => "scalar",
+            Isa::Avx2 => "avx2",
+            Isa::Avx512 => "avx512",
+        }
+    }
+
+    /// The instruction set with this name.
+    pub fn from_name(name: &str) -> Option<Isa> {
+        Isa::ALL.into_iter().find(|isa| isa.name() == name)
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// An instruction set that this CPU is known to have: proof that its kernels may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Target(Isa);
+
+impl Target {
+    /// The target for `isa`, if this CPU has it.
+    pub(crate) fn new(isa: Isa) -> Option<Target> {
+        isa.is_available().then_some(Target(isa))
+    }
+
+    /// Its instruction set.
+    pub(crate) fn isa(self) -> Isa {
+        self.0
+    }
+
+    /// Runs `work`, compiled for this instruction set where it is inlined: mark what it calls
+    /// `#[inline(always)]`.
+    #[inline(always)]
+    pub(crate) fn vectorize<R>(self, work: impl FnOnce() -> R) -> R {
+        match self.0 {
+            Isa::Scalar => work(),
+            // SAFETY: `new` found that this CPU has every feature that the function enables.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86_64::with_avx2(work) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86_64::with_avx512(work) },
+            // `new` finds no other instruction set on this architecture.
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx2 | Isa::Avx512 => work(),
+        }
+    }
+
+    /// Runs `work` on this instruction set's lanes.
+    pub(crate) fn run<W: Work>(self, work: W) -> W::Output {
+        match self.0 {
+            Isa::Scalar => work.run(Portable),
+            // SAFETY: `new` found that this CPU has every feature that the function enables.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86_64::run_avx2(work) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86_64::run_avx512(work) },
+            // `new` finds no other instruction set on this architecture.
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx2 | Isa::Avx512 => work.run(Portable),
+        }
+    }
+
+    /// Rearranges a line of weights to the order that this instruction set's look-up wants.
+    pub(crate) fn arrange(self, line: Line) -> Line {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => <x86_64::Avx2 as Lanes>::arrange(line),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => <x86_64::Avx512 as Lanes>::arrange(line),
+            _ => <Portable as Lanes>::arrange(line),
+        }
+    }
+}

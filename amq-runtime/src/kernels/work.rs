@@ -1,0 +1,108 @@
+//! What the products of all instruction sets share: how their work is run, in which order, and where
+//! results go.
+
+use core::ops::Range;
+
+use super::lanes::Lanes;
+
+/// Rows that kernels take together.
+pub(crate) const BLOCK: usize = 16;
+
+/// Work that is compiled for each instruction set. Mark `run` and what it calls
+/// `#[inline(always)]`.
+pub(crate) trait Work {
+    /// What it gives.
+    type Output;
+    /// Does the work.
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output;
+}
+
+/// `a * b + sum`, fused; `a * b` where there is no sum yet.
+#[inline(always)]
+pub(crate) fn chain<L: Lanes>(lanes: L, a: L::F, b: L::F, sum: Option<L::F>) -> Option<L::F> {
+    Some(match sum {
+        Some(sum) => lanes.fma(a, b, sum),
+        None => lanes.mul(a, b),
+    })
+}
+
+/// Which end of its weights a product starts from. Weights that together are about as large as a
+/// cache are evicted just before they are needed, if each step reads them in the same order; read
+/// in turns from either end, most are still there. Results are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Order {
+    #[default]
+    Forward,
+    Backward,
+}
+
+impl Order {
+    /// The other order.
+    pub(crate) fn reversed(self) -> Order {
+        match self {
+            Order::Forward => Order::Backward,
+            Order::Backward => Order::Forward,
+        }
+    }
+
+    /// The block to visit at a place in this order.
+    #[inline(always)]
+    pub(super) fn block(self, place: usize, blocks: usize) -> usize {
+        match self {
+            Order::Forward => place,
+            Order::Backward => blocks - 1 - place,
+        }
+    }
+
+    /// Bytes from weights in use to those that are needed some hundred cycles later, nearly.
+    #[inline(always)]
+    pub(super) fn ahead(self) -> isize {
+        match self {
+            Order::Forward => 8192,
+            Order::Backward => -8192,
+        }
+    }
+}
+
+/// Where the results of a product go: row r of vector v to `data[r * row_stride + v * vector_stride]`.
+#[derive(Debug)]
+pub(crate) struct Output<'a> {
+    pub(crate) data: &'a mut [f32],
+    pub(crate) rows: usize,
+    pub(crate) row_stride: usize,
+    pub(crate) vector_stride: usize,
+    /// The blocks of rows that are computed, of the weights'; the first is written to row 0.
+    pub(crate) blocks: Range<usize>,
+    /// In which blocks of rows are computed.
+    pub(crate) order: Order,
+}
+
+impl Output<'_> {
+    /// The block to visit at a place, in units of `together` blocks.
+    #[inline(always)]
+    pub(super) fn block(&self, place: usize, together: usize) -> usize {
+        let units = self.blocks.len().div_ceil(together);
+        self.blocks.start + self.order.block(place, units) * together
+    }
+
+    /// Writes the rows of a block.
+    #[inline(always)]
+    pub(super) fn write<L: Lanes>(&mut self, lanes: L, block: usize, vector: usize, result: L::F) {
+        let result = lanes.canonical(result);
+        let first = (block - self.blocks.start) * BLOCK;
+        let rows = BLOCK.min(self.rows - first);
+        let at = first * self.row_stride + vector * self.vector_stride;
+        if self.row_stride == 1
+            && rows == BLOCK
+            && let Some(to) = self.data[at..].first_chunk_mut()
+        {
+            lanes.store(result, to);
+            return;
+        }
+        let mut values = [0.0; BLOCK];
+        lanes.store(result, &mut values);
+        for (row, value) in values[..rows].iter().enumerate() {
+            self.data[at + row * self.row_stride] = *value;
+        }
+    }
+}

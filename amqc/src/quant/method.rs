@@ -1,0 +1,107 @@
+//! The methods by name, and what they are told.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// How the codes and coefficients of a row are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// Equally spaced levels up to the row's largest magnitude.
+    Uniform,
+    /// The same levels, each used equally often.
+    Balanced,
+    /// One plane after the other, each fitted to what the earlier ones leave.
+    Greedy,
+    /// Greedy, with all coefficients fitted again after each plane.
+    Refined,
+    /// Codes and coefficients fitted in turn, from a greedy start.
+    Alternating,
+}
+
+impl Method {
+    /// Every method, in the order of the command line.
+    pub const ALL: [Self; 5] =
+        [Self::Alternating, Self::Refined, Self::Greedy, Self::Balanced, Self::Uniform];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uniform => "uniform",
+            Self::Balanced => "balanced",
+            Self::Greedy => "greedy",
+            Self::Refined => "refined",
+            Self::Alternating => "alternating",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Method {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        Self::ALL.into_iter().find(|method| method.name() == text).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            ParseError(format!("unknown method {text:?}: use one of {names}"))
+        })
+    }
+}
+
+/// How often the alternating method fits codes anew; other methods ignore it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cycles {
+    /// This many times.
+    Count(u32),
+    /// Until the codes stay the same.
+    Converge,
+}
+
+impl fmt::Display for Cycles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => count.fmt(f),
+            Self::Converge => f.pad("converge"),
+        }
+    }
+}
+
+impl FromStr for Cycles {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        if text == "converge" {
+            return Ok(Self::Converge);
+        }
+        text.parse().map(Self::Count).map_err(|_| {
+            ParseError(format!("bad number of cycles {text:?}: use a whole number or converge"))
+        })
+    }
+}
+
+/// A name or number of an option that was not understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseError(String);
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+/// What to do with a matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Options {
+    /// How codes and coefficients are found.
+    pub method: Method,
+    /// Codes a row: 1 to [`MAX_BITS`](super::MAX_BITS).
+    pub bits: u8,
+    /// Cycles of the alternating method.
+    pub cycles: Cycles,
+}
