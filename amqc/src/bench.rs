@@ -48,7 +48,7 @@ struct Steps<'a> {
 
 impl<'a> Steps<'a> {
     fn new(loaded: &'a Loaded, inputs: Vec<(&'a str, View<'a>)>) -> Steps<'a> {
-        let session = Session::new(loaded.model.clone());
+        let session = loaded.session();
         Steps { loaded, inputs, session, nanoseconds: Vec::new() }
     }
 

@@ -23,6 +23,7 @@ pub mod settings;
 mod sign;
 mod table;
 pub mod tensor;
+pub mod threads;
 pub mod verify;
 pub mod weights;
 

@@ -16,6 +16,7 @@ use crate::names::no_such;
 use crate::options::ConvertOptions;
 use crate::report::Report;
 use crate::tensor::{Tensor, views};
+use crate::threads::Threads;
 
 /// A file that was opened, as bytes of an .amq file.
 #[derive(Debug)]
@@ -81,7 +82,8 @@ impl Opened {
         let file = self.validated()?;
         let options = LoadOptions { isa, ..LoadOptions::default() };
         let model = Model::with_options(&file, &options).map_err(|e| runtime(&self.path, e))?;
-        Ok(Loaded { path: self.path.clone(), model: Arc::new(model) })
+        let (path, threads) = (self.path.clone(), Threads::default());
+        Ok(Loaded { path, model: Arc::new(model), threads })
     }
 }
 
@@ -119,12 +121,24 @@ pub struct Loaded {
     pub path: PathBuf,
     /// The model.
     pub model: Arc<Model>,
+    /// The threads that run it.
+    pub threads: Threads,
 }
 
 impl Loaded {
     /// A runtime error, with the file's name.
     pub fn error(&self, error: amq_runtime::Error) -> Error {
         runtime(&self.path, error)
+    }
+
+    /// The same, run by these threads.
+    pub fn with_threads(self, threads: Threads) -> Loaded {
+        Loaded { threads, ..self }
+    }
+
+    /// A session of it.
+    pub fn session(&self) -> Session {
+        self.threads.session(Arc::clone(&self.model))
     }
 
     /// Its graph.
@@ -212,7 +226,7 @@ impl Loaded {
     /// # Errors
     /// Inputs of another type or shape, and what the runtime cannot compute with them.
     pub fn run(&self, inputs: &[(String, Tensor)]) -> Result<Vec<(String, Tensor)>> {
-        let mut session = Session::new(self.model.clone());
+        let mut session = self.session();
         let outputs = session.run(&views(inputs)).map_err(|error| self.error(error))?;
         let owned = outputs.iter().map(|(name, view)| (name.to_owned(), Tensor::from(view)));
         Ok(owned.collect())

@@ -7,6 +7,8 @@
 //! Sums have one order, whatever the instruction set and the number of rows: it is part of what a
 //! file means.
 
+use alloc::borrow::Cow;
+
 use amq_format::for_each_operator;
 use amq_format::graph::*;
 
@@ -44,13 +46,20 @@ mod testing;
 mod tests;
 
 /// The node with numbers in place of the names in its operator's sizes.
-pub(crate) fn bind(node: &Node, size_of: &dyn Fn(&str) -> Option<i64>) -> Result<Node, DimError> {
+pub(crate) fn bind<'n>(
+    node: &'n Node,
+    size_of: &dyn Fn(&str) -> Option<i64>,
+) -> Result<Cow<'n, Node>, DimError> {
+    let names = |dims: &[Dim]| dims.iter().any(|dim| dim.as_size().is_none());
+    if !node.op.as_ref().is_some_and(|op| op.operator().dims().into_iter().any(names)) {
+        return Ok(Cow::Borrowed(node));
+    }
     let mut node = node.clone();
     let dims = node.op.iter_mut().flat_map(|op| op.operator_mut().dims_mut());
     for dim in dims.flatten() {
         *dim = Dim::from(dim.eval(size_of)?);
     }
-    Ok(node)
+    Ok(Cow::Owned(node))
 }
 
 /// Whether an input is among what its node keeps, so that its plain elements are not needed.

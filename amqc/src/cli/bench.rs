@@ -6,10 +6,11 @@ use amq_runtime::Isa;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Outcome, Threads, size};
+use super::{Outcome, Running, size};
 use crate::bench::{Timing, bench};
 use crate::error::Result;
 use crate::open::{Loaded, Opened};
+use crate::threads::Threads;
 
 /// Measure how long a step of a model takes
 ///
@@ -26,7 +27,7 @@ pub(super) struct Bench {
     #[arg(long, value_name = "NAME=N", value_parser = size)]
     dim: Vec<(String, i64)>,
     #[command(flatten)]
-    threads: Threads,
+    running: Running,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -47,8 +48,11 @@ struct Benched {
 
 impl Bench {
     pub(super) fn execute(&self, isa: Isa) -> Result<Outcome> {
-        let threads = self.threads.check()?;
-        let load = |path: &PathBuf| Opened::read(path)?.load(isa);
+        let threads = Threads::new(self.running.threads)?;
+        let load = |path: &PathBuf| {
+            let loaded = Opened::read(path)?.load(isa)?;
+            Ok(loaded.with_threads(threads.clone()))
+        };
         let models: Vec<Loaded> =
             [&self.file].into_iter().chain(&self.against).map(load).collect::<Result<_>>()?;
         let timings = bench(&models.iter().collect::<Vec<_>>(), &self.dim)?;
@@ -57,7 +61,7 @@ impl Bench {
         let Some(timing) = timings.next() else { return Ok(Outcome::default()) };
         let against = timings.next();
         let ratio = against.as_ref().map(|other| other.median_us / timing.median_us);
-        let benched = Benched { timing, isa: isa.name(), threads, ratio, against };
+        let benched = Benched { timing, isa: isa.name(), threads: threads.count(), ratio, against };
         let outcome = Outcome::of(self.json, &benched, Benched::text)?;
         Ok(Outcome { warnings, ..outcome })
     }

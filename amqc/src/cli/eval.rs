@@ -6,13 +6,14 @@ use amq_runtime::Isa;
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
-use super::Outcome;
+use super::{Outcome, Running};
 use crate::error::{Error, Result};
 use crate::eval::{self, Accuracy, Labels, Perplexity};
 use crate::feed::arrays::{bind, read_inputs};
 use crate::feed::stream::PortNames;
 use crate::feed::text::{Tokens, Unit, Vocabulary};
-use crate::open::Opened;
+use crate::open::{Loaded, Opened};
+use crate::threads::Threads;
 
 /// Measure how good a model is: perplexity of a text, or top-1 accuracy
 ///
@@ -48,6 +49,8 @@ pub(super) struct Eval {
     /// Output that gives the scores [default: the only one that is no state and fits]
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
+    #[command(flatten)]
+    running: Running,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -70,10 +73,15 @@ impl Eval {
         }
     }
 
+    fn load(&self, isa: Isa) -> Result<Loaded> {
+        let threads = Threads::new(self.running.threads)?;
+        Ok(Opened::read(&self.file)?.load(isa)?.with_threads(threads))
+    }
+
     fn perplexity(&self, isa: Isa, text: &Path, vocabulary: &Path) -> Result<Outcome> {
         let vocabulary = Vocabulary::read(vocabulary, self.unit)?;
         let Tokens { ids, unknown } = vocabulary.read_tokens(text)?;
-        let loaded = Opened::read(&self.file)?.load(isa)?;
+        let loaded = self.load(isa)?;
         let ports = PortNames { input: self.input.as_deref(), output: self.output.as_deref() };
         let Perplexity { perplexity, predicted } =
             eval::perplexity(&loaded, vocabulary.len(), &ids, ports)?;
@@ -96,7 +104,7 @@ impl Eval {
     }
 
     fn accuracy(&self, isa: Isa, inputs: &Path, labels: &Path) -> Result<Outcome> {
-        let loaded = Opened::read(&self.file)?.load(isa)?;
+        let loaded = self.load(isa)?;
         let inputs = bind(&loaded, read_inputs(&loaded, inputs)?)?;
         let labels = Labels::read(labels)?;
         let found = eval::accuracy(&loaded, &inputs, &labels, self.output.as_deref())?;

@@ -149,23 +149,12 @@ fn execute(command: &Command) -> Result<Outcome> {
     }
 }
 
-/// The arguments of `run` and `bench` that say how models are run.
+/// The arguments of `run`, `eval` and `bench` that say how models are run.
 #[derive(Debug, Args)]
-struct Threads {
-    /// Threads that run the model; this version runs a stream on one
+struct Running {
+    /// Threads that share the work; results are the same
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
-}
-
-impl Threads {
-    fn check(&self) -> Result<usize> {
-        match self.threads {
-            1 => Ok(1),
-            0 => Err(Error::usage("--threads 0: a model needs a thread to run on")),
-            n => Err(Error::usage(format!("--threads {n} is not supported by this version"))
-                .remedy("leave it out: a stream runs on one thread; run several for throughput")),
-        }
-    }
 }
 
 /// Parses `KEY=VALUE`.

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use amq_runtime::Isa;
 use clap::{ArgGroup, Args};
 
-use super::{Outcome, Threads, name_path, output};
+use super::{Outcome, Running, name_path, output};
 use crate::data;
 use crate::error::{Error, Result};
 use crate::feed::arrays::{bind, read_inputs};
 use crate::open::Opened;
 use crate::tensor::Tensor;
+use crate::threads::Threads;
 
 /// Run a model once on arrays from NumPy files
 ///
@@ -38,18 +39,18 @@ pub(super) struct Run {
     #[arg(long, value_name = "DIR", group = "results")]
     output_dir: Option<PathBuf>,
     #[command(flatten)]
-    threads: Threads,
+    running: Running,
 }
 
 impl Run {
     pub(super) fn execute(&self, isa: Isa) -> Result<Outcome> {
-        self.threads.check()?;
+        let threads = Threads::new(self.running.threads)?;
         let opened = Opened::read(&self.file)?;
         let read = || {
             let arrays = self.input.iter().map(|(_, path)| path);
             [&self.file].into_iter().chain(&opened.external).chain(&self.inputs).chain(arrays)
         };
-        let loaded = opened.load(isa)?;
+        let loaded = opened.load(isa)?.with_threads(threads);
         let mut arrays = match &self.inputs {
             Some(path) => read_inputs(&loaded, path)?,
             None => Vec::new(),

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use amq_format::graph::{DataType, Port};
-use amq_runtime::Session;
 use serde::Serialize;
 
 use super::scores::top1;
@@ -70,7 +69,7 @@ pub fn accuracy(
         loaded.outputs().filter(|port| port.data_type() == DataType::F32).collect();
     let output = loaded.pick("output", "--output", output, &loaded.graph().outputs, &floats)?;
     let output = loaded.name(output.value);
-    let mut session = Session::new(loaded.model.clone());
+    let mut session = loaded.session();
     let mut right = 0;
     for batch in Batches::new(loaded, inputs, classes.len())?.iter() {
         let outputs = session.run(&views(&batch.inputs)).map_err(|error| loaded.error(error))?;

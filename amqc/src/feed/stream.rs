@@ -87,7 +87,7 @@ impl<'a> TextReader<'a> {
         if fixed.is_none() && takes_steps(graph, &input.dims[time_axis], output) {
             fixed = Some(1);
         }
-        let session = Session::new(loaded.model.clone());
+        let session = loaded.session();
         Ok(TextReader { loaded, input, output, classes, time_axis, fixed, session })
     }
 
