@@ -1,10 +1,15 @@
-//! Models with stored inputs and outputs: ONNX's own node cases, onnxruntime's answers on every option
-//! of recurrent layers, and what exporters make. Each is computed right or refused by name.
+//! Models with stored inputs and outputs: all of ONNX's own node cases, onnxruntime's answers on every
+//! option of recurrent layers, and what exporters make. Each is computed right or refused by name.
+//!
+//! `fixtures/node/manifest` says what becomes of each node case; `UPDATE_MANIFEST=1 cargo test -p amqc
+//! --test onnx_cases` writes it anew.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +18,27 @@ use amqc::compile::compile;
 use amqc::error::ErrorKind;
 use amqc::options::ConvertOptions;
 use prost::Message;
+use rayon::prelude::*;
+
+/// A model with its inputs and outputs, which are ONNX's TensorProto.
+#[derive(Clone, PartialEq, Message)]
+struct Case {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(bytes = "vec", tag = "2")]
+    model: Vec<u8>,
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    inputs: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    outputs: Vec<Vec<u8>>,
+}
+
+/// What `fixtures/generate/node.py` packs.
+#[derive(Clone, PartialEq, Message)]
+struct Cases {
+    #[prost(message, repeated, tag = "1")]
+    cases: Vec<Case>,
+}
 
 /// ONNX's TensorProto, as far as the cases use it. Not the reader's own: that one is under test.
 #[derive(Clone, PartialEq, Message)]
@@ -56,7 +82,7 @@ struct Constant {
     name: String,
 }
 
-/// Elements of a stored tensor; floats of every width as f32.
+/// Elements of a stored tensor; floats of every width as f32, integers as the type that holds them.
 enum Elements {
     F32(Vec<f32>),
     I64(Vec<i64>),
@@ -74,26 +100,34 @@ fn either<T>(typed: Vec<T>, raw: impl FnOnce() -> Vec<T>) -> Vec<T> {
     if typed.is_empty() { raw() } else { typed }
 }
 
-fn read(path: &Path) -> (Vec<usize>, Elements) {
-    let tensor = Tensor::decode(fs::read(path).unwrap().as_slice()).unwrap();
+fn read(bytes: &[u8]) -> Result<(Vec<usize>, Elements), String> {
+    let tensor = Tensor::decode(bytes).unwrap();
     let raw = tensor.raw.as_slice();
+    let ints = tensor.int32s.iter().copied();
     let bits16 = || {
-        let typed = tensor.int32s.iter().map(|&bits| bits as u16).collect();
+        let typed = ints.clone().map(|bits| bits as u16).collect();
         either(typed, || chunks(raw, u16::from_le_bytes))
     };
     let elements = match tensor.data_type {
         1 => Elements::F32(either(tensor.floats.clone(), || chunks(raw, f32::from_le_bytes))),
         2 => Elements::U8(raw.to_vec()),
         3 => Elements::I8(raw.iter().map(|&byte| byte as i8).collect()),
+        4 => Elements::I32(chunks(raw, |bytes| u16::from_le_bytes(bytes).into())),
+        5 => Elements::I32(chunks(raw, |bytes| i16::from_le_bytes(bytes).into())),
         6 => Elements::I32(either(tensor.int32s.clone(), || chunks(raw, i32::from_le_bytes))),
         7 => Elements::I64(either(tensor.int64s.clone(), || chunks(raw, i64::from_le_bytes))),
-        9 => Elements::Bool(raw.to_vec()),
+        9 => Elements::Bool(either(ints.map(|bit| bit as u8).collect(), || raw.to_vec())),
         10 => Elements::F32(bits16().iter().map(|&b| half::f16::from_bits(b).to_f32()).collect()),
         11 => Elements::F32(chunks(raw, |bytes| f64::from_le_bytes(bytes) as f32)),
+        12 => Elements::I64(chunks(raw, |bytes| u32::from_le_bytes(bytes).into())),
+        13 => {
+            let wide = chunks(raw, u64::from_le_bytes);
+            Elements::I64(wide.iter().map(|&x| i64::try_from(x).unwrap()).collect())
+        }
         16 => Elements::F32(bits16().iter().map(|&b| half::bf16::from_bits(b).to_f32()).collect()),
-        other => panic!("{}: element type {other}", path.display()),
+        other => return Err(format!("element type {other} is stored")),
     };
-    (tensor.dims.iter().map(|&dim| dim as usize).collect(), elements)
+    Ok((tensor.dims.iter().map(|&dim| dim as usize).collect(), elements))
 }
 
 fn data(elements: &Elements) -> Data<'_> {
@@ -122,46 +156,63 @@ fn differs(found: Data<'_>, expected: &Elements, part: f32) -> Option<String> {
     Some(format!("element {bad} is {} instead of {}", found[bad], expected[bad]))
 }
 
-fn files(case: &Path, kind: &str) -> Vec<PathBuf> {
-    let path = |index| case.join(format!("{kind}_{index}.pb"));
-    (0..).map(path).take_while(|path| path.exists()).collect()
-}
-
 /// The model with all inputs but the first few made constants: node cases feed weights, shapes and
 /// axes as inputs, which models do not. Protobuf messages that stand one after the other merge.
-fn with_constants(model: &[u8], case: &Path, inputs_left: usize) -> Vec<u8> {
-    let mut model = model.to_vec();
-    let inputs = Onnx::decode(model.as_slice()).unwrap().graph.unwrap().inputs;
-    for (input, path) in inputs.iter().zip(files(case, "input")).skip(inputs_left) {
-        let mut tensor = fs::read(path).unwrap();
-        tensor.extend(Constant { name: input.name.clone() }.encode_to_vec());
+fn with_constants(case: &Case, inputs_left: usize) -> Case {
+    let mut case = case.clone();
+    let inputs = input_names(&case);
+    for (name, tensor) in inputs.into_iter().zip(&case.inputs).skip(inputs_left) {
+        let mut tensor = tensor.clone();
+        tensor.extend(Constant { name }.encode_to_vec());
         let mut graph = vec![5 << 3 | 2];
         prost::encoding::encode_varint(tensor.len() as u64, &mut graph);
         graph.extend(tensor);
-        model.push(7 << 3 | 2);
-        prost::encoding::encode_varint(graph.len() as u64, &mut model);
-        model.extend(graph);
+        case.model.push(7 << 3 | 2);
+        prost::encoding::encode_varint(graph.len() as u64, &mut case.model);
+        case.model.extend(graph);
     }
-    model
+    case
 }
 
-/// Runs one case as it is, or, if it is refused so, with constants. `Ok` holds why it was refused.
-fn run(case: &Path) -> Result<Option<String>, String> {
-    let model = fs::read(case.join("model.onnx")).unwrap();
-    match run_model(&model, case)? {
-        Some(_) => {
-            // An only input that must be constant is a shape.
-            let inputs_left = usize::from(files(case, "input").len() > 1);
-            run_model(&with_constants(&model, case, inputs_left), case)
-        }
-        None => Ok(None),
-    }
+fn input_names(case: &Case) -> Vec<String> {
+    let graph = Onnx::decode(case.model.as_slice()).unwrap().graph.unwrap();
+    graph.inputs.into_iter().map(|input| input.name).collect()
 }
 
-fn run_model(onnx: &[u8], case: &Path) -> Result<Option<String>, String> {
+/// What becomes of a case.
+#[derive(Clone, Debug, PartialEq)]
+enum Fate {
+    /// Right as it stands.
+    Passes,
+    /// Right with its parameters made constant.
+    Constant,
+    /// Why it is refused, in both forms.
+    Refused(String),
+}
+
+/// Runs one case as it is, and with parameters made constant. An error is a wrong answer.
+fn run(case: &Case) -> Result<Fate, String> {
+    let as_it_is = run_model(case)?;
+    // An only input that must be constant is a shape.
+    let inputs_left = usize::from(case.inputs.len() > 1);
+    let plain = case.inputs.is_empty() || case.inputs.iter().any(Vec::is_empty);
+    let constant = if plain {
+        as_it_is.clone()
+    } else {
+        run_model(&with_constants(case, inputs_left)).map_err(|why| format!("constant: {why}"))?
+    };
+    Ok(match (as_it_is, constant) {
+        (None, _) => Fate::Passes,
+        (_, None) => Fate::Constant,
+        (_, Some(reason)) => Fate::Refused(reason),
+    })
+}
+
+/// Runs a model. `Ok` holds why it was refused.
+fn run_model(case: &Case) -> Result<Option<String>, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
-    fs::write(&path, onnx).unwrap();
+    fs::write(&path, &case.model).unwrap();
     let compiled = match compile(&path, &ConvertOptions::float(), &|_| {}) {
         Ok(compiled) => compiled,
         Err(error) if error.kind() == ErrorKind::Unsupported => {
@@ -170,14 +221,12 @@ fn run_model(onnx: &[u8], case: &Path) -> Result<Option<String>, String> {
         Err(error) => return Err(error.to_string()),
     };
     let model = Arc::new(Model::load(&compiled.bytes).map_err(|error| error.to_string())?);
-    let inputs = Onnx::decode(onnx).unwrap().graph.unwrap().inputs;
     let is_input = |name: &str| model.inputs().iter().any(|port| port.name == name);
-    let stored: Vec<_> = inputs
-        .iter()
-        .zip(files(case, "input"))
-        .filter(|(input, _)| is_input(&input.name))
-        .map(|(input, path)| (input.name.as_str(), read(&path)))
-        .collect();
+    let names = input_names(case);
+    let mut stored = Vec::new();
+    for (name, bytes) in names.iter().zip(&case.inputs).filter(|(name, _)| is_input(name)) {
+        stored.push((name.as_str(), read(bytes)?));
+    }
     let views: Vec<_> = stored
         .iter()
         .map(|(name, (dims, elements))| (*name, View { dims, data: data(elements) }))
@@ -191,12 +240,12 @@ fn run_model(onnx: &[u8], case: &Path) -> Result<Option<String>, String> {
         }
         Err(error) => return Err(error.to_string()),
     };
-    let expected = files(case, "output");
-    if outputs.iter().count() != expected.len() {
-        return Err(format!("{} outputs, {} stored", outputs.iter().count(), expected.len()));
+    if outputs.iter().count() != case.outputs.len() {
+        let (found, stored) = (outputs.iter().count(), case.outputs.len());
+        return Err(format!("{found} outputs, {stored} stored"));
     }
-    let name = case.to_string_lossy().to_lowercase();
-    let part = if name.contains("float16") {
+    let name = case.name.to_lowercase();
+    let part = if name.contains("float16") || name.contains("fp16") {
         1e-2
     } else if name.ends_with("averagepool_2d_ceil_last_window_starts_on_pad") {
         // Its answers are stored with four decimals.
@@ -204,8 +253,8 @@ fn run_model(onnx: &[u8], case: &Path) -> Result<Option<String>, String> {
     } else {
         1e-4
     };
-    for ((name, view), path) in outputs.iter().zip(expected) {
-        let (dims, elements) = read(&path);
+    for ((name, view), bytes) in outputs.iter().zip(&case.outputs) {
+        let (dims, elements) = read(bytes)?;
         if view.dims != dims {
             return Err(format!("{name} has shape {:?} instead of {dims:?}", view.dims));
         }
@@ -216,42 +265,81 @@ fn run_model(onnx: &[u8], case: &Path) -> Result<Option<String>, String> {
     Ok(None)
 }
 
-/// Runs every case of a folder: none may be wrong. Gives how many were right and what was refused.
-fn run_all(folder: &str) -> (usize, BTreeMap<String, String>) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(folder);
-    let mut cases: Vec<_> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    cases.retain(|case| case.join("model.onnx").exists());
-    cases.sort();
-    let (mut right, mut refused, mut wrong) = (0, BTreeMap::new(), Vec::new());
-    for case in cases {
-        let name = case.file_name().unwrap().to_string_lossy().into_owned();
-        match run(&case) {
-            Ok(None) => right += 1,
-            Ok(Some(reason)) => {
-                refused.insert(name, reason);
-            }
-            Err(problem) => wrong.push(format!("{name}: {problem}")),
-        }
-    }
+/// What becomes of each case: none may be wrong.
+fn run_all(cases: &[Case]) -> BTreeMap<&str, Fate> {
+    let fates: Vec<_> = cases.par_iter().map(|case| (case.name.as_str(), run(case))).collect();
+    let wrong = fates.iter().filter_map(|(name, fate)| Some((name, fate.as_ref().err()?)));
+    let wrong: Vec<_> = wrong.map(|(name, problem)| format!("{name}: {problem}")).collect();
     assert!(wrong.is_empty(), "{} of the cases are wrong:\n{}", wrong.len(), wrong.join("\n"));
-    (right, refused)
+    fates.into_iter().filter_map(|(name, fate)| Some((name, fate.ok()?))).collect()
+}
+
+fn fixtures(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(folder)
+}
+
+/// The cases of a folder, each in a folder of its own. All have to be right.
+fn all_pass(folder: &str, count: usize) {
+    let entries = fs::read_dir(fixtures(folder)).unwrap().map(|entry| entry.unwrap().path());
+    let cases: Vec<_> = entries.filter(|path| path.join("model.onnx").exists()).collect();
+    let files = |case: &Path, kind: &str| {
+        let path = |index| case.join(format!("{kind}_{index}.pb"));
+        (0..).map_while(|index| fs::read(path(index)).ok()).collect()
+    };
+    let case = |path: &PathBuf| Case {
+        name: path.file_name().unwrap().to_string_lossy().into_owned(),
+        model: fs::read(path.join("model.onnx")).unwrap(),
+        inputs: files(path, "input"),
+        outputs: files(path, "output"),
+    };
+    let cases: Vec<_> = cases.iter().map(case).collect();
+    let fates = run_all(&cases);
+    let refused: Vec<_> =
+        fates.iter().filter(|(_, fate)| matches!(fate, Fate::Refused(_))).collect();
+    assert_eq!((fates.len(), refused), (count, Vec::new()));
 }
 
 #[test]
 fn node_cases() {
-    let (right, refused) = run_all("node");
-    insta::assert_json_snapshot!((right, refused));
+    let file = fs::File::open(fixtures("node/cases.zip")).unwrap();
+    let mut archive = zip::ZipArchive::new(file).unwrap();
+    let mut packed = Vec::new();
+    archive.by_name("cases.pb").unwrap().read_to_end(&mut packed).unwrap();
+    let Cases { cases } = Cases::decode(packed.as_slice()).unwrap();
+    let fates = run_all(&cases);
+    let mut manifest =
+        "# What becomes of each node case of onnx 1.23.2: it passes as it stands, with its \
+                        parameters made\n# constant, or is refused. Written by \
+                        amqc/tests/onnx_cases.rs.\n"
+            .to_owned();
+    for (name, fate) in &fates {
+        match fate {
+            Fate::Passes => writeln!(manifest, "{name} passes"),
+            Fate::Constant => writeln!(manifest, "{name} constant"),
+            Fate::Refused(reason) => {
+                writeln!(manifest, "{name} refused: {}", reason.replace('\n', " "))
+            }
+        }
+        .unwrap();
+    }
+    let path = fixtures("node/manifest");
+    if std::env::var_os("UPDATE_MANIFEST").is_some() {
+        fs::write(&path, &manifest).unwrap();
+    }
+    let stored = fs::read_to_string(&path).unwrap_or_default();
+    let (stored, found): (Vec<_>, Vec<_>) = (stored.lines().collect(), manifest.lines().collect());
+    let lost = stored.iter().filter(|line| !found.contains(line)).map(|line| format!("- {line}\n"));
+    let new = found.iter().filter(|line| !stored.contains(line)).map(|line| format!("+ {line}\n"));
+    let changes: String = lost.chain(new).collect();
+    assert!(changes.is_empty(), "not as the manifest says:\n{changes}");
 }
 
 #[test]
 fn recurrent_options() {
-    let (right, refused) = run_all("recurrent");
-    assert_eq!((right, refused), (53, BTreeMap::new()));
+    all_pass("recurrent", 53);
 }
 
 #[test]
 fn exported_models() {
-    let (right, refused) = run_all("exports");
-    assert_eq!((right, refused), (10, BTreeMap::new()));
+    all_pass("exports", 10);
 }

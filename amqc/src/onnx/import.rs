@@ -104,9 +104,16 @@ fn is_standard(domain: &str) -> bool {
 fn opset(model: &ModelProto) -> Result<i64> {
     let mut versions =
         model.opset_import.iter().filter(|set| is_standard(&set.domain)).map(|set| set.version);
-    let version = versions
-        .next()
-        .ok_or_else(|| Error::bad_file("the model does not say which opset it uses"))?;
+    let Some(version) = versions.next() else {
+        let domains: Vec<_> = model.opset_import.iter().map(|set| set.domain.as_str()).collect();
+        return Err(match domains.first() {
+            None => Error::bad_file("the model does not say which opset it uses"),
+            Some(_) => Error::unsupported(format!(
+                "the model uses operators of {domains:?} only, none of ONNX's own"
+            ))
+            .remedy("only networks of ONNX's own operators can be converted"),
+        });
+    };
     if versions.any(|other| other != version) {
         return Err(Error::bad_file("the model names two versions of ONNX's operator set"));
     }
