@@ -119,6 +119,7 @@ pub fn compile(
             .map(|file| External { location: file.location, sha256: hex(&file.sha256) })
             .collect(),
         options: options.to_string(),
+        interface: options.interface.clone(),
         recipe: options.recipe.as_ref().map(|recipe| recipe.text().to_owned()),
         report: report.clone(),
     };
@@ -144,7 +145,7 @@ pub fn dump(path: &Path, options: &ConvertOptions, stage: Stage) -> Result<Strin
     let source = onnx::load(path, &onnx::Limits::default())?;
     let located = |error: Error| error.within(path.display());
     if stage == Stage::Import {
-        return Ok(onnx::import(&source).map_err(located)?.to_string());
+        return Ok(onnx::import(&source, &options.interface).map_err(located)?.to_string());
     }
     let module = simplified(&source, options).map_err(located)?;
     if stage == Stage::Simplify {
@@ -170,9 +171,9 @@ pub fn dump(path: &Path, options: &ConvertOptions, stage: Stage) -> Result<Strin
 
 /// The network after the passes, with its states declared.
 fn simplified(source: &onnx::Source, options: &ConvertOptions) -> Result<Module> {
-    let mut module = onnx::import(source)?;
+    let mut module = onnx::import(source, &options.interface)?;
     passes::run(&mut module)?;
-    passes::states::declare(&mut module, &options.states)?;
+    passes::states::declare(&mut module, &options.interface.states)?;
     Ok(module)
 }
 

@@ -9,6 +9,7 @@ pub mod error;
 pub mod eval;
 pub mod feed;
 pub mod fit;
+pub mod interface;
 pub mod ir;
 mod names;
 pub mod onnx;

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use amq_format::Validated;
 use amq_format::graph::{Graph, Port, State, ValueId};
 use amq_runtime::{Isa, LoadOptions, Model, Session};
+use serde::Deserialize;
 
 use crate::compile::compile;
 use crate::error::{Error, Result};
+use crate::interface::Interface;
 use crate::names::no_such;
 use crate::options::ConvertOptions;
 use crate::report::Report;
@@ -39,10 +41,18 @@ impl Opened {
     /// # Errors
     /// A file that cannot be read, and what of an ONNX model is damaged or not supported.
     pub fn read(path: &Path) -> Result<Opened> {
+        Opened::read_with(path, &Interface::default())
+    }
+
+    /// As [`Opened::read`], with what is said of an ONNX model's inputs and outputs.
+    ///
+    /// # Errors
+    /// As [`Opened::read`], and what is said of inputs that are not there.
+    pub fn read_with(path: &Path, interface: &Interface) -> Result<Opened> {
         if is_amq(path)? {
             return Opened::read_amq(path);
         }
-        let compiled = compile(path, &ConvertOptions::float(), &|_| ())?;
+        let compiled = compile(path, &ConvertOptions::float_with(interface), &|_| ())?;
         let size = compiled.report.bytes_in;
         let report = Some(compiled.report);
         let external = compiled.external;
@@ -74,6 +84,17 @@ impl Opened {
         })
     }
 
+    /// What was said of the model's inputs and outputs when the file was made.
+    ///
+    /// # Errors
+    /// As [`Opened::validated`].
+    pub fn interface(&self) -> Result<Interface> {
+        // A file that others wrote says nothing that is understood here.
+        let made = |text| serde_json::from_str::<Made>(text).ok();
+        let made = self.validated()?.provenance().and_then(made);
+        Ok(made.map(|made| made.interface).unwrap_or_default())
+    }
+
     /// Validates the file and packs its weights for `isa`.
     ///
     /// # Errors
@@ -85,6 +106,13 @@ impl Opened {
         let (path, threads) = (self.path.clone(), Threads::default());
         Ok(Loaded { path, model: Arc::new(model), threads })
     }
+}
+
+/// Of a file's provenance, what was said of the model.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Made {
+    interface: Interface,
 }
 
 /// Whether the file is an .amq file, or means to be one.
@@ -242,4 +270,34 @@ pub fn value_name(graph: &Graph, value: ValueId) -> &str {
 pub fn port_text(graph: &Graph, port: &Port) -> String {
     let dims: Vec<String> = port.dims.iter().map(|dim| dim.to_string()).collect();
     format!("{}: {} [{}]", value_name(graph, port.value), port.data_type().name(), dims.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::onnx::tests::{Build, ElementType};
+
+    /// What verify needs to read the model again.
+    #[test]
+    fn a_file_tells_what_was_said_of_its_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let (model, file) = (folder.path().join("m.onnx"), folder.path().join("m.amq"));
+        let build = Build::new(13).input("x", "n 2").typed("k", ElementType::Int64, "2");
+        let build = build.node("Reshape", "x k", "y").output("y");
+        fs::write(&model, build.model.encode_to_vec()).unwrap();
+        assert!(Opened::read(&model).is_err());
+        let interface = Interface {
+            states: vec![("x".into(), "y".into())],
+            fixed: vec![("k".into(), "4,2".into())],
+            dims: vec![("n".into(), 4)],
+        };
+        let compiled = compile(&model, &ConvertOptions::float_with(&interface), &|_| ()).unwrap();
+        fs::write(&file, compiled.bytes).unwrap();
+        let opened = Opened::read_amq(&file).unwrap();
+        assert_eq!(opened.interface().unwrap(), interface);
+        let again = Opened::read_with(&model, &interface).unwrap();
+        assert_eq!(again.validated().unwrap().graph(), opened.validated().unwrap().graph());
+    }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use amq_format::graph::Activations;
 
 use crate::error::{Error, Result};
+use crate::interface::Interface;
 use crate::quant::Method;
 use crate::recipe::Recipe;
 use crate::settings::{Bits, Given, Settings};
@@ -14,8 +15,8 @@ use crate::settings::{Bits, Given, Settings};
 pub struct ConvertOptions {
     /// Settings given as flags: they override the recipe's defaults.
     pub flags: Given,
-    /// States that are named: graph input and graph output.
-    pub states: Vec<(String, String)>,
+    /// What is said of the model's inputs and outputs.
+    pub interface: Interface,
     /// The recipe: its layers override the flags.
     pub recipe: Option<Recipe>,
 }
@@ -23,8 +24,13 @@ pub struct ConvertOptions {
 impl ConvertOptions {
     /// Keeps every weight in float: the reference.
     pub fn float() -> ConvertOptions {
+        ConvertOptions::float_with(&Interface::default())
+    }
+
+    /// Keeps every weight in float, with what is said of the model.
+    pub fn float_with(interface: &Interface) -> ConvertOptions {
         let flags = Given { bits: Some(Bits::F32), ..Given::default() };
-        ConvertOptions { flags, ..ConvertOptions::default() }
+        ConvertOptions { flags, interface: interface.clone(), recipe: None }
     }
 
     /// Finds the settings of matrices. Fails if the flags contradict each other.
@@ -77,7 +83,7 @@ impl fmt::Display for ConvertOptions {
         flags.extend(activations.map(|activations| format!("-a {}", activations.name())));
         flags.extend(method.map(|method| format!("--method {method}")));
         flags.extend(cycles.map(|cycles| format!("--cycles {cycles}")));
-        flags.extend(self.states.iter().map(|(input, output)| format!("--state {input}={output}")));
+        flags.extend((!self.interface.is_empty()).then(|| self.interface.to_string()));
         f.write_str(&flags.join(" "))
     }
 }

@@ -174,7 +174,8 @@ layers:
 "#;
 
     fn options(flags: Given) -> ConvertOptions {
-        ConvertOptions { flags, states: Vec::new(), recipe: Some(recipe(EXAMPLE).unwrap()) }
+        let recipe = Some(recipe(EXAMPLE).unwrap());
+        ConvertOptions { flags, recipe, ..ConvertOptions::default() }
     }
 
     #[test]

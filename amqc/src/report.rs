@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use crate::fit::Fitted;
+use crate::interface::Interface;
 use crate::ir::Module;
 use crate::plan::{Choice, Plan, Planned};
 use crate::table::Table;
@@ -93,6 +94,9 @@ pub struct Provenance {
     pub external: Vec<External>,
     /// The settings, as flags.
     pub options: String,
+    /// What was said of the model's inputs and outputs.
+    #[serde(default, skip_serializing_if = "Interface::is_empty")]
+    pub interface: Interface,
     /// The recipe's text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipe: Option<String>,

@@ -6,10 +6,12 @@ use amq_runtime::Isa;
 use clap::Args;
 use serde::Serialize;
 
+use super::interface::{Dims, Ports, open};
 use super::{Outcome, Running, size};
 use crate::bench::{Timing, bench};
 use crate::error::Result;
-use crate::open::{Loaded, Opened};
+use crate::interface::Interface;
+use crate::open::{Loaded, is_amq};
 use crate::threads::Threads;
 
 /// Measure how long a step of a model takes
@@ -26,6 +28,8 @@ pub(super) struct Bench {
     /// Size of a dimension (repeatable) [default: 1]
     #[arg(long, value_name = "NAME=N", value_parser = size)]
     dim: Vec<(String, i64)>,
+    #[command(flatten)]
+    ports: Ports,
     #[command(flatten)]
     running: Running,
     /// Print JSON
@@ -50,7 +54,12 @@ impl Bench {
     pub(super) fn execute(&self, isa: Isa) -> Result<Outcome> {
         let threads = Threads::new(self.running.threads)?;
         let load = |path: &PathBuf| {
-            let loaded = Opened::read(path)?.load(isa)?;
+            // Of an .amq file nothing is to be said, so that it can stand beside its model.
+            let interface = match is_amq(path)? {
+                true => Interface::default(),
+                false => self.ports.interface(&Dims::default()),
+            };
+            let loaded = open(path, &interface)?.load(isa)?;
             Ok(loaded.with_threads(threads.clone()))
         };
         let models: Vec<Loaded> =

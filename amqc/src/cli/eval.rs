@@ -6,13 +6,14 @@ use amq_runtime::Isa;
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
+use super::interface::{Dims, Ports, open};
 use super::{Outcome, Running};
 use crate::error::{Error, Result};
 use crate::eval::{self, Accuracy, Labels, Perplexity};
 use crate::feed::arrays::{bind, read_inputs};
 use crate::feed::stream::PortNames;
 use crate::feed::text::{Tokens, Unit, Vocabulary};
-use crate::open::{Loaded, Opened};
+use crate::open::Loaded;
 use crate::threads::Threads;
 
 /// Measure how good a model is: perplexity of a text, or top-1 accuracy
@@ -50,6 +51,10 @@ pub(super) struct Eval {
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
     #[command(flatten)]
+    ports: Ports,
+    #[command(flatten)]
+    dims: Dims,
+    #[command(flatten)]
     running: Running,
     /// Print JSON
     #[arg(long)]
@@ -75,7 +80,8 @@ impl Eval {
 
     fn load(&self, isa: Isa) -> Result<Loaded> {
         let threads = Threads::new(self.running.threads)?;
-        Ok(Opened::read(&self.file)?.load(isa)?.with_threads(threads))
+        let opened = open(&self.file, &self.ports.interface(&self.dims))?;
+        Ok(opened.load(isa)?.with_threads(threads))
     }
 
     fn perplexity(&self, isa: Isa, text: &Path, vocabulary: &Path) -> Result<Outcome> {

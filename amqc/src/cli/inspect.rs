@@ -12,6 +12,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 
 use super::Outcome;
+use super::interface::open;
 use super::settings::Settings;
 use crate::compile::{Stage, dump, hex};
 use crate::error::{Error, Result};
@@ -124,11 +125,13 @@ impl Inspect {
             }
             return Ok(Outcome::text(dump(&self.file, &options, stage)?));
         }
-        if options != ConvertOptions::default() {
+        let interface = self.settings.interface();
+        if options != (ConvertOptions { interface: interface.clone(), ..ConvertOptions::default() })
+        {
             return Err(Error::usage("settings have no meaning without --stage")
                 .remedy("add --stage plan, or leave them out"));
         }
-        let opened = Opened::read(&self.file)?;
+        let opened = open(&self.file, &interface)?;
         let inspected = Inspected::new(&opened)?;
         Outcome::of(self.json, &inspected, Inspected::text)
     }

@@ -6,6 +6,7 @@ mod bench;
 mod convert;
 mod eval;
 mod inspect;
+mod interface;
 mod isa;
 mod output;
 mod program;

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use amq_runtime::Isa;
 use clap::{ArgGroup, Args};
 
+use super::interface::{Dims, Ports, open};
 use super::{Outcome, Running, name_path, output};
 use crate::data;
 use crate::error::{Error, Result};
 use crate::feed::arrays::{bind, read_inputs};
-use crate::open::Opened;
 use crate::tensor::Tensor;
 use crate::threads::Threads;
 
@@ -39,13 +39,17 @@ pub(super) struct Run {
     #[arg(long, value_name = "DIR", group = "results")]
     output_dir: Option<PathBuf>,
     #[command(flatten)]
+    ports: Ports,
+    #[command(flatten)]
+    dims: Dims,
+    #[command(flatten)]
     running: Running,
 }
 
 impl Run {
     pub(super) fn execute(&self, isa: Isa) -> Result<Outcome> {
         let threads = Threads::new(self.running.threads)?;
-        let opened = Opened::read(&self.file)?;
+        let opened = open(&self.file, &self.ports.interface(&self.dims))?;
         let read = || {
             let arrays = self.input.iter().map(|(_, path)| path);
             [&self.file].into_iter().chain(&opened.external).chain(&self.inputs).chain(arrays)

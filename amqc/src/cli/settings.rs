@@ -6,8 +6,9 @@ use amq_format::graph::Activations;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::key_value;
+use super::interface::{Dims, Ports};
 use crate::error::Result;
+use crate::interface::Interface;
 use crate::options::ConvertOptions;
 use crate::quant::{Cycles, Method};
 use crate::recipe::Recipe;
@@ -30,12 +31,10 @@ pub(super) struct Settings {
     /// Cycles of the alternating method: a number, or converge [default: 2]
     #[arg(long, value_name = "N|converge")]
     cycles: Option<Cycles>,
-    /// A state: the graph's output OUT is its input IN of the next call (repeatable)
-    ///
-    /// States are found by themselves where an input is a recurrent layer's initial state and that
-    /// layer's last state is an output. The report lists them.
-    #[arg(long, value_name = "IN=OUT", value_parser = key_value)]
-    state: Vec<(String, String)>,
+    #[command(flatten)]
+    ports: Ports,
+    #[command(flatten)]
+    dims: Dims,
     /// Settings by layer, from a YAML file
     ///
     /// Its keys are those of the flags. Patterns match names of layers, with .W or .R after them
@@ -65,6 +64,11 @@ impl Settings {
         self.recipe.as_ref()
     }
 
+    /// What is said of the model's inputs and outputs.
+    pub(super) fn interface(&self) -> Interface {
+        self.ports.interface(&self.dims)
+    }
+
     /// The options that the flags and the recipe give.
     pub(super) fn options(&self) -> Result<ConvertOptions> {
         Ok(ConvertOptions {
@@ -74,7 +78,7 @@ impl Settings {
                 method: self.method,
                 cycles: self.cycles,
             },
-            states: self.state.clone(),
+            interface: self.interface(),
             recipe: self.recipe.as_deref().map(Recipe::read).transpose()?,
         })
     }

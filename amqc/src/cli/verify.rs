@@ -51,11 +51,12 @@ fn limit(text: &str) -> Result<f64, String> {
 
 impl Verify {
     pub(super) fn execute(&self, isa: Isa) -> Result<Outcome> {
-        let loaded = Opened::read_amq(&self.file)?.load(isa)?;
+        let opened = Opened::read_amq(&self.file)?;
+        let loaded = opened.load(isa)?;
         let limits = Limits { max_error: self.max_error, min_snr: self.min_snr };
         let verified = match &self.against {
             Some(against) => {
-                let reference = Opened::read(against)?.load(isa)?;
+                let reference = Opened::read_with(against, &opened.interface()?)?.load(isa)?;
                 let inputs = match &self.inputs {
                     Some(path) => Inputs::Given(bind(&loaded, read_inputs(&loaded, path)?)?),
                     None => Inputs::Seeded(self.dim.clone()),

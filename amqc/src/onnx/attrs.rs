@@ -7,7 +7,9 @@ use amq_format::graph::{Activations, DataType, Dim, Op, Reshape, Transpose};
 use prost::bytes::Bytes;
 
 use super::builder::{Builder, Value};
-use super::proto::{AttributeProto, AttributeType, NodeProto, TensorProto};
+use super::proto::{
+    AttributeProto, AttributeType, GraphProto, NodeProto, TensorProto, ValueInfoProto,
+};
 use super::tensor::{MAX_RANK, Store};
 use crate::error::{Error, Result};
 use crate::tensor::{Data, Tensor};
@@ -35,10 +37,15 @@ pub(super) struct Reader<'a, 'b> {
     outputs: Vec<Option<Value>>,
     /// Whether data was changed to f32 from another precision.
     pub(super) changed_precision: bool,
+    read_graph: ReadGraph,
 }
 
+/// Reads the initializers and nodes of a body, with what their names begin with.
+pub(super) type ReadGraph = fn(&GraphProto, &str, i64, &mut Builder, &mut Store<'_>) -> Result<()>;
+
 impl<'a, 'b> Reader<'a, 'b> {
-    /// Prepares to read a node whose inputs are bound; `used` says which names anybody reads.
+    /// Prepares to read a node whose inputs are bound; `used` says which names anybody reads, and
+    /// `read_graph` reads its bodies.
     pub(super) fn new(
         node: &'a NodeProto,
         name: String,
@@ -46,6 +53,7 @@ impl<'a, 'b> Reader<'a, 'b> {
         builder: &'a mut Builder,
         store: &'a mut Store<'b>,
         used: impl Fn(&str) -> bool,
+        read_graph: ReadGraph,
     ) -> Result<Self> {
         let find = |input: &String| match (input.as_str(), builder.lookup(input)) {
             ("", _) => Ok(None),
@@ -76,6 +84,7 @@ impl<'a, 'b> Reader<'a, 'b> {
             node,
             name,
             changed_precision: false,
+            read_graph,
         })
     }
 
@@ -188,6 +197,51 @@ impl<'a, 'b> Reader<'a, 'b> {
     pub(super) fn tensor(&mut self, name: &str) -> Result<Option<Tensor>> {
         let tensor = self.attribute(name, AttributeType::Tensor)?.map(|a| a.t.as_deref());
         tensor.map(|t| self.decode(t.unwrap_or(&TensorProto::default()))).transpose()
+    }
+
+    /// An attribute that is a graph, which must be there.
+    pub(super) fn graph(&mut self, name: &str) -> Result<&'a GraphProto> {
+        let graph = self.attribute(name, AttributeType::Graph)?.and_then(|a| a.g.as_deref());
+        graph.ok_or_else(|| Error::bad_file(format!("its attribute {name:?} is missing")))
+    }
+
+    /// Reads a body here and now: its inputs are these values. Gives its outputs.
+    pub(super) fn inline(
+        &mut self,
+        graph: &GraphProto,
+        part: &str,
+        inputs: &[Value],
+    ) -> Result<Vec<Value>> {
+        let found = graph.input.len();
+        if found != inputs.len() {
+            return Err(Error::bad_file(format!(
+                "its {part} has {found} inputs, it must have {}",
+                inputs.len()
+            )));
+        }
+        self.builder.enter();
+        let read = self.read_body(graph, part, inputs);
+        self.builder.leave();
+        read
+    }
+
+    fn read_body(
+        &mut self,
+        graph: &GraphProto,
+        part: &str,
+        inputs: &[Value],
+    ) -> Result<Vec<Value>> {
+        for (input, &value) in graph.input.iter().zip(inputs) {
+            self.builder.bind(&input.name, value)?;
+        }
+        let prefix = format!("{}/{part}/", self.name);
+        (self.read_graph)(graph, &prefix, self.opset, self.builder, self.store)?;
+        let output = |output: &ValueInfoProto| {
+            self.builder.lookup(&output.name).ok_or_else(|| {
+                Error::bad_file(format!("output {:?} of its {part} is not defined", output.name))
+            })
+        };
+        graph.output.iter().map(output).collect()
     }
 
     fn decode(&mut self, tensor: &TensorProto) -> Result<Tensor> {

@@ -1,11 +1,12 @@
 //! The module under construction: what each ONNX value has become.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use amq_format::graph::{ABSENT, Cast, DataType, Dim, Dims, Node, Op, Reshape, ValueId};
 use amq_format::{Elements, Fact, Inference};
 use prost::Message;
 
+use super::notes::Notes;
 use crate::error::{Error, Result};
 use crate::ir::{Module, Names, node};
 use crate::tensor::{Data, Tensor};
@@ -38,9 +39,14 @@ pub(super) struct Builder {
     /// Bytes that dimensions and known elements take.
     dims_bytes: usize,
     pub(super) module: Module,
+    pub(super) notes: Notes,
+    /// Inputs of the graph that are constants although the model has them as inputs or defaults.
+    fixed: HashSet<String>,
     inference: Inference,
     entries: Vec<Entry>,
     bindings: HashMap<String, Value>,
+    /// Of each body that is being read, the names that are bound in it.
+    scopes: Vec<Vec<String>>,
     names: Names,
 }
 
@@ -60,10 +66,39 @@ impl Builder {
         self.bindings.get(name).copied()
     }
 
-    /// Binds an ONNX name to a value, which takes the name if it has none of ONNX yet.
+    /// Begins a body: names bound from now on are forgotten when it ends.
+    pub(super) fn enter(&mut self) {
+        self.scopes.push(Vec::new());
+    }
+
+    /// Ends a body.
+    pub(super) fn leave(&mut self) {
+        for name in self.scopes.pop().unwrap_or_default() {
+            self.bindings.remove(&name);
+        }
+    }
+
+    /// Makes a constant of an input of the graph.
+    pub(super) fn fix(&mut self, name: &str, constant: Tensor) -> Result<()> {
+        self.fixed.insert(name.to_owned());
+        let value = self.constant(name, constant)?;
+        self.bind(name, value)
+    }
+
+    /// Whether an input of the graph was made a constant.
+    pub(super) fn is_fixed(&self, name: &str) -> bool {
+        self.scopes.is_empty() && self.fixed.contains(name)
+    }
+
+    /// Binds an ONNX name to a value, which takes the name if it has none of ONNX yet. Names of bodies
+    /// do not leave them: values are not called so.
     pub(super) fn bind(&mut self, name: &str, value: Value) -> Result<()> {
         if self.bindings.insert(name.to_owned(), value).is_some() {
             return Err(Error::bad_file(format!("the value {name:?} is defined twice")));
+        }
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.push(name.to_owned());
+            return Ok(());
         }
         let entry = &mut self.entries[value.0];
         if !entry.bound {

@@ -1,20 +1,20 @@
 //! From a decoded model to a module: settles names, inputs and constants, then reads node by node.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use amq_format::Fact;
 use amq_format::graph::{Dim, Op, Port, Reshape};
 
-use super::attrs::Reader;
 use super::builder::Builder;
+use super::graph::{self, is_standard};
 use super::load::Source;
 use super::proto::{
-    DimensionProto, ElementType, GraphProto, ModelProto, NodeProto, TensorShapeProto,
-    ValueInfoProto,
+    DimensionProto, ElementType, GraphProto, ModelProto, TensorShapeProto, ValueInfoProto,
 };
-use super::registry::{self, NEWEST_OPSET, OLDEST_OPSET};
+use super::registry::{NEWEST_OPSET, OLDEST_OPSET};
 use super::tensor::{MAX_RANK, Store, data_type};
 use crate::error::{Error, Result};
+use crate::interface::{self, Interface};
 use crate::ir::Module;
 
 /// Since this version of the file format an initializer of an input is a default, not a constant.
@@ -27,78 +27,27 @@ const IR_WITH_DEFAULTS: i64 = 4;
 ///
 /// # Errors
 /// The model contradicts ONNX, or uses a part of it that is not supported; the error names the node.
-pub fn import(source: &Source) -> Result<Module> {
+pub fn import(source: &Source, interface: &Interface) -> Result<Module> {
     let graph = source
         .model
         .graph
         .as_ref()
         .ok_or_else(|| Error::bad_file("not an ONNX model: it holds no graph"))?;
     let opset = opset(&source.model)?;
-    if !graph.sparse_initializer.is_empty() {
-        return Err(Error::unsupported("the graph has sparse initializers")
-            .remedy("store its weights as dense tensors"));
-    }
-
     let mut builder = Builder::default();
     let names = graph.input.iter().map(|input| &input.name);
     let names = names.chain(graph.initializer.iter().map(|tensor| &tensor.name));
     for name in names.chain(graph.node.iter().flat_map(|node| &node.output)) {
         builder.reserve(name);
     }
-    let used: HashSet<&str> = graph
-        .node
-        .iter()
-        .flat_map(|node| &node.input)
-        .chain(graph.output.iter().map(|output| &output.name))
-        .map(String::as_str)
-        .collect();
-
     let mut store = Store::new(&source.folder, &source.limits);
-    let mut notes = Notes::default();
-    initializers(graph, &used, &mut builder, &mut store, &mut notes)?;
-    inputs(graph, source.model.ir_version, &mut builder, &mut notes)?;
-    for (index, node) in graph.node.iter().enumerate() {
-        read_node(node, index, opset, &used, &mut builder, &mut store, &mut notes)?;
-    }
+    inputs(graph, source.model.ir_version, interface, &mut builder)?;
+    graph::read(graph, "", opset, &mut builder, &mut store)?;
     outputs(graph, &mut builder)?;
 
     let mut module = builder.module;
-    module.notes = notes.finish();
+    module.notes = builder.notes.finish();
     Ok(module)
-}
-
-/// What the user should know at the end.
-#[derive(Default)]
-struct Notes {
-    default_inputs: Vec<String>,
-    narrowed_inputs: Vec<String>,
-    narrowed_constants: usize,
-    narrowed_nodes: usize,
-}
-
-impl Notes {
-    fn finish(self) -> Vec<String> {
-        let default = |name| {
-            format!("input {name:?} has a default value in the model and is a constant from now on")
-        };
-        let narrowed =
-            |name| format!("input {name:?} is of another float type and is taken as f32");
-        let mut notes: Vec<String> = self.default_inputs.into_iter().map(default).collect();
-        notes.extend(self.narrowed_inputs.into_iter().map(narrowed));
-        if self.narrowed_constants > 0 {
-            let count = self.narrowed_constants;
-            notes.push(format!("constants of another float type, changed to f32: {count}"));
-        }
-        if self.narrowed_nodes > 0 {
-            let count = self.narrowed_nodes;
-            notes.push(format!("nodes that ask for another float type, computed in f32: {count}"));
-        }
-        notes
-    }
-}
-
-fn is_standard(domain: &str) -> bool {
-    matches!(domain, "" | "ai.onnx")
 }
 
 fn opset(model: &ModelProto) -> Result<i64> {
@@ -133,54 +82,47 @@ fn opset(model: &ModelProto) -> Result<i64> {
     Ok(version)
 }
 
-fn initializers(
-    graph: &GraphProto,
-    used: &HashSet<&str>,
-    builder: &mut Builder,
-    store: &mut Store<'_>,
-    notes: &mut Notes,
-) -> Result<()> {
-    let mut seen = HashSet::new();
-    for tensor in &graph.initializer {
-        if !seen.insert(tensor.name.as_str()) {
-            return Err(Error::bad_file(format!("the value {:?} is defined twice", tensor.name)));
-        }
-        if !used.contains(tensor.name.as_str()) {
-            continue;
-        }
-        let (constant, changed) = store
-            .constant(tensor)
-            .map_err(|error| error.within(format!("initializer {:?}", tensor.name)))?;
-        notes.narrowed_constants += usize::from(changed);
-        let value = builder.constant(&tensor.name, constant)?;
-        builder.bind(&tensor.name, value)?;
-    }
-    Ok(())
-}
-
-fn inputs(graph: &GraphProto, ir: i64, builder: &mut Builder, notes: &mut Notes) -> Result<()> {
+fn inputs(graph: &GraphProto, ir: i64, interface: &Interface, builder: &mut Builder) -> Result<()> {
     let initialized: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
     let mut dim_names: HashSet<String> =
         graph.input.iter().flat_map(dimensions).filter_map(dim_name).map(str::to_owned).collect();
+    let mut sized = BTreeSet::new();
     for input in &graph.input {
-        if initialized.contains(input.name.as_str()) {
+        let fixed = interface.fixed(&input.name);
+        if initialized.contains(input.name.as_str()) && fixed.is_none() {
             if ir >= IR_WITH_DEFAULTS {
-                notes.default_inputs.push(input.name.clone());
+                builder.notes.default_inputs.push(input.name.clone());
             }
             continue;
         }
         let place = format!("input {:?}", input.name);
-        let (fact, changed) =
+        let (mut fact, changed) =
             input_fact(input, &mut dim_names).map_err(|error| error.within(&place))?;
+        for dim in &mut fact.dims {
+            let Some(name) = dim.as_name() else { continue };
+            sized.insert(name.to_owned());
+            if let Some(size) = interface.size(name) {
+                *dim = Dim::from(size);
+            }
+        }
         if changed {
-            notes.narrowed_inputs.push(input.name.clone());
+            builder.notes.narrowed_inputs.push(input.name.clone());
+        }
+        if let Some(text) = fixed {
+            let size = |dim: &Dim| dim.as_size().and_then(|size| usize::try_from(size).ok());
+            let dims: Vec<_> = fact.dims.iter().map(size).collect();
+            let constant = interface::constant(text, fact.data_type, &dims);
+            let located = |e: Error| e.within(format_args!("--fix {}={text}", input.name));
+            builder.fix(&input.name, constant.map_err(located)?)?;
+            continue;
         }
         let (data_type, dims) = (fact.data_type.into(), fact.dims.clone());
         let value = builder.input(&input.name, fact)?;
         let port = Port { value: builder.id(value)?, data_type, dims };
         builder.module.graph.inputs.push(port);
     }
-    Ok(())
+    let names: Vec<&str> = graph.input.iter().map(|input| input.name.as_str()).collect();
+    interface.check(&names, &sized)
 }
 
 fn dimensions(info: &ValueInfoProto) -> impl Iterator<Item = &DimensionProto> {
@@ -231,47 +173,6 @@ fn input_fact(info: &ValueInfoProto, dim_names: &mut HashSet<String>) -> Result<
         });
     }
     Ok((Fact::new(data_type, dims), changed))
-}
-
-fn read_node(
-    node: &NodeProto,
-    index: usize,
-    opset: i64,
-    used: &HashSet<&str>,
-    builder: &mut Builder,
-    store: &mut Store<'_>,
-    notes: &mut Notes,
-) -> Result<()> {
-    let name = match node.name.as_str() {
-        "" => format!("{}_{index}", node.op_type),
-        name => name.to_owned(),
-    };
-    let place = format!("node {name:?} ({})", node.op_type);
-    let read = || {
-        if !is_standard(&node.domain) {
-            return Err(Error::unsupported(format!(
-                "its operator belongs to {:?}, not to ONNX's own operators",
-                node.domain
-            ))
-            .remedy(
-                "export with ONNX's own operators; functions of the model can be inlined with \
-                 onnx.inliner.inline_local_functions",
-            ));
-        }
-        let operator = registry::find(&node.op_type)?;
-        if opset < operator.since {
-            return Err(Error::bad_file(format!(
-                "the operator exists since opset {}, and the model uses {opset}",
-                operator.since
-            )));
-        }
-        let is_used = |name: &str| used.contains(name);
-        let mut reader = Reader::new(node, name, opset, builder, store, is_used)?;
-        (operator.read)(&mut reader)?;
-        notes.narrowed_nodes += usize::from(reader.changed_precision);
-        reader.finish()
-    };
-    read().map_err(|error| error.within(&place))
 }
 
 fn outputs(graph: &GraphProto, builder: &mut Builder) -> Result<()> {

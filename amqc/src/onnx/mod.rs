@@ -3,8 +3,10 @@
 mod attrs;
 mod builder;
 mod external;
+mod graph;
 mod import;
 mod load;
+mod notes;
 mod ops;
 mod proto;
 mod registry;

@@ -1,7 +1,7 @@
 //! The messages of an ONNX file, as far as they are read.
 //!
-//! What is always refused (subgraphs, sparse tensors, types that are no tensors) is kept as undecoded
-//! bytes, so that nesting has a bound and its presence can still be seen.
+//! What is always refused (sparse tensors, types that are no tensors) is kept as undecoded bytes, so
+//! that its presence can still be seen.
 
 use std::mem::size_of;
 
@@ -101,6 +101,8 @@ pub(crate) struct AttributeProto {
     pub(crate) s: Bytes,
     #[prost(message, optional, boxed, tag = "5")]
     pub(crate) t: Option<Box<TensorProto>>,
+    #[prost(message, optional, boxed, tag = "6")]
+    pub(crate) g: Option<Box<GraphProto>>,
     #[prost(float, repeated, tag = "7")]
     pub(crate) floats: Vec<f32>,
     #[prost(int64, repeated, tag = "8")]
@@ -269,6 +271,7 @@ impl Kind {
             (Kind::Node, 1 | 2) => string,
             (Kind::Node, 5) => (Kind::Attribute, size_of::<AttributeProto>()),
             (Kind::Attribute, 5) => (Kind::Tensor, size_of::<TensorProto>()),
+            (Kind::Attribute, 6) => (Kind::Graph, size_of::<GraphProto>()),
             (Kind::Tensor, 13) => (Kind::Leaf, size_of::<StringStringEntryProto>()),
             (Kind::ValueInfo, 2) => (Kind::Type, 0),
             (Kind::Type, 1) => (Kind::TensorType, 0),
@@ -286,7 +289,7 @@ impl Kind {
 pub(crate) fn check_growth(file: &[u8], limit: usize) -> Result<()> {
     // Vectors grow by doubling, so entries can take twice their size.
     let mut left = limit / 2;
-    walk(file, Kind::Model, &mut left)?
+    walk(file, Kind::Model, &mut left, 0)?
         .then_some(())
         .ok_or_else(|| {
             Error::unsupported(format!(
@@ -296,8 +299,14 @@ pub(crate) fn check_growth(file: &[u8], limit: usize) -> Result<()> {
         })
 }
 
-/// Walks a message; false when its entries exceed what is `left`. Nesting is that of [`Kind`].
-fn walk(mut message: &[u8], kind: Kind, left: &mut usize) -> Result<bool> {
+/// Messages inside each other: a graph, a node and an attribute for each body in a body.
+const MAX_NESTING: usize = 64;
+
+/// Walks a message; false when its entries exceed what is `left`.
+fn walk(mut message: &[u8], kind: Kind, left: &mut usize, depth: usize) -> Result<bool> {
+    if depth > MAX_NESTING {
+        return Err(Error::unsupported("its graphs are nested too deeply"));
+    }
     let damaged = || Error::bad_file("not an ONNX model: its protobuf is damaged");
     while !message.is_empty() {
         let key = varint(&mut message).ok_or_else(damaged)?;
@@ -321,7 +330,7 @@ fn walk(mut message: &[u8], kind: Kind, left: &mut usize) -> Result<bool> {
                 Some(less) => *left = less,
                 None => return Ok(false),
             }
-            if !matches!(inner, Kind::Leaf) && !walk(entry, inner, left)? {
+            if !matches!(inner, Kind::Leaf) && !walk(entry, inner, left, depth + 1)? {
                 return Ok(false);
             }
         }

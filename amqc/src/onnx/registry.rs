@@ -5,7 +5,7 @@ use std::fmt::Write;
 use amq_format::graph::{BinaryFunction as B, ReduceKind, UnaryFunction as U};
 
 use super::attrs::Reader;
-use super::ops::{conv, data, elementwise, layout, matrix, parts, recurrent, reduce};
+use super::ops::{control, conv, data, elementwise, layout, matrix, parts, recurrent, reduce};
 use crate::error::{Error, Result};
 
 /// Oldest version of ONNX's operator set that is read.
@@ -85,6 +85,7 @@ const OPERATORS: &[Operator] = &[
     op("HardSigmoid", 7, elementwise::hard_sigmoid, FLOAT),
     op("HardSwish", 14, |r| elementwise::unary(r, U::HardSwish), FLOAT),
     op("Identity", 7, data::identity, ""),
+    op("If", 7, control::branch, "the branch must be known once inputs and dimensions are"),
     op("LSTM", 7, recurrent::lstm, GATES),
     op(
         "LeakyRelu",
@@ -159,7 +160,7 @@ pub(super) fn find(name: &str) -> Result<&'static Operator> {
         return Ok(operator);
     }
     let what = match name {
-        "If" | "Loop" | "Scan" => "control flow is not supported",
+        "Loop" | "Scan" => "control flow is not supported",
         "ConvTranspose" => "transposed convolution is not supported",
         "SplitToSequence" | "ConcatFromSequence" => "sequences of tensors are not supported",
         _ if name.starts_with("Sequence") => "sequences of tensors are not supported",
@@ -167,7 +168,6 @@ pub(super) fn find(name: &str) -> Result<&'static Operator> {
         _ => "the operator is not supported",
     };
     let remedy = match name {
-        "If" => "export the model without branches, for instance with fixed options",
         "Loop" | "Scan" => "export recurrent layers as LSTM, GRU or RNN, or unroll the loop",
         _ if is_quantized(name) => "convert the float model that it was made from",
         _ => "docs/operators.md lists what is supported",

@@ -11,6 +11,7 @@ use super::*;
 use crate::emit::emit;
 use crate::error::ErrorKind;
 use crate::fit::Fitted;
+use crate::interface::Interface;
 use crate::onnx::tests::{A, Build, ElementType, f32s, i64s};
 use crate::onnx::{self, Limits};
 use crate::options::ConvertOptions;
@@ -549,7 +550,8 @@ fn shipped_models_before_and_after() {
         "exports/lstm_cell",
     ] {
         let path = fixtures.join(model).join("model.onnx");
-        let mut module = onnx::import(&onnx::load(&path, &Limits::default()).unwrap()).unwrap();
+        let source = onnx::load(&path, &Limits::default()).unwrap();
+        let mut module = onnx::import(&source, &Interface::default()).unwrap();
         let name = model.replace('/', "_");
         insta::assert_snapshot!(format!("{name}_before"), module);
         run(&mut module).unwrap();

@@ -14,7 +14,8 @@ fn every_truncation_is_an_error_or_a_smaller_model() {
     let bytes = relu().weight("w", &[3]).model.encode_to_vec();
     for length in 0..bytes.len() {
         let source = Source::decode(bytes[..length].to_vec(), Path::new("."), &Limits::default());
-        let imported = source.and_then(|source| crate::onnx::import(&source));
+        let imported =
+            source.and_then(|source| crate::onnx::import(&source, &Interface::default()));
         assert!(imported.is_err(), "cut at {length}");
     }
 }
@@ -28,7 +29,7 @@ fn flipped_bytes_never_panic() {
             bytes[i] ^= flip;
             let source = Source::decode(bytes, Path::new("."), &Limits::default());
             // Some flips give another valid model; none may panic.
-            let _ = source.and_then(|source| crate::onnx::import(&source));
+            let _ = source.and_then(|source| crate::onnx::import(&source, &Interface::default()));
         }
     }
 }
@@ -52,7 +53,7 @@ fn large_files_are_refused_by_size() {
     let limits = Limits { constant_bytes: 11, ..Limits::default() };
     let build = Build::new(13).weight("w", &[3]).node("Relu", "w", "y").output("y");
     let source = Source::decode(build.model.encode_to_vec(), Path::new("."), &limits).unwrap();
-    let error = crate::onnx::import(&source).unwrap_err();
+    let error = crate::onnx::import(&source, &Interface::default()).unwrap_err();
     assert!(error.to_string().contains("exceed the limit"), "{error}");
 }
 
@@ -184,7 +185,7 @@ fn external(folder: &Path, entries: &[(&str, &str)]) -> Result<Module> {
     };
     let build = Build::new(13).initializer(tensor).node("Identity", "w", "y").output("y");
     let source = Source::decode(build.model.encode_to_vec(), folder, &Limits::default())?;
-    crate::onnx::import(&source)
+    crate::onnx::import(&source, &Interface::default())
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Small models, built here, and what they become.
 
+mod control;
 mod hostile;
 mod operators;
 mod recurrent;
@@ -13,6 +14,7 @@ use prost::bytes::Bytes;
 use super::load::{Limits, Source};
 pub(crate) use super::proto::*;
 use crate::error::Result;
+use crate::interface::Interface;
 use crate::ir::Module;
 
 /// An attribute's value.
@@ -25,6 +27,7 @@ pub(crate) enum A<'a> {
     Fs(&'a [f32]),
     Ss(&'a [&'a str]),
     T(TensorProto),
+    G(GraphProto),
 }
 
 /// A model under construction.
@@ -63,6 +66,16 @@ pub(crate) fn i64s(name: &str, dims: &[i64], data: &[i64]) -> TensorProto {
         dims: dims.to_vec(),
         data_type: ElementType::Int64 as i32,
         int64_data: data.to_vec(),
+        ..TensorProto::default()
+    }
+}
+
+pub(crate) fn bools(name: &str, dims: &[i64], data: &[u8]) -> TensorProto {
+    TensorProto {
+        name: name.into(),
+        dims: dims.to_vec(),
+        data_type: ElementType::Bool as i32,
+        raw_data: Some(Bytes::copy_from_slice(data)),
         ..TensorProto::default()
     }
 }
@@ -142,12 +155,22 @@ impl Build {
         self
     }
 
+    /// The graph alone, as a body of another.
+    pub(crate) fn body(self) -> GraphProto {
+        self.model.graph.unwrap_or_default()
+    }
+
     pub(crate) fn source(&self) -> Result<Source> {
         Source::decode(self.model.encode_to_vec(), Path::new("."), &Limits::default())
     }
 
     pub(crate) fn import(&self) -> Result<Module> {
-        super::import(&self.source()?)
+        self.import_with(&Interface::default())
+    }
+
+    /// As `import`, with what a user says of it.
+    pub(crate) fn import_with(&self, interface: &Interface) -> Result<Module> {
+        super::import(&self.source()?, interface)
     }
 
     /// The module as text.
@@ -191,6 +214,7 @@ fn attribute(name: &str, value: &A<'_>) -> AttributeProto {
             let strings = strings.iter().map(|s| Bytes::copy_from_slice(s.as_bytes())).collect();
             (AttributeType::Strings, AttributeProto { strings, ..empty })
         }
+        A::G(g) => (AttributeType::Graph, AttributeProto { g: Some(Box::new(g.clone())), ..empty }),
         A::T(t) => {
             (AttributeType::Tensor, AttributeProto { t: Some(Box::new(t.clone())), ..empty })
         }

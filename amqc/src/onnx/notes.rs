@@ -1,0 +1,32 @@
+//! What the user should know of a model that was read.
+
+/// What was noticed while a model was read.
+#[derive(Default)]
+pub(super) struct Notes {
+    pub(super) default_inputs: Vec<String>,
+    pub(super) narrowed_inputs: Vec<String>,
+    pub(super) narrowed_constants: usize,
+    pub(super) narrowed_nodes: usize,
+}
+
+impl Notes {
+    /// A sentence for each kind.
+    pub(super) fn finish(self) -> Vec<String> {
+        let default = |name| {
+            format!("input {name:?} has a default value in the model and is a constant from now on")
+        };
+        let narrowed =
+            |name| format!("input {name:?} is of another float type and is taken as f32");
+        let mut notes: Vec<String> = self.default_inputs.into_iter().map(default).collect();
+        notes.extend(self.narrowed_inputs.into_iter().map(narrowed));
+        if self.narrowed_constants > 0 {
+            let count = self.narrowed_constants;
+            notes.push(format!("constants of another float type, changed to f32: {count}"));
+        }
+        if self.narrowed_nodes > 0 {
+            let count = self.narrowed_nodes;
+            notes.push(format!("nodes that ask for another float type, computed in f32: {count}"));
+        }
+        notes
+    }
+}
