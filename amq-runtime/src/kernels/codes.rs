@@ -122,7 +122,7 @@ impl<const BITS: usize, const CODES: usize> Product<'_, BITS, CODES> {
                             scales: &self.vectors.coefficients[at],
                             ahead,
                         };
-                        let mut sum = part.multiply(lanes);
+                        let mut sum = part.multiply::<L, PLAIN>(lanes);
                         if let Some(offsets) = self.weights.offsets.as_ref().filter(|_| !PLAIN) {
                             let by = self.vectors.sums[at * segments + segment];
                             let offset = lanes.load(&offsets[group]);
@@ -160,7 +160,7 @@ struct Segment<'a, const BITS: usize, const CODES: usize> {
 
 impl<const BITS: usize, const CODES: usize> Segment<'_, BITS, CODES> {
     #[inline(always)]
-    fn multiply<L: Lanes>(&self, lanes: L) -> Option<L::F> {
+    fn multiply<L: Lanes, const PLAIN: bool>(&self, lanes: L) -> Option<L::F> {
         // Few enough planes at a time that the counters stay in registers.
         let most = if !L::MANY_REGISTERS {
             1
@@ -174,10 +174,10 @@ impl<const BITS: usize, const CODES: usize> Segment<'_, BITS, CODES> {
         while plane < BITS {
             macro_rules! planes {
                 ($n:literal) => {{
-                    let counts = self.count::<L, $n>(lanes, plane);
+                    let counts = self.count::<L, $n, PLAIN>(lanes, plane);
                     for i in 0..$n {
                         let mut dot = None;
-                        if let Some(sums) = self.sums {
+                        if let Some(sums) = self.sums.filter(|_| !PLAIN) {
                             let sum = lanes.load(&sums[plane + i]);
                             dot = Some(lanes.mul(lanes.splat(self.scales[0]), sum));
                         }
@@ -205,10 +205,14 @@ impl<const BITS: usize, const CODES: usize> Segment<'_, BITS, CODES> {
 
     /// Counts the bits in which weights of planes `plane..plane + N` and codes differ.
     #[inline(always)]
-    fn count<L: Lanes, const N: usize>(&self, lanes: L, plane: usize) -> [[L::U; CODES]; N] {
+    fn count<L: Lanes, const N: usize, const PLAIN: bool>(
+        &self,
+        lanes: L,
+        plane: usize,
+    ) -> [[L::U; CODES]; N] {
         match (self.lines, self.words) {
             // An adder does not pay: it would be emptied after its first step.
-            ([lines], [words]) => count_pair(lanes, &lines[plane..plane + N], words),
+            ([lines], [words]) if !PLAIN => count_pair(lanes, &lines[plane..plane + N], words),
             _ => self.count_pairs(lanes, plane),
         }
     }

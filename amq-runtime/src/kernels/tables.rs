@@ -44,14 +44,15 @@ impl Weights {
     pub(crate) fn multiply(&self, target: Target, vectors: Vectors<'_>, out: Output<'_>) {
         let product = Product { weights: self, vectors, out };
         let layout = &self.layout;
-        // Convolutions have many short taps: what is done for each must be little. Each is a function of
-        // its own, in which constants stay in registers.
+        // Each is a function of its own, in which constants stay in registers. Convolutions have many
+        // short taps: what is done for each must be little.
         let short = layout.segments() == 1 && layout.words() <= SHORT;
         match self.bits {
             1 if short => target.run(ShortTaps::<1>(product)),
             2 if short => target.run(ShortTaps::<2>(product)),
             3 if short => target.run(ShortTaps::<3>(product)),
             4 if short => target.run(ShortTaps::<4>(product)),
+            _ if vectors.places.len() < 4 * layout.taps => target.run(Few(product)),
             _ => target.run(product),
         }
     }
@@ -79,6 +80,24 @@ impl Work for Product<'_> {
             while vector < vectors {
                 self.vectors::<L, 1>(lanes, block, vector);
                 vector += 1;
+            }
+        }
+    }
+}
+
+/// A product with fewer than four vectors.
+struct Few<'a>(Product<'a>);
+
+impl Work for Few<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(mut self, lanes: L) {
+        let vectors = self.0.vectors.places.len() / self.0.weights.layout.taps;
+        for place in 0..self.0.out.blocks.len() {
+            let block = self.0.out.block(place, 1);
+            for vector in 0..vectors {
+                self.0.vectors::<L, 1>(lanes, block, vector);
             }
         }
     }
@@ -182,9 +201,7 @@ impl Product<'_> {
                 (group, left) = (group + 1, layout.shared);
             }
         }
-        for (v, result) in results.into_iter().enumerate() {
-            self.out.write(lanes, block, vector + v, result);
-        }
+        self.out.write_all(lanes, block, vector, results);
     }
 
     /// Multiplies a block of rows and `N` vectors.
@@ -253,9 +270,7 @@ impl Product<'_> {
                 }
             }
         }
-        for (v, result) in results.into_iter().enumerate() {
-            self.out.write(lanes, block, vector + v, result);
-        }
+        self.out.write_all(lanes, block, vector, results);
     }
 }
 

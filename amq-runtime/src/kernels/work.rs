@@ -105,4 +105,31 @@ impl Output<'_> {
             self.data[at + row * self.row_stride] = *value;
         }
     }
+
+    /// Writes the rows of a block for `N` vectors from number `vector` on.
+    #[inline(always)]
+    pub(super) fn write_all<L: Lanes, const N: usize>(
+        &mut self,
+        lanes: L,
+        block: usize,
+        vector: usize,
+        results: [L::F; N],
+    ) {
+        if N == 1 || self.vector_stride != 1 {
+            for (v, result) in results.into_iter().enumerate() {
+                self.write(lanes, block, vector + v, result);
+            }
+            return;
+        }
+        // Results of a row lie side by side.
+        let mut values = [[0.0; BLOCK]; N];
+        for (result, values) in results.into_iter().zip(&mut values) {
+            lanes.store(lanes.canonical(result), values);
+        }
+        let first = (block - self.blocks.start) * BLOCK;
+        for row in 0..BLOCK.min(self.rows - first) {
+            let at = (first + row) * self.row_stride + vector;
+            self.data[at..][..N].copy_from_slice(&values.map(|values| values[row]));
+        }
+    }
 }

@@ -113,8 +113,8 @@ impl Lanes for Avx2 {
     type M = [__m256; 2];
     /// Low halves of bytes 0 and 1, of bytes 2 and 3, then high halves.
     type Index = [__m256i; 4];
-    /// 16-bit sums of entry pairs `even + 256 odd`, and of the odd rows' entries alone. The halves
-    /// of a register hold different columns of the same rows.
+    /// 16-bit sums of entry pairs `first + 256 last`, of rows 0 to 7 and 8 to 15, and of the last
+    /// rows' entries alone. The halves of a register hold different columns of the same rows.
     type Sum = [__m256i; 2];
 
     const MANY_REGISTERS: bool = false;
@@ -122,12 +122,12 @@ impl Lanes for Avx2 {
     const SUM_STEPS: usize = 64;
 
     /// Byte 0 of all rows, then byte 1 of all rows and so on: each half of a register then needs
-    /// one table.
+    /// one table. Rows 0 to 7 have even places, 8 to 15 odd ones: sums of either are in order.
     fn arrange(line: Line) -> Line {
         let mut arranged = [0; 64];
         for (row, word) in line.0.into_iter().enumerate() {
             for (position, byte) in word.to_le_bytes().into_iter().enumerate() {
-                arranged[16 * position + row] = byte;
+                arranged[16 * position + 2 * (row % 8) + row / 8] = byte;
             }
         }
         let mut words = [0; 16];
@@ -357,7 +357,7 @@ impl Lanes for Avx2 {
     /// less 256 times the other sum are used.
     #[inline(always)]
     fn look_up(self, sum: Self::Sum, index: Self::Index, tables: &Tables) -> Self::Sum {
-        let [mut pairs, mut odd] = sum;
+        let [mut pairs, mut last] = sum;
         for (index, tables) in index.into_iter().zip(tables.0.as_chunks::<32>().0) {
             // SAFETY: `self` proves the features; the chunk is the 32 bytes read, and 32-byte
             // chunks of the tables are aligned to 32.
@@ -365,43 +365,34 @@ impl Lanes for Avx2 {
             intrinsic!({
                 let entries = _mm256_shuffle_epi8(tables, index);
                 pairs = _mm256_add_epi16(pairs, entries);
-                odd = _mm256_add_epi16(odd, _mm256_srli_epi16::<8>(entries));
+                last = _mm256_add_epi16(last, _mm256_srli_epi16::<8>(entries));
             });
         }
-        [pairs, odd]
+        [pairs, last]
     }
 
     #[inline(always)]
     fn fold_sum(self, sum: Self::Sum) -> Self::U {
-        let [pairs, odd] = sum;
-        let even = intrinsic!(_mm256_sub_epi16(pairs, _mm256_slli_epi16::<8>(odd)));
-        let (even, odd) = (self.fold_sum_half(even), self.fold_sum_half(odd));
-        intrinsic!({
-            let low = _mm256_unpacklo_epi32(even, odd);
-            let high = _mm256_unpackhi_epi32(even, odd);
-            [
-                _mm256_permute2x128_si256::<0x20>(low, high),
-                _mm256_permute2x128_si256::<0x31>(low, high),
-            ]
-        })
+        let [pairs, last] = sum;
+        let first = intrinsic!(_mm256_sub_epi16(pairs, _mm256_slli_epi16::<8>(last)));
+        [self.fold_sum_half(first), self.fold_sum_half(last)]
     }
 
     #[inline(always)]
     fn twice_short_less(self, sum: Self::Sum, n: u32) -> Self::F {
-        let [pairs, odd] = sum;
+        let [pairs, last] = sum;
         intrinsic!({
-            let even = _mm256_sub_epi16(pairs, _mm256_slli_epi16::<8>(odd));
-            // Even rows in one half, odd rows in the other.
+            let first = _mm256_sub_epi16(pairs, _mm256_slli_epi16::<8>(last));
+            // The first rows in one half, the last rows in the other.
             let sums = _mm256_add_epi16(
-                _mm256_permute2x128_si256::<0x20>(even, odd),
-                _mm256_permute2x128_si256::<0x31>(even, odd),
+                _mm256_permute2x128_si256::<0x20>(first, last),
+                _mm256_permute2x128_si256::<0x31>(first, last),
             );
             let n = _mm256_set1_epi16(n as i16);
             let sums = _mm256_sub_epi16(_mm256_add_epi16(sums, sums), n);
-            let (even, odd) = (_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
             [
-                _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_unpacklo_epi16(even, odd))),
-                _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_unpackhi_epi16(even, odd))),
+                _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_castsi256_si128(sums))),
+                _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_extracti128_si256::<1>(sums))),
             ]
         })
     }
