@@ -251,7 +251,7 @@ layers:
             ("version: 2\n", 1, "version"),
             ("version: 1\ndefaults: {bits: 9}\n", 2, "9"),
             ("version: 1\ndefaults: {activations: int4}\n", 2, "int4"),
-            ("version: 1\ndefaults: {method: best}\n", 2, "best"),
+            ("version: 1\ndefaults: {method: fastest}\n", 2, "fastest"),
         ] {
             let error = recipe(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Usage);

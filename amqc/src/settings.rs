@@ -84,6 +84,9 @@ impl Given {
     }
 }
 
+/// Bits from which the least error of the weights gives the best answers.
+const LEAST_ERROR_BITS: u8 = 3;
+
 /// What is done to one matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -110,7 +113,10 @@ impl Settings {
                 "no kernel multiplies {bits}-bit weights with activations of {codes} codes"
             ));
         }
-        let method = given.method.unwrap_or(Method::Alternating);
+        let method = given.method.unwrap_or_else(|| match bits {
+            Bits::Codes(LEAST_ERROR_BITS..) if given.cycles.is_none() => Method::Best,
+            _ => Method::Alternating,
+        });
         Ok(Settings { bits, activations, method, cycles: given.cycles.unwrap_or(Cycles::Count(2)) })
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct Settings {
     /// codes found as the model runs, for weights of at most 4 bits; f32 decodes the weights.
     #[arg(short, long, value_name = "ACTIVATIONS", value_parser = activations())]
     activations: Option<Activations>,
-    /// How codes are fitted [default: alternating]
+    /// How codes are fitted [default: alternating up to 2 bits or with --cycles, else best]
     #[arg(long, value_parser = method())]
     method: Option<Method>,
     /// Cycles of the alternating method: a number, or converge [default: 2]

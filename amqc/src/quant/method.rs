@@ -16,12 +16,14 @@ pub enum Method {
     Refined,
     /// Codes and coefficients fitted in turn, from a greedy start.
     Alternating,
+    /// The same from several starts, until the error falls no more: the least of them.
+    Best,
 }
 
 impl Method {
     /// Every method, in the order of the command line.
-    pub const ALL: [Self; 5] =
-        [Self::Alternating, Self::Refined, Self::Greedy, Self::Balanced, Self::Uniform];
+    pub const ALL: [Self; 6] =
+        [Self::Best, Self::Alternating, Self::Refined, Self::Greedy, Self::Balanced, Self::Uniform];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Method {
             Self::Greedy => "greedy",
             Self::Refined => "refined",
             Self::Alternating => "alternating",
+            Self::Best => "best",
         }
     }
 }

@@ -4,6 +4,8 @@
 //! `a_i` is a number. `docs/quantization.md` describes the methods, which follow Xu et al.,
 //! "Alternating Multi-bit Quantization for Recurrent Neural Networks", ICLR 2018.
 
+mod best;
+mod coefficients;
 mod matrix;
 mod method;
 mod row;
@@ -20,7 +22,7 @@ pub use method::{Cycles, Method, Options, ParseError};
 use row::Row;
 
 /// Largest number of codes a row.
-pub const MAX_BITS: u8 = row::MAX_PLANES as u8;
+pub const MAX_BITS: u8 = coefficients::MAX_PLANES as u8;
 
 /// Quantizes a row-major matrix, row by row on rayon's threads.
 ///

@@ -4,19 +4,14 @@
 mod tests;
 
 use amq_format::graph::CoefficientType;
-use half::f16;
 
+use super::best::{best, ladder};
+use super::coefficients::{Coefficients, MAX_LEVELS, MAX_PLANES, round, solve};
 use super::{Cycles, Method, Options};
-
-pub(super) const MAX_PLANES: usize = 8;
-const MAX_LEVELS: usize = 1 << MAX_PLANES;
 
 /// Cycles after which convergence is taken for granted. Rounded coefficients can make codes swing
 /// between two states of nearly equal error.
 const CONVERGENCE_LIMIT: u32 = 1000;
-
-/// A plane is dependent on earlier ones if this share of it, or less, is orthogonal to them.
-const DEPENDENT: f64 = 1e-9;
 
 /// Codes and coefficients of one row.
 pub(super) struct Row<'a> {
@@ -26,7 +21,7 @@ pub(super) struct Row<'a> {
     /// A column's codes: bit `i` is set where plane `i` is +1.
     codes: Vec<u8>,
     /// Zero past the planes in use.
-    coefficients: [f64; MAX_PLANES],
+    coefficients: Coefficients,
 }
 
 impl<'a> Row<'a> {
@@ -55,6 +50,15 @@ impl<'a> Row<'a> {
                 row.greedy(false)?;
                 row.alternate(options.cycles)?;
             }
+            Method::Best => {
+                row.greedy(false)?;
+                // One plane is at its best, and has no other start.
+                if row.planes > 1 {
+                    row.coefficients =
+                        best(weights, &row.coefficients, row.planes, coefficient_type)?;
+                    row.assign();
+                }
+            }
         }
         Some(row)
     }
@@ -71,10 +75,7 @@ impl<'a> Row<'a> {
     /// spaced from `-m` to `m`.
     fn ladder(&mut self) -> Option<()> {
         let largest = self.weights.iter().fold(0.0, |m, &w| f64::from(w).abs().max(m));
-        let steps = ((1 << self.planes) - 1) as f64;
-        for plane in 0..self.planes {
-            self.coefficients[plane] = largest * (1 << (self.planes - 1 - plane)) as f64 / steps;
-        }
+        self.coefficients = ladder(largest, self.planes);
         self.round()
     }
 
@@ -193,28 +194,8 @@ impl<'a> Row<'a> {
                 }
             }
         }
-        let dependent = DEPENDENT * self.weights.len() as f64;
-        for i in 0..planes {
-            let pivot = gram[i];
-            if pivot[i] <= dependent {
-                continue;
-            }
-            for j in i + 1..planes {
-                let factor = pivot[j] / pivot[i];
-                right[j] -= factor * right[i];
-                for (entry, from) in gram[j][..planes].iter_mut().zip(&pivot) {
-                    *entry -= factor * from;
-                }
-            }
-        }
-        for i in (0..planes).rev() {
-            self.coefficients[i] = if gram[i][i] <= dependent {
-                0.0
-            } else {
-                let known: f64 = (i + 1..planes).map(|j| gram[i][j] * self.coefficients[j]).sum();
-                (right[i] - known) / gram[i][i]
-            };
-        }
+        let full = self.weights.len() as f64;
+        self.coefficients = solve(&mut gram, &mut right, planes, full);
         self.normalise(planes);
         self.round()
     }
@@ -242,21 +223,7 @@ impl<'a> Row<'a> {
 
     /// Rounds the coefficients to their type; `None` if the largest is out of its range.
     fn round(&mut self) -> Option<()> {
-        match self.coefficient_type {
-            CoefficientType::F16 => {
-                let largest = self.coefficients.iter().fold(0.0, |m: f64, a| a.abs().max(m));
-                let range = f64::from(f16::MIN_POSITIVE)..=f64::from(f16::MAX);
-                if largest != 0.0 && !range.contains(&largest) {
-                    return None;
-                }
-                self.coefficients = self.coefficients.map(|a| f16::from_f64(a).to_f64());
-            }
-            CoefficientType::F32 => {
-                // Least squares can leave the range only for weights at its very end.
-                let end = f64::from(f32::MAX);
-                self.coefficients = self.coefficients.map(|a| f64::from(a.clamp(-end, end) as f32));
-            }
-        }
+        self.coefficients = round(&self.coefficients, self.coefficient_type)?;
         Some(())
     }
 }

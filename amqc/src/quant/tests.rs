@@ -176,7 +176,7 @@ fn greedy_and_refined_follow_their_formulas() {
 #[test]
 fn one_plane_has_the_closed_form() {
     let [gaussian, _] = samples(20);
-    for method in [Method::Greedy, Method::Refined, Method::Alternating] {
+    for method in [Method::Greedy, Method::Refined, Method::Alternating, Method::Best] {
         let matrix = with(&gaussian, 300, options(method, 1, Cycles::Converge));
         let mut left = squared(&gaussian);
         for (&a, weights) in matrix.coefficients.iter().zip(gaussian.chunks(300)) {
@@ -211,6 +211,51 @@ fn two_planes_come_near_the_optimum_and_never_below() {
         let matrix = with(&weights, 300, options(Method::Alternating, 2, Cycles::Converge));
         let reached = matrix.relative_mse(&weights);
         assert!((1.0..1.005).contains(&(reached / best)), "{reached} {best}");
+    }
+}
+
+#[test]
+fn the_best_is_the_optimum_of_two_planes() {
+    let mut random = Random(8);
+    for cols in 1..=6 {
+        let row: Vec<f32> = (0..cols).map(|_| random.laplacian()).collect();
+        let error = with(&row, cols, options(Method::Best, 2, TWO_CYCLES)).relative_mse(&row);
+        // Rounding the coefficients to f16 costs a little.
+        assert!(error <= optimum_by_force(&row) / squared(&row) + 1e-6, "{row:?}: {error}");
+    }
+    for weights in samples(30) {
+        let best = weights.chunks(300).map(optimum).sum::<f64>() / squared(&weights);
+        let reached =
+            with(&weights, 300, options(Method::Best, 2, TWO_CYCLES)).relative_mse(&weights);
+        assert!((1.0..1.0001).contains(&(reached / best)), "{reached} {best}");
+    }
+}
+
+#[test]
+fn the_best_is_no_worse_than_any_other_row_by_row() {
+    let mut random = Random(9);
+    let mixture: Vec<f32> = (0..30 * 300)
+        .map(|i| random.gaussian() * if i % 17 == 0 { 9.0 } else { 0.1 })
+        .chain((0..300).map(|i| i as f32 / 299.0 - 0.5))
+        .collect();
+    for weights in samples(30).into_iter().chain([mixture]) {
+        for bits in 1..=MAX_BITS {
+            let error = |row: &[f32], method| {
+                with(row, 300, options(method, bits, TWO_CYCLES)).relative_mse(row)
+            };
+            for row in weights.chunks(300) {
+                let best = error(row, Method::Best);
+                // Sums in another order, and f16.
+                let limit = best * (1.0 - 1e-3);
+                assert!(error(row, Method::Uniform) >= limit, "uniform, {bits} bits");
+            }
+            for method in Method::ALL {
+                assert!(
+                    error(&weights, method) >= error(&weights, Method::Best) * (1.0 - 1e-3),
+                    "{method}, {bits} bits"
+                );
+            }
+        }
     }
 }
 
@@ -331,7 +376,7 @@ fn coefficients_are_f16_where_their_range_allows() {
         (vec![1e-9, 0.0], CoefficientType::F32),
         (vec![3e38, 0.0], CoefficientType::F32),
     ] {
-        for method in [Method::Greedy, Method::Refined, Method::Alternating] {
+        for method in [Method::Greedy, Method::Refined, Method::Alternating, Method::Best] {
             let matrix = with(&rows, 1, options(method, 1, TWO_CYCLES));
             assert_eq!(matrix.coefficient_type, expected, "{method} {rows:?}");
             assert_eq!(decode(&matrix), rows);
@@ -399,7 +444,7 @@ fn odd_rows_give_sound_matrices() {
 #[test]
 fn constant_rows_and_small_rows_are_nearly_exact() {
     for (cols, weights) in [(90, vec![0.3; 90]), (1, vec![0.7, -20.0]), (2, vec![0.5, -0.1])] {
-        for method in [Method::Greedy, Method::Refined, Method::Alternating] {
+        for method in [Method::Greedy, Method::Refined, Method::Alternating, Method::Best] {
             let matrix = with(&weights, cols, options(method, 4, TWO_CYCLES));
             assert!(matrix.relative_mse(&weights) < 1e-6, "{method} {weights:?}");
         }
