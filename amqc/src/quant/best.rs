@@ -110,7 +110,7 @@ impl Sorted {
                 best = (assigned.error, coefficients);
             }
             // Not a number, or infinite, for weights that are not finite.
-            if !(gain > GAIN * best.0) {
+            if gain.is_nan() || gain <= GAIN * best.0 {
                 return Some(best);
             }
             coefficients = round(&self.least_squares(&mut assigned), self.coefficient_type)?;
@@ -148,10 +148,10 @@ impl Sorted {
         hadamard(&mut assigned.sums[..all]);
         let mut gram = [[0.0; MAX_PLANES]; MAX_PLANES];
         let mut right = [0.0; MAX_PLANES];
-        for i in 0..self.planes {
-            right[i] = -assigned.sums[1 << i];
-            for j in 0..self.planes {
-                gram[i][j] = assigned.counts[1 << i ^ 1 << j];
+        for (i, (row, right)) in gram.iter_mut().zip(&mut right).take(self.planes).enumerate() {
+            *right = -assigned.sums[1 << i];
+            for (j, entry) in row.iter_mut().take(self.planes).enumerate() {
+                *entry = assigned.counts[1 << i ^ 1 << j];
             }
         }
         let full = self.values.len() as f64;
@@ -168,9 +168,9 @@ impl Sorted {
         let (count, total) = (magnitudes.len(), sums[magnitudes.len()]);
         let mean = |sum: f64, count: usize| if count == 0 { 0.0 } else { sum / count as f64 };
         let mut best = (f64::NEG_INFINITY, [0.0; 2]);
-        for cut in 0..=count {
-            let [below, above] = [mean(sums[cut], cut), mean(total - sums[cut], count - cut)];
-            let explained = below * sums[cut] + above * (total - sums[cut]);
+        for (cut, &sum) in sums.iter().enumerate() {
+            let [below, above] = [mean(sum, cut), mean(total - sum, count - cut)];
+            let explained = below * sum + above * (total - sum);
             if explained > best.0 {
                 best = (explained, if cut == 0 { [above, above] } else { [below, above] });
             }
