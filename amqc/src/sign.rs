@@ -94,7 +94,9 @@ fn of_unary(unary: &Unary, x: bool) -> bool {
         | F::Celu
         | F::HardSwish
         | F::Tanh
-        | F::Softsign => x,
+        | F::Softsign
+        | F::ToF16
+        | F::ToBf16 => x,
         F::Selu => x && beta >= 0.0,
         F::ScaledTanh | F::Affine => x && alpha >= 0.0 && beta >= 0.0,
         F::Not => true,

@@ -74,6 +74,10 @@ pub enum UnaryFunction {
     Affine = 25,
     /// `min(beta, max(alpha, x))`
     Clip = 26,
+    /// The nearest value of IEEE's half precision, ties to even; infinite from 65520 on.
+    ToF16 = 27,
+    /// The nearest value of bfloat16, ties to even; infinite from 2^128 - 2^119 on.
+    ToBf16 = 28,
 }
 
 /// A function of each element of x, which is f32, for `Not` bool. A parameter that is left out is
@@ -99,7 +103,7 @@ impl Operator for Unary {
     }
 
     fn since(&self) -> Since {
-        Since::number(self.function, &[(26, Since::FIRST)])
+        Since::number(self.function, &[(28, Since::FIRST)])
     }
 
     fn newest(&self) -> u32 {

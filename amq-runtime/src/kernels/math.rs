@@ -198,6 +198,29 @@ pub(crate) fn unary_in_place(target: Target, unary: &Unary, x: &mut [f32]) {
     );
 }
 
+/// x without the lowest `bits` of its mantissa, rounded to nearest, ties to even. x is no NaN.
+#[inline(always)]
+fn shortened(x: f32, bits: u32) -> f32 {
+    let below_half = (1 << (bits - 1)) - 1;
+    let last = x.to_bits() >> bits & 1;
+    f32::from_bits((x.to_bits().wrapping_add(below_half + last)) & (u32::MAX << bits))
+}
+
+#[inline(always)]
+fn to_f16(x: f32) -> f32 {
+    // Below 2^-14 values are multiples of 2^-24, as f32 has them from 0.5 to 1.
+    let small = (x.abs() + 0.5) - 0.5;
+    let normal = shortened(x.abs(), 13);
+    let finite = if x.abs() < 6.103_515_6e-5 { small } else { normal };
+    let y = if x.abs() < 65520.0 { finite } else { f32::INFINITY };
+    if x.is_nan() { x } else { y.copysign(x) }
+}
+
+#[inline(always)]
+fn to_bf16(x: f32) -> f32 {
+    if x.is_nan() { x } else { shortened(x, 16) }
+}
+
 /// Where elements come from and go to.
 trait Elements {
     fn map(self, function: impl Fn(f32) -> f32);
@@ -267,6 +290,8 @@ fn apply(unary: &Unary, elements: impl Elements) {
         UnaryFunction::Softsign => elements.map(|x| x / (1.0 + x.abs())),
         UnaryFunction::Affine => elements.map(|x| alpha * x + beta),
         UnaryFunction::Clip => elements.map(|x| at_most(at_least(x, alpha), beta)),
+        UnaryFunction::ToF16 => elements.map(to_f16),
+        UnaryFunction::ToBf16 => elements.map(to_bf16),
     }
 }
 

@@ -145,7 +145,7 @@ fn rounding_is_exact() {
 fn functions() -> Vec<Unary> {
     let parameters = [(0.0, 0.0), (0.2, 0.5), (-1.25, 1.5), (1.67, 1.05)];
     let mut functions = Vec::new();
-    for function in 0..=UnaryFunction::Clip as i32 {
+    for function in 0..=UnaryFunction::ToBf16 as i32 {
         functions.extend(parameters.map(|(alpha, beta)| Unary { function, alpha, beta }));
     }
     functions
@@ -361,6 +361,8 @@ fn formula(u: &Unary, x: f64) -> f64 {
         UnaryFunction::Softsign => x / (1.0 + x.abs()),
         UnaryFunction::Affine => alpha * x + beta,
         UnaryFunction::Clip => x.max(alpha).min(beta),
+        UnaryFunction::ToF16 => f16(x),
+        UnaryFunction::ToBf16 => bf16(x),
     }
 }
 
@@ -392,5 +394,42 @@ fn sign_and_relu_of_nan() {
         let mut x = [f32::NAN];
         unary_in_place(target, &Unary { function: function as i32, alpha: 0.0, beta: 1.0 }, &mut x);
         assert!(x[0].is_nan(), "{function:?}");
+    }
+}
+
+/// The nearest multiple of a power of two, of which f16 has `2^10` or more below each value.
+fn f16(x: f64) -> f64 {
+    let exponent = x.abs().max(2.0f64.powi(-14)).log2().floor() as i32;
+    let step = 2.0f64.powi(exponent - 10);
+    let y = (x / step).round_ties_even() * step;
+    if y.abs() > 65504.0 { f64::INFINITY.copysign(x) } else { y }
+}
+
+fn bf16(x: f64) -> f64 {
+    let exponent = x.abs().max(2.0f64.powi(-126)).log2().floor() as i32;
+    let step = 2.0f64.powi(exponent - 7);
+    let y = (x / step).round_ties_even() * step;
+    if y.abs() >= 2.0f64.powi(128) { f64::INFINITY.copysign(x) } else { y }
+}
+
+#[test]
+fn shorter_floats_are_the_nearest() {
+    let target = Target::new(Isa::detect()).unwrap();
+    let bits = (0..u32::MAX).step_by(9973).map(f32::from_bits);
+    let edges =
+        [65504.0, 65519.99, 65520.0, 5.9e-8, 2.98e-8, 2.9802322e-8, 6.1e-5, 6.1035156e-5, 0.0];
+    let x: Vec<f32> = bits.chain(edges).filter(|x| !x.is_nan()).collect();
+    let mut y = x.clone();
+    for (function, nearest) in
+        [(UnaryFunction::ToF16, f16 as fn(f64) -> f64), (UnaryFunction::ToBf16, bf16)]
+    {
+        unary(target, &Unary { function: function as i32, alpha: 0.0, beta: 0.0 }, &x, &mut y);
+        for (&x, &y) in x.iter().zip(&y) {
+            let truth = nearest(f64::from(x)) as f32;
+            assert!(
+                y == truth && y.is_sign_negative() == x.is_sign_negative(),
+                "{x:e}: {y:e} {truth:e}"
+            );
+        }
     }
 }
