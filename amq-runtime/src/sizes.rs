@@ -30,7 +30,8 @@ pub(crate) fn bind(ports: &[Port], signature: &[Option<Vec<usize>>]) -> Result<S
             let Some(name) = dim.as_name() else { continue };
             if size == 0 {
                 return Err(Error::Input(format!(
-                    "dimension {name} is 0 in {input}, not positive"
+                    "{input} has shape {}: its dimension {name} has to be at least 1",
+                    list(dims)
                 )));
             }
             let size = i64::try_from(size)

@@ -197,10 +197,14 @@ fn states(module: &Module) -> Vec<State> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use amq_runtime::Session;
     use prost::Message;
 
     use super::*;
-    use crate::onnx::tests::{Build, f32s};
+    use crate::onnx::tests::{A, Build, f32s};
+    use crate::tensor::{Data, Tensor};
 
     #[test]
     fn files_of_external_data_are_told() {
@@ -214,5 +218,44 @@ mod tests {
         std::fs::write(&model, build.model.encode_to_vec()).unwrap();
         let compiled = compile(&model, &ConvertOptions::float(), &|_| ()).unwrap();
         assert_eq!(compiled.external, [file]);
+    }
+
+    /// The floats that a model without a file gives for `x`.
+    fn floats(build: &Build, x: &Tensor) -> Vec<f32> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        std::fs::write(&path, build.model.encode_to_vec()).unwrap();
+        let compiled = compile(&path, &ConvertOptions::float(), &|_| ()).unwrap();
+        let mut session = Session::new(Arc::new(Model::load(&compiled.bytes).unwrap()));
+        let outputs = session.run(&[("x", x.view())]).unwrap();
+        let (_, view) = outputs.iter().next().unwrap();
+        let amq_runtime::Data::F32(floats) = view.data else { panic!("{:?}", view.data) };
+        floats.to_vec()
+    }
+
+    /// Before opset 14 the number of outputs says that BatchNormalization takes the statistics of its
+    /// input: here mean 2 and variance 1.
+    #[test]
+    fn outputs_of_training_choose_the_statistics() {
+        let x = Tensor { dims: vec![2, 1], data: Data::F32(vec![1.0, 3.0]) };
+        let build = |opset, outputs: &str, attributes: &[(&str, A<'_>)]| {
+            let attributes = [&[("epsilon", A::F(0.0))], attributes].concat();
+            let model = Build::new(opset).input("x", "n 1").weight("one", &[1]);
+            let model = model.initializer(f32s("zero", &[1], &[0.0]));
+            let inputs = "x one zero zero one";
+            model.node_with("BatchNormalization", inputs, outputs, &attributes).output("y")
+        };
+        for (opset, outputs, expected) in [
+            (13, "y", [1.0, 3.0]),
+            (13, "y mean var _ _", [-1.0, 1.0]),
+            (9, "y mean var saved_mean saved_var", [-1.0, 1.0]),
+            (7, "y _ _ _ saved_var", [-1.0, 1.0]),
+            (7, "y _ _ _ _", [1.0, 3.0]),
+            (14, "y mean var", [1.0, 3.0]),
+        ] {
+            assert_eq!(floats(&build(opset, outputs, &[]), &x), expected, "{opset} {outputs}");
+        }
+        let training = [("training_mode", A::I(1))];
+        assert_eq!(floats(&build(15, "y", &training), &x), [-1.0, 1.0]);
     }
 }

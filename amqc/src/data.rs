@@ -5,7 +5,10 @@ use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::Path;
 
 use amq_format::graph::DataType;
-use npyz::{AutoSerialize, DType, NpyFile, Order, TypeChar, WriteOptions, WriterBuilder};
+use half::{bf16, f16};
+use npyz::{
+    AutoSerialize, DType, Endianness, NpyFile, Order, TypeChar, WriteOptions, WriterBuilder,
+};
 use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
@@ -152,8 +155,21 @@ fn read_array(mut reader: impl Read, left: &mut u64) -> Result<Array, Bad> {
         let found = if (found as u64) < bytes { found.to_string() } else { "more".into() };
         return Err(Bad::File(format!("shape {shape:?} takes {bytes} bytes, there are {found}")));
     }
+    let little = dtype.endianness() != Endianness::Big;
+    let order = header.order();
+    let halves = |to_f32: fn(u16) -> f32| -> Result<Values, Bad> {
+        let bits = |pair: &[u8; 2]| match little {
+            true => u16::from_le_bytes(*pair),
+            false => u16::from_be_bytes(*pair),
+        };
+        let floats = data.as_chunks().0.iter().map(|pair| to_f32(bits(pair))).collect();
+        Ok(Values::F32(rows_first(floats, &dims, order)?))
+    };
     let file = NpyFile::with_header(header, &data[..]);
     let values = match (dtype.type_char(), element) {
+        (TypeChar::Float, 2) => halves(|bits| f16::from_bits(bits).to_f32())?,
+        // NumPy has no bfloat16; the package ml_dtypes saves it so.
+        (TypeChar::RawData, 2) => halves(|bits| bf16::from_bits(bits).to_f32())?,
         (TypeChar::Float, 4) => Values::F32(elements_of(file, &dims)?),
         (TypeChar::Float, 8) => Values::F64(elements_of(file, &dims)?),
         (TypeChar::Bool, 1) => Values::Bool(elements_of(file, &dims)?),
@@ -295,8 +311,9 @@ impl Array {
         let data = match (data_type, self.values) {
             (DataType::F32, Values::F32(values)) => Data::F32(values),
             (DataType::F32, Values::F64(values)) => {
-                let exact = |v: f64| v.is_nan() || f64::from(v as f32) == v;
-                match values.iter().find(|&&v| !exact(v)) {
+                // Rounded, as the model would; what f32 cannot hold is another number.
+                let held = |v: f64| !v.is_finite() || (v as f32).is_finite();
+                match values.iter().find(|&&v| !held(v)) {
                     Some(value) => return Err(refuse(value.to_string())),
                     None => Data::F32(converted(name, values, |v| Ok(v as f32))?),
                 }

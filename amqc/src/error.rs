@@ -1,7 +1,9 @@
 //! One error for the whole tool: what happened, where, and what to do about it.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::path::Path;
+
+use serde::Serialize;
 
 /// What kind of failure this is; each kind has an exit code of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,55 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     remedy: Option<String>,
+    missing: Vec<Missing>,
+}
+
+/// Something that a model needs and that is not supported, with every place where it needs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Missing {
+    /// An operator of ONNX, `input` or `initializer`.
+    pub what: String,
+    /// What of it is not supported.
+    pub reason: String,
+    /// What the user can do.
+    pub help: Option<String>,
+    /// Names of the nodes, inputs or initializers.
+    pub places: Vec<String>,
+}
+
+impl Missing {
+    /// Names of places that a text shows.
+    const SHOWN: usize = 4;
+
+    fn text(&self) -> String {
+        let Missing { what, reason, help, places } = self;
+        let mut text = format!("\n  {what}: {reason}\n    in ");
+        let shown = places.iter().take(Self::SHOWN).map(|name| format!("{name:?}"));
+        text += &shown.collect::<Vec<_>>().join(", ");
+        if let Some(more) = places.len().checked_sub(Self::SHOWN + 1) {
+            // Writing to a string cannot fail.
+            let _ = write!(text, " and {} more", more + 1);
+        }
+        if let Some(help) = help {
+            let _ = write!(text, "\n    = help: {help}");
+        }
+        text
+    }
+}
+
+/// An error as data.
+#[derive(Clone, Debug, Serialize)]
+pub struct ErrorReport<'a> {
+    /// The exit code of its kind.
+    pub exit_code: u8,
+    /// What happened and where.
+    pub message: &'a str,
+    /// What the user can do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<&'a str>,
+    /// All that a model needs and that is not supported, as far as it was found.
+    #[serde(skip_serializing_if = "<[Missing]>::is_empty")]
+    pub missing: &'a [Missing],
 }
 
 /// A result of this crate.
@@ -41,7 +92,7 @@ pub type Result<T, E = Error> = core::result::Result<T, E>;
 
 impl Error {
     fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), remedy: None }
+        Self { kind, message: message.into(), remedy: None, missing: Vec::new() }
     }
 
     /// The command line or the recipe is wrong.
@@ -76,6 +127,44 @@ impl Error {
     pub fn within(mut self, place: impl fmt::Display) -> Self {
         self.message = format!("{place}: {}", self.message);
         self
+    }
+
+    /// Says all that a model needs and that is not supported. Where that is more than one thing the
+    /// message lists it. Of `unexamined` nodes only the operator was looked at.
+    #[must_use]
+    pub(crate) fn missing_all(mut self, missing: Vec<Missing>, unexamined: usize) -> Self {
+        let places: usize = missing.iter().map(|missing| missing.places.len()).sum();
+        if places > 1 {
+            self.message = match missing.len() {
+                1 => "one thing is not supported:".into(),
+                many => format!("{many} things are not supported:"),
+            };
+            self.message.extend(missing.iter().map(Missing::text));
+            if unexamined > 0 {
+                let _ = write!(
+                    self.message,
+                    "\n  nodes that follow, of which only the operator was looked at: {unexamined}"
+                );
+            }
+            self.remedy = None;
+        }
+        self.missing = missing;
+        self
+    }
+
+    /// All that a model needs and that is not supported, as far as it was found.
+    pub fn missing(&self) -> &[Missing] {
+        &self.missing
+    }
+
+    /// The error as data.
+    pub fn report(&self) -> ErrorReport<'_> {
+        ErrorReport {
+            exit_code: self.kind.exit_code(),
+            message: &self.message,
+            help: self.help(),
+            missing: &self.missing,
+        }
     }
 
     /// What kind of failure this is.

@@ -6,7 +6,8 @@ use crate::plan::{Choice, Plan, Planned};
 use crate::quant::{self, QuantizedMatrix};
 use crate::tensor::Data;
 use crate::weights::Weight;
-use amq_format::graph::ValueId;
+use amq_format::graph::{BinaryFunction as B, Op, ValueId};
+use amq_format::operator::Role;
 
 /// The codes of a network's matrices.
 #[derive(Debug)]
@@ -39,6 +40,7 @@ impl Fitted {
         plan: &Plan,
         progress: &(dyn Fn(&str, usize, usize) + Sync),
     ) -> Result<Fitted> {
+        check_biases(module)?;
         let mut fitted = Fitted { matrices: Vec::new(), places: Vec::new() };
         for Planned { weight, choice } in &plan.matrices {
             let Data::F32(data) = &module.constants[&weight.value].data else {
@@ -65,6 +67,38 @@ impl Fitted {
         }
         Ok(fitted)
     }
+}
+
+/// Biases are finite, and what is added to values or scales them is no NaN, be it a bias that stayed
+/// a sum or not.
+fn check_biases(module: &Module) -> Result<()> {
+    for node in &module.graph.nodes {
+        let slots = node.op.as_ref().map(|op| op.operator().slots()).unwrap_or_default();
+        let biases = slots.iter().filter(|slot| matches!(slot.role, Role::Bias));
+        let biases: Vec<usize> = biases.map(|slot| slot.input).collect();
+        for (input, value) in node.inputs.iter().enumerate() {
+            let Some(Data::F32(data)) = module.constants.get(value).map(|c| &c.data) else {
+                continue;
+            };
+            let is_bad = |x: &f32| match &node.op {
+                _ if biases.contains(&input) => !x.is_finite(),
+                Some(Op::Binary(binary)) => {
+                    let function = binary.function();
+                    x.is_nan() && matches!(function, B::Add | B::Sub | B::Mul | B::Div)
+                }
+                _ => false,
+            };
+            if let Some(bad) = data.iter().position(is_bad) {
+                let (node, value) = (&node.name, module.name(*value));
+                return Err(Error::bad_file(format!(
+                    "node {node:?}: element {bad} of {value:?} is {}",
+                    data[bad]
+                ))
+                .remedy("the model is damaged, or its training diverged"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Weights of products are finite; so are tables that are coded.

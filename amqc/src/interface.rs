@@ -74,9 +74,12 @@ impl Interface {
 impl fmt::Display for Interface {
     /// As flags.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let states = self.states.iter().map(|(input, output)| format!("--state {input}={output}"));
-        let fixed = self.fixed.iter().map(|(input, value)| format!("--fix {input}={value}"));
-        let dims = self.dims.iter().map(|(name, size)| format!("--dim {name}={size}"));
+        let key = |name: &str| name.replace('=', "\\=");
+        let state = |(input, output): &(String, String)| format!("--state {}={output}", key(input));
+        let fix = |(input, value): &(String, String)| format!("--fix {}={value}", key(input));
+        let dim = |(name, size): &(String, i64)| format!("--dim {}={size}", key(name));
+        let states = self.states.iter().map(state);
+        let (fixed, dims) = (self.fixed.iter().map(fix), self.dims.iter().map(dim));
         f.write_str(&states.chain(fixed).chain(dims).collect::<Vec<_>>().join(" "))
     }
 }

@@ -1,6 +1,23 @@
-//! Names that are asked for and not there.
+//! Names that are asked for and not there, and names in texts.
+
+use std::borrow::Cow;
 
 use crate::error::Error;
+
+/// A name of a model as a text shows it: what would begin a line of its own is escaped.
+pub(crate) fn shown(name: &str) -> Cow<'_, str> {
+    if !name.contains(char::is_control) {
+        return Cow::Borrowed(name);
+    }
+    let mut shown = String::with_capacity(name.len());
+    for c in name.chars() {
+        match c.is_control() {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
 
 /// A usage error: there is no `what` called `name`. Says which there are, the likeliest first.
 pub(crate) fn no_such<'a>(

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::compile::compile;
 use crate::error::{Error, Result};
 use crate::interface::Interface;
-use crate::names::no_such;
+use crate::names::{no_such, shown};
 use crate::options::ConvertOptions;
 use crate::report::Report;
 use crate::tensor::{Tensor, views};
@@ -137,6 +137,9 @@ fn runtime(path: &Path, error: amq_runtime::Error) -> Error {
         ))
         .remedy("give smaller inputs"),
         Runtime::IsaUnavailable(_) => Error::unsupported(text),
+        Runtime::Input(_) => {
+            return Error::bad_file(text).within(format_args!("inputs of {}", path.display()));
+        }
         _ => Error::bad_file(text),
     };
     error.within(path.display())
@@ -269,7 +272,8 @@ pub fn value_name(graph: &Graph, value: ValueId) -> &str {
 /// Type and shape of a port, such as `tokens: i64 [seq, batch]`.
 pub fn port_text(graph: &Graph, port: &Port) -> String {
     let dims: Vec<String> = port.dims.iter().map(|dim| dim.to_string()).collect();
-    format!("{}: {} [{}]", value_name(graph, port.value), port.data_type().name(), dims.join(", "))
+    let name = shown(value_name(graph, port.value));
+    format!("{name}: {} [{}]", port.data_type().name(), shown(&dims.join(", ")))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::fit::Fitted;
 use crate::interface::Interface;
 use crate::ir::Module;
+use crate::names::shown;
 use crate::plan::{Choice, Plan, Planned};
 use crate::table::Table;
 use crate::tensor::Data;
@@ -133,10 +134,11 @@ impl Report {
         self.reasons("float", kept_float, &mut text);
         self.reasons("activations", noted, &mut text);
         for State { input, output, dims } in &self.states {
-            let _ = writeln!(text, "state: {input} [{}] <- {output}", dims.join(", "));
+            let line = format!("state: {input} [{}] <- {output}", dims.join(", "));
+            let _ = writeln!(text, "{}", shown(&line));
         }
         for note in &self.notes {
-            let _ = writeln!(text, "note: {note}");
+            let _ = writeln!(text, "note: {}", shown(note));
         }
         text
     }
@@ -154,7 +156,7 @@ impl Report {
         for (reason, names) in reasons {
             let all = names.len() == self.layers.len() && names.len() > 1;
             let names = if all { "all layers".to_owned() } else { names.join(", ") };
-            let _ = writeln!(text, "{what}: {names}: {reason}");
+            let _ = writeln!(text, "{what}: {}: {}", shown(&names), shown(&reason));
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::names::shown;
+
 /// A table in plain text.
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
@@ -16,7 +18,7 @@ impl Table {
     }
 
     pub(crate) fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+        self.rows.push(cells.iter().map(|cell| shown(cell).into_owned()).collect());
     }
 
     /// The rows, two spaces between columns; columns that hold only their header are left out.

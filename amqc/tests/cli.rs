@@ -257,6 +257,58 @@ fn damaged_and_missing_files_have_their_own_exit_codes() {
     place.amqc(&["eval", "m.amq", "--text", "t", "--vocab", "v"]).fails(5, &["v"]);
 }
 
+/// A field of bytes of a protobuf message.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[number << 3 | 2, u8::try_from(bytes.len()).unwrap()], bytes].concat()
+}
+
+/// An ONNX model of nodes that read `x`.
+fn onnx(operators: &[&str]) -> Vec<u8> {
+    let node = |(i, op): (usize, &&str)| {
+        let output = field(2, format!("y{i}").as_bytes());
+        field(1, &[field(1, b"x"), output, field(4, op.as_bytes())].concat())
+    };
+    let nodes: Vec<u8> = operators.iter().enumerate().flat_map(node).collect();
+    let shape = field(2, &field(1, &field(2, b"n")));
+    let tensor = field(1, &[vec![0x08, 1], shape].concat());
+    let input = field(11, &[field(1, b"x"), field(2, &tensor)].concat());
+    let graph = field(7, &[nodes, input, field(12, &field(1, b"y0"))].concat());
+    [vec![0x08, 8], graph, field(8, &[0x10, 13])].concat()
+}
+
+#[test]
+fn a_refusal_lists_what_is_missing_and_leaves_nothing() {
+    let place = Place::new();
+    place.write("x.onnx", onnx(&["Fancy", "Relu", "Odd", "Fancy"]));
+    let lists = ["x.onnx: 2 things", "Fancy: the", "\"Fancy_0\", \"Fancy_3\"", "Odd: the", "help"];
+    place.amqc(&["convert", "x.onnx"]).fails(3, &lists);
+    let ran = place.amqc(&["convert", "x.onnx", "--json"]);
+    let failed: serde_json::Value = serde_json::from_str(&ran.stdout()).unwrap();
+    assert_eq!(failed["error"]["exit_code"], 3);
+    assert_eq!(failed["error"]["missing"][0]["what"], "Fancy");
+    assert_eq!(failed["error"]["missing"][0]["places"][1], "Fancy_3");
+    ran.fails(3, &lists);
+    // Beforehand, and without failing.
+    let text = place.amqc(&["inspect", "x.onnx"]).done();
+    assert!(lists.iter().all(|words| text.contains(words)), "{text}");
+    let json = place.amqc(&["inspect", "x.onnx", "--json"]).json();
+    assert_eq!(json["error"]["missing"], failed["error"]["missing"]);
+    assert_eq!(place.names(), ["m.amq", "x.onnx"]);
+}
+
+#[test]
+fn a_name_forges_no_line() {
+    let place = Place::new();
+    place.write("x.onnx", onnx(&["Relu"]));
+    let mut model = fs::read(place.path("x.onnx")).unwrap();
+    // The name of the dimension, in as many bytes.
+    let at = model.windows(3).position(|bytes| bytes == [0x12, 1, b'n']).unwrap();
+    model[at + 2] = b'\n';
+    place.write("x.onnx", model);
+    let text = place.amqc(&["inspect", "x.onnx"]).done();
+    assert!(text.contains("\ninput: x: f32 [\\n]\n"), "{text}");
+}
+
 #[test]
 fn an_instruction_set_is_never_replaced_by_another() {
     let place = Place::new();

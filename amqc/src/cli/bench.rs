@@ -34,7 +34,7 @@ pub(super) struct Bench {
     running: Running,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Serialize)]

@@ -33,7 +33,7 @@ pub(super) struct Convert {
     settings: Settings,
     /// Print the report as JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// Print nothing but errors and what --json asks for
     #[arg(short, long)]
     quiet: bool,

@@ -58,7 +58,7 @@ pub(super) struct Eval {
     running: Running,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Serialize)]

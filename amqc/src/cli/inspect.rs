@@ -15,7 +15,8 @@ use super::Outcome;
 use super::interface::open;
 use super::settings::Settings;
 use crate::compile::{Stage, dump, hex};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, ErrorReport, Result};
+use crate::names::shown;
 use crate::open::{Opened, is_amq, port_text, value_name};
 use crate::options::ConvertOptions;
 use crate::report::Report;
@@ -34,7 +35,7 @@ pub(super) struct Inspect {
     settings: Settings,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -58,6 +59,14 @@ struct Inspected {
     provenance: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<Report>,
+}
+
+/// An ONNX model that cannot be converted.
+#[derive(Debug, Serialize)]
+struct Refused<'a> {
+    file: String,
+    kind: &'static str,
+    error: ErrorReport<'a>,
 }
 
 #[derive(Debug, Serialize)]
@@ -131,7 +140,19 @@ impl Inspect {
             return Err(Error::usage("settings have no meaning without --stage")
                 .remedy("add --stage plan, or leave them out"));
         }
-        let opened = open(&self.file, &interface)?;
+        let opened = match open(&self.file, &interface) {
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                let refused = Refused {
+                    file: self.file.display().to_string(),
+                    kind: "onnx",
+                    error: error.report(),
+                };
+                return Outcome::of(self.json, &refused, |refused| {
+                    format!("file: {}\nkind: onnx\ncannot be converted: {error}\n", refused.file)
+                });
+            }
+            opened => opened?,
+        };
         let inspected = Inspected::new(&opened)?;
         Outcome::of(self.json, &inspected, Inspected::text)
     }
@@ -201,7 +222,7 @@ impl Inspected {
             let value = self.provenance.as_ref().and_then(|provenance| provenance.get(key));
             if let Some(value) = value.and_then(|value| value.as_str()) {
                 let value = if value.is_empty() { "none" } else { value };
-                let _ = writeln!(text, "{}: {value}", key.replace('_', " "));
+                let _ = writeln!(text, "{}: {}", key.replace('_', " "), shown(value));
             }
         }
         let recipe = self.provenance.as_ref().and_then(|provenance| provenance.get("recipe"));
@@ -216,11 +237,12 @@ impl Inspected {
         }
         for State { name, output, initial, .. } in &self.states {
             let initial = initial.as_deref().unwrap_or("zeros");
+            let [name, output, initial] = [name.as_str(), output, initial].map(shown);
             let _ = writeln!(text, "state: {name} <- {output}, at first {initial}");
         }
         for Stream { name, time_axis, batch_axis } in &self.streams {
             let batch = batch_axis.map(|axis| format!(", batch axis {axis}")).unwrap_or_default();
-            let _ = writeln!(text, "stream: {name}, time axis {time_axis}{batch}");
+            let _ = writeln!(text, "stream: {}, time axis {time_axis}{batch}", shown(name));
         }
         let nodes: Vec<_> = self.nodes.iter().map(|(op, count)| format!("{count} {op}")).collect();
         let _ = writeln!(text, "nodes: {}", nodes.join(", "));
@@ -244,7 +266,7 @@ impl Inspected {
         }
         let report = self.report.as_ref().map(|report| report.notes.as_slice());
         for note in report.unwrap_or_default() {
-            let _ = writeln!(text, "note: {note}");
+            let _ = writeln!(text, "note: {}", shown(note));
         }
         text
     }

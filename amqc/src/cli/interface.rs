@@ -12,7 +12,8 @@ pub(super) struct Ports {
     /// A state: the graph's output OUT is its input IN of the next call (repeatable)
     ///
     /// States are found by themselves where an input is a recurrent layer's initial state and that
-    /// layer's last state is an output. The report lists them.
+    /// layer's last state is an output. The report lists them. A = in the name IN is written \=, here
+    /// and wherever a name stands before a =.
     #[arg(long, value_name = "IN=OUT", value_parser = key_value)]
     state: Vec<(String, String)>,
     /// Make an input of an ONNX model a constant (repeatable): sr=16000, scales=1,0.5

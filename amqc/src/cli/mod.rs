@@ -59,11 +59,13 @@ struct Running {
     threads: usize,
 }
 
-/// Parses `KEY=VALUE`.
+/// Parses `KEY=VALUE`. In the key, `\=` is a = of its own.
 fn key_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
+    let bytes = text.as_bytes();
+    let divides = |&at: &usize| bytes[at] == b'=' && (at == 0 || bytes[at - 1] != b'\\');
+    match (0..bytes.len()).find(divides).map(|at| (&text[..at], &text[at + 1..])) {
         Some((key, value)) if !key.is_empty() && !value.is_empty() => {
-            Ok((key.to_owned(), value.to_owned()))
+            Ok((key.replace("\\=", "="), value.to_owned()))
         }
         _ => Err("expected two parts with = between them".into()),
     }
@@ -80,5 +82,21 @@ fn size(text: &str) -> Result<(String, i64), String> {
     match size.parse() {
         Ok(size @ 1..) => Ok((name, size)),
         _ => Err(format!("{size:?} is not a size: expected a whole number from 1")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_an_equals_sign() {
+        let pair = |text| key_value(text).map(|(key, value)| [key, value].join(" "));
+        assert_eq!(pair("a=b").unwrap(), "a b");
+        assert_eq!(pair("a=b=c").unwrap(), "a b=c");
+        assert_eq!(pair("a\\=b=c=d").unwrap(), "a=b c=d");
+        for wrong in ["", "a", "=b", "a=", "a\\=b"] {
+            assert!(pair(wrong).is_err(), "{wrong}");
+        }
     }
 }

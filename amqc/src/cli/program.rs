@@ -6,9 +6,10 @@ use std::io::{self, Write};
 
 use clap::builder::styling::Styles;
 use clap::{CommandFactory, Parser, Subcommand};
+use serde::Serialize;
 
 use super::{Outcome, bench, convert, eval, inspect, isa, run, verify};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorReport, Result};
 
 /// Compiles float ONNX networks to small binary-coded .amq models, and inspects, runs and measures
 /// them.
@@ -74,12 +75,37 @@ pub fn main(
         }
     });
     done.unwrap_or_else(|error| {
+        if cli.command.json() {
+            let failed = Failed { error: error.report() };
+            let text = serde_json::to_string_pretty(&failed).unwrap_or_default();
+            let _ = writeln!(stdout, "{}", visible(&text)).and_then(|()| stdout.flush());
+        }
         // As clap shows its own.
         let styles = Styles::styled();
         let style = styles.get_error();
         let _ = writeln!(stderr, "{style}error:{style:#} {}", visible(&error.to_string()));
         error.kind().exit_code()
     })
+}
+
+/// What --json asks for where a command fails.
+#[derive(Serialize)]
+struct Failed<'a> {
+    error: ErrorReport<'a>,
+}
+
+impl Command {
+    /// Whether it is to print JSON.
+    fn json(&self) -> bool {
+        match self {
+            Command::Convert(convert) => convert.json,
+            Command::Inspect(inspect) => inspect.json,
+            Command::Run(_) => false,
+            Command::Verify(verify) => verify.json,
+            Command::Eval(eval) => eval.json,
+            Command::Bench(bench) => bench.json,
+        }
+    }
 }
 
 /// Text for a terminal: control characters, which names in a file may hold, are escaped. What it

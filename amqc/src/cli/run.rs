@@ -18,7 +18,8 @@ use crate::threads::Threads;
 /// Run a model once on arrays from NumPy files
 ///
 /// An input that is a state and is not given takes its initial value. Integers of another width are
-/// taken if they fit, and for a float input any numbers that f32 holds exactly.
+/// taken if they fit, and for a float input floats of any width, which are rounded to f32, and integers
+/// that f32 holds exactly.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("results").required(true).multiple(true)))]
 pub(super) struct Run {

@@ -9,6 +9,7 @@ use clap::Args;
 use super::{Outcome, size};
 use crate::error::Result;
 use crate::feed::arrays::{bind, read_inputs};
+use crate::names::shown;
 use crate::open::Opened;
 use crate::verify::{Comparison, Inputs, Limits, Verified, verify};
 
@@ -41,7 +42,7 @@ pub(super) struct Verify {
     min_snr: Option<f64>,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 fn limit(text: &str) -> Result<f64, String> {
@@ -79,7 +80,7 @@ fn text(verified: &Verified, name: &impl std::fmt::Display, limited: bool) -> St
             0.001..1e6 => format!("{max_abs:.3}"),
             _ => format!("{max_abs:.1e}"),
         };
-        let _ = writeln!(text, "{name}: max error {max_abs}, snr {snr_db:.1} dB");
+        let _ = writeln!(text, "{}: max error {max_abs}, snr {snr_db:.1} dB", shown(name));
     }
     let _ = match verified.ok {
         true if limited || verified.outputs.is_empty() => writeln!(text, "{name}: ok"),

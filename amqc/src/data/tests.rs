@@ -77,7 +77,7 @@ fn casts_are_exact_or_refused() {
         (Values::Int(vec![(1 << 24) + 1]), DataType::F32, None),
         (Values::Int(vec![i64::MAX]), DataType::F32, None),
         (Values::F64(vec![0.5]), DataType::F32, Some(Data::F32(vec![0.5]))),
-        (Values::F64(vec![0.1]), DataType::F32, None),
+        (Values::F64(vec![0.1]), DataType::F32, Some(Data::F32(vec![0.1]))),
         (Values::F64(vec![1e300]), DataType::F32, None),
         (Values::F32(vec![1.0]), DataType::I64, None),
         (Values::Bool(vec![true]), DataType::I64, None),
@@ -119,7 +119,7 @@ fn hostile_arrays_are_bad_files() {
         ),
         ("pickle", npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", &[0; 4])),
         ("complex", npy("{'descr': '<c8', 'fortran_order': False, 'shape': (1,), }", &[0; 8])),
-        ("half", npy("{'descr': '<f2', 'fortran_order': False, 'shape': (1,), }", &[0; 2])),
+        ("half", npy("{'descr': '<c8', 'fortran_order': False, 'shape': (1,), }", &[0; 2])),
         ("bool of 2", npy("{'descr': '|b1', 'fortran_order': False, 'shape': (1,), }", &[2])),
         (
             "u8 beyond i64",
@@ -190,4 +190,19 @@ fn archives_are_bounded_and_only_what_is_wanted_is_decoded() {
     assert!(read_array(&bytes[..], &mut left).is_ok());
     let Err(bad) = read_array(&bytes[..], &mut left) else { panic!("more than is left") };
     assert!(bad.error(Path::new("x.npy")).message().contains("more than 4 GiB"));
+}
+
+/// Written by numpy 2 as `numpy.array([1, -2, 65504], dtype=t)` with t '<f2', '>f2' and, of ml_dtypes,
+/// bfloat16, whose last element is 65536.
+#[test]
+fn short_floats_are_read() {
+    let floats = |descr: &str, data: &[u8]| {
+        let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (3,), }}\n");
+        read(&npy(&header, data)).unwrap().into_tensor("x", DataType::F32).unwrap().data
+    };
+    let expected = Data::F32(vec![1.0, -2.0, 65504.0]);
+    assert_eq!(floats("<f2", &[0x00, 0x3c, 0x00, 0xc0, 0xff, 0x7b]), expected);
+    assert_eq!(floats(">f2", &[0x3c, 0x00, 0xc0, 0x00, 0x7b, 0xff]), expected);
+    let expected = Data::F32(vec![1.0, -2.0, 65536.0]);
+    assert_eq!(floats("<V2", &[0x80, 0x3f, 0x00, 0xc0, 0x80, 0x47]), expected);
 }

@@ -10,7 +10,7 @@ use super::builder::{Builder, Value};
 use super::proto::{
     AttributeProto, AttributeType, GraphProto, NodeProto, TensorProto, ValueInfoProto,
 };
-use super::tensor::{MAX_RANK, Store};
+use super::tensor::{MAX_RANK, Precision, Store};
 use crate::error::{Error, Result};
 use crate::tensor::{Data, Tensor};
 
@@ -35,8 +35,8 @@ pub(super) struct Reader<'a, 'b> {
     /// Whether anybody reads an output.
     wanted: Vec<bool>,
     outputs: Vec<Option<Value>>,
-    /// Whether data was changed to f32 from another precision.
-    pub(super) changed_precision: bool,
+    /// The float type of its outputs, where it is not that of its first float input.
+    pub(super) precision: Option<Precision>,
     read_graph: ReadGraph,
 }
 
@@ -83,13 +83,16 @@ impl<'a, 'b> Reader<'a, 'b> {
             outputs: vec![None; node.output.len()],
             node,
             name,
-            changed_precision: false,
+            precision: None,
             read_graph,
         })
     }
 
-    /// Refuses what was not read, and binds the outputs.
+    /// Refuses what was not read, rounds the outputs to the node's float type, and binds them.
     pub(super) fn finish(self) -> Result<()> {
+        let floats = self.inputs.iter().flatten().filter(|&&x| self.data_type(x) == DataType::F32);
+        let first = floats.map(|&x| self.builder.precision(x)).next();
+        let precision = self.precision.or(first);
         let mut attributes = self.node.attribute.iter().zip(&self.attributes_read);
         if let Some((attribute, _)) = attributes.find(|(_, read)| !**read) {
             return Err(Error::unsupported(format!(
@@ -111,7 +114,12 @@ impl<'a, 'b> Reader<'a, 'b> {
         }
         for (i, name) in self.node.output.iter().enumerate() {
             match self.outputs[i] {
-                Some(value) if !name.is_empty() => self.builder.bind(name, value)?,
+                Some(mut value) if !name.is_empty() => {
+                    if let Some(precision) = precision {
+                        value = self.builder.rounded(&self.name, value, precision)?;
+                    }
+                    self.builder.bind(name, value)?;
+                }
                 None if self.wanted[i] => {
                     return Err(Error::unsupported(format!(
                         "its output {i} ({name:?}) is used, but is not supported"
@@ -236,17 +244,32 @@ impl<'a, 'b> Reader<'a, 'b> {
         }
         let prefix = format!("{}/{part}/", self.name);
         (self.read_graph)(graph, &prefix, self.opset, self.builder, self.store)?;
-        let output = |output: &ValueInfoProto| {
-            self.builder.lookup(&output.name).ok_or_else(|| {
+        let mut output = |output: &ValueInfoProto| {
+            let value = self.builder.lookup(&output.name);
+            if value.is_none() && self.builder.refusals.is_lost(&output.name) {
+                self.builder.refusals.lose(&output.name);
+            }
+            value.ok_or_else(|| {
                 Error::bad_file(format!("output {:?} of its {part} is not defined", output.name))
             })
         };
-        graph.output.iter().map(output).collect()
+        graph.output.iter().map(&mut output).collect()
+    }
+
+    /// An attribute that is a sparse tensor.
+    pub(super) fn sparse_tensor(&mut self, name: &str) -> Result<Option<Tensor>> {
+        let attribute = self.attribute(name, AttributeType::SparseTensor)?;
+        let Some(sparse) = attribute.and_then(|a| a.sparse_tensor.as_deref()) else {
+            return Ok(None);
+        };
+        let (constant, precision) = self.store.sparse(sparse)?;
+        self.precision = Some(precision);
+        Ok(Some(constant))
     }
 
     fn decode(&mut self, tensor: &TensorProto) -> Result<Tensor> {
-        let (constant, changed) = self.store.constant(tensor)?;
-        self.changed_precision |= changed;
+        let (constant, precision) = self.store.constant(tensor)?;
+        self.precision = Some(precision);
         Ok(constant)
     }
 
@@ -300,6 +323,11 @@ impl<'a, 'b> Reader<'a, 'b> {
     /// Number of outputs that the node names or leaves empty.
     pub(super) fn output_count(&self) -> usize {
         self.outputs.len()
+    }
+
+    /// Whether the node names output `i`.
+    pub(super) fn names_output(&self, i: usize) -> bool {
+        self.node.output.get(i).is_some_and(|name| !name.is_empty())
     }
 
     /// Whether anybody reads output `i`.

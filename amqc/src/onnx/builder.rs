@@ -2,11 +2,16 @@
 
 use std::collections::{HashMap, HashSet};
 
-use amq_format::graph::{ABSENT, Cast, DataType, Dim, Dims, Node, Op, Reshape, ValueId};
+use amq_format::graph::{
+    ABSENT, BinaryFunction, Cast, DataType, Dim, Dims, Node, Op, Reshape, Unary, UnaryFunction,
+    ValueId,
+};
 use amq_format::{Elements, Fact, Inference};
 use prost::Message;
 
+use super::missing::Refusals;
 use super::notes::Notes;
+use super::tensor::Precision;
 use crate::error::{Error, Result};
 use crate::ir::{Module, Names, node};
 use crate::tensor::{Data, Tensor};
@@ -20,6 +25,7 @@ struct Entry {
     /// Its name in the module, once it is there.
     name: String,
     fact: Fact,
+    precision: Precision,
     /// Its place in the module. Constants and shapes get one when an operator reads them as data.
     id: Option<ValueId>,
     constant: Option<Tensor>,
@@ -40,6 +46,7 @@ pub(super) struct Builder {
     dims_bytes: usize,
     pub(super) module: Module,
     pub(super) notes: Notes,
+    pub(super) refusals: Refusals,
     /// Inputs of the graph that are constants although the model has them as inputs or defaults.
     fixed: HashSet<String>,
     inference: Inference,
@@ -123,7 +130,8 @@ impl Builder {
         if self.dims_bytes > MAX_DIMS {
             return Err(Error::unsupported("the model computes too many shapes"));
         }
-        self.entries.push(Entry { name, fact, id: None, constant: None, bound: false });
+        let precision = Precision::default();
+        self.entries.push(Entry { name, fact, precision, id: None, constant: None, bound: false });
         Ok(Value(self.entries.len() - 1))
     }
 
@@ -157,6 +165,50 @@ impl Builder {
 
     pub(super) fn fact(&self, value: Value) -> &Fact {
         &self.entries[value.0].fact
+    }
+
+    /// The float type that a value has in the model.
+    pub(super) fn precision(&self, value: Value) -> Precision {
+        self.entries[value.0].precision
+    }
+
+    /// Says which float type a value has in the model, whose elements are such.
+    pub(super) fn set_precision(&mut self, value: Value, precision: Precision) {
+        self.entries[value.0].precision = precision;
+    }
+
+    /// The value in a float type of the model; what is no float stays.
+    pub(super) fn rounded(
+        &mut self,
+        name: &str,
+        value: Value,
+        precision: Precision,
+    ) -> Result<Value> {
+        let Entry { fact, precision: found, .. } = &self.entries[value.0];
+        if fact.data_type != DataType::F32 || *found == precision {
+            return Ok(value);
+        }
+        let rounded = match precision.rounding() {
+            Some(function) => {
+                let op = Op::Unary(Unary { function: function.into(), ..Unary::default() });
+                let outputs = self.emit(&format!("{name}/round"), op, &[Some(value)], &[true])?;
+                outputs.into_iter().flatten().next().unwrap_or(value)
+            }
+            None if self.entries[value.0].bound => self.again(value)?,
+            None => value,
+        };
+        self.set_precision(rounded, precision);
+        Ok(rounded)
+    }
+
+    /// The same value once more, so that something else can be known of it.
+    fn again(&mut self, value: Value) -> Result<Value> {
+        let id = self.id(value)?;
+        let Entry { name, fact, .. } = &self.entries[value.0];
+        let again = self.push(name.clone(), fact.clone())?;
+        let entry = &mut self.entries[again.0];
+        (entry.id, entry.bound) = (Some(id), true);
+        Ok(again)
     }
 
     pub(super) fn elements_of(&self, value: Value) -> Option<&Elements> {
@@ -238,6 +290,7 @@ impl Builder {
         let kept = wanted.iter().rposition(|&wanted| wanted).map_or(0, |last| last + 1);
         let mut node = node(name, op, Vec::new(), vec![ABSENT; kept]);
         let inferred = self.infer(&node, inputs)?;
+        let precision = self.kept_precision(node.op.as_ref(), inputs);
         let known =
             inferred.iter().zip(wanted).all(|(fact, wanted)| !wanted || fact.value.is_some());
         if !known {
@@ -250,6 +303,7 @@ impl Builder {
         for (i, fact) in inferred.into_iter().enumerate().filter(|(i, _)| wanted[*i]) {
             let name = self.fresh_name(name);
             let value = self.push(name.clone(), fact)?;
+            self.set_precision(value, precision);
             if !known {
                 let id = self.module.add_value(name);
                 self.entries[value.0].id = Some(id);
@@ -261,6 +315,36 @@ impl Builder {
             self.module.graph.nodes.push(node);
         }
         Ok(outputs)
+    }
+
+    /// The float type of what an operator gives: that of its inputs where it only chooses among their
+    /// elements, else f32.
+    fn kept_precision(&self, op: Option<&Op>, inputs: &[Option<Value>]) -> Precision {
+        use BinaryFunction as B;
+        use UnaryFunction as U;
+        let chooses = match op {
+            Some(Op::Unary(unary)) => matches!(unary.function(), U::Abs | U::Neg | U::Relu),
+            Some(Op::Binary(binary)) => matches!(binary.function(), B::Min | B::Max),
+            Some(
+                Op::Reshape(_)
+                | Op::Slice(_)
+                | Op::Transpose(_)
+                | Op::Expand(_)
+                | Op::Gather(_)
+                | Op::Concat(_)
+                | Op::Pad(_)
+                | Op::Select(_)
+                | Op::TopK(_),
+            ) => true,
+            _ => false,
+        };
+        let floats = inputs.iter().flatten().map(|value| &self.entries[value.0]);
+        let mut floats = floats.filter(|entry| entry.fact.data_type == DataType::F32);
+        let first = floats.next().map_or(Precision::default(), |entry| entry.precision);
+        match chooses && floats.all(|entry| entry.precision == first) {
+            true => first,
+            false => Precision::default(),
+        }
     }
 
     fn infer(&mut self, node: &Node, inputs: &[Option<Value>]) -> Result<Vec<Fact>> {

@@ -27,11 +27,12 @@ pub struct ExternalFile {
 /// # Errors
 /// One cannot be read.
 pub fn external_files(source: &Source) -> Result<Vec<ExternalFile>> {
-    let graph = source.model.graph.iter();
-    let tensors = graph.flat_map(|graph| {
-        let attributes = graph.node.iter().flat_map(|node| &node.attribute);
-        graph.initializer.iter().chain(attributes.filter_map(|attribute| attribute.t.as_deref()))
-    });
+    let graph = source.model.graph.as_ref();
+    let nodes = graph.into_iter().flat_map(|graph| &graph.node);
+    let nodes = nodes.chain(source.model.functions.iter().flat_map(|function| &function.node));
+    let attributes = nodes.flat_map(|node| &node.attribute);
+    let tensors = graph.into_iter().flat_map(|graph| &graph.initializer);
+    let tensors = tensors.chain(attributes.filter_map(|attribute| attribute.t.as_deref()));
     let mut files = BTreeMap::new();
     for tensor in tensors {
         let Some(location) = location(tensor) else { continue };
@@ -74,8 +75,7 @@ pub(super) fn resolve(folder: &Path, location: &str) -> Result<PathBuf> {
             .remedy("save the model again with its data in a file beside it")
     };
     let relative = Path::new(location);
-    let plain = |c: Component<'_>| matches!(c, Component::Normal(_) | Component::CurDir);
-    if location.is_empty() || !relative.components().all(plain) {
+    if location.is_empty() || !stays_inside(relative) {
         return Err(outside());
     }
     let path = folder.join(relative);
@@ -89,6 +89,23 @@ pub(super) fn resolve(folder: &Path, location: &str) -> Result<PathBuf> {
         return Err(Error::bad_file(format!("external data {location:?} is not a file")));
     }
     Ok(resolved)
+}
+
+/// Whether a relative path leads at no point out of where it begins, links aside.
+fn stays_inside(path: &Path) -> bool {
+    let mut depth = 0u32;
+    path.components().all(|component| match component {
+        Component::Normal(_) => {
+            depth += 1;
+            true
+        }
+        Component::CurDir => true,
+        Component::ParentDir if depth > 0 => {
+            depth -= 1;
+            true
+        }
+        _ => false,
+    })
 }
 
 #[cfg(test)]

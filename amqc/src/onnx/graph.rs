@@ -1,12 +1,14 @@
 //! Reading the nodes of a graph, be it the model's or a body.
 
-use std::collections::HashSet;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use super::attrs::Reader;
 use super::builder::Builder;
+use super::missing::INITIALIZER;
 use super::proto::{GraphProto, NodeProto};
-use super::registry;
-use super::tensor::Store;
+use super::registry::{self, Operator};
+use super::tensor::{Precision, Store, Stored};
 use crate::error::{Error, Result};
 
 /// Reads a graph's initializers and nodes, whose inputs are bound. Nodes without a name get one that
@@ -18,31 +20,98 @@ pub(super) fn read(
     builder: &mut Builder,
     store: &mut Store<'_>,
 ) -> Result<()> {
-    if !graph.sparse_initializer.is_empty() {
-        return Err(Error::unsupported("the graph has sparse initializers")
-            .remedy("store its weights as dense tensors"));
-    }
     let mut used = HashSet::new();
     add_used(graph, &mut used);
     initializers(graph, &used, builder, store)?;
-    for (index, node) in graph.node.iter().enumerate() {
+    for index in order(graph)? {
+        let node = &graph.node[index];
         let name = match node.name.as_str() {
             "" => format!("{prefix}{}_{index}", node.op_type),
             name => name.to_owned(),
         };
         let place = format!("node {name:?} ({})", node.op_type);
-        read_node(node, name, opset, &used, builder, store).map_err(|error| error.within(place))?;
+        let told = builder.refusals.count();
+        let lost = node.input.iter().any(|input| builder.refusals.is_lost(input));
+        let read = match lost {
+            true => {
+                builder.refusals.pass_over();
+                operator(node, opset).map(|_| ())
+            }
+            false => read_node(node, name.clone(), opset, &used, builder, store),
+        };
+        let refused = read.is_err();
+        match read {
+            // What stops a body stops the node, and is told there.
+            Err(_) if builder.refusals.count() > told => {}
+            Err(error) => {
+                let added = builder.refusals.add(&node.op_type, &name, error);
+                added.map_err(|error| error.within(place))?;
+            }
+            Ok(()) => {}
+        }
+        if refused || lost {
+            node.output.iter().for_each(|output| builder.refusals.lose(output));
+        }
     }
     Ok(())
+}
+
+/// The nodes in an order in which each follows those whose results it reads: as they stand, where
+/// that is such.
+fn order(graph: &GraphProto) -> Result<Vec<usize>> {
+    let mut producers: HashMap<&str, usize> = HashMap::new();
+    for (index, node) in graph.node.iter().enumerate() {
+        producers.extend(node.output.iter().map(|output| (output.as_str(), index)));
+    }
+    // What is there before is told to be defined twice when its node is read.
+    let before = graph.input.iter().map(|input| &input.name);
+    for name in before.chain(graph.initializer.iter().map(|tensor| &tensor.name)) {
+        producers.remove(name.as_str());
+    }
+    producers.remove("");
+    let mut waiting = vec![0usize; graph.node.len()];
+    let mut readers: Vec<Vec<usize>> = vec![Vec::new(); graph.node.len()];
+    for (index, node) in graph.node.iter().enumerate() {
+        let mut read = HashSet::new();
+        add_read(node, &mut read);
+        for &producer in read.iter().filter_map(|name| producers.get(name)) {
+            waiting[index] += 1;
+            readers[producer].push(index);
+        }
+    }
+    let ready = waiting.iter().enumerate().filter(|(_, waiting)| **waiting == 0);
+    let mut ready: BinaryHeap<_> = ready.map(|(index, _)| Reverse(index)).collect();
+    let mut order = Vec::with_capacity(graph.node.len());
+    while let Some(Reverse(index)) = ready.pop() {
+        order.push(index);
+        for &reader in &readers[index] {
+            waiting[reader] -= 1;
+            if waiting[reader] == 0 {
+                ready.push(Reverse(reader));
+            }
+        }
+    }
+    match waiting.iter().position(|&waiting| waiting > 0) {
+        None => Ok(order),
+        Some(index) => {
+            let NodeProto { name, op_type, .. } = &graph.node[index];
+            Err(Error::bad_file(format!(
+                "node {name:?} ({op_type}): what it reads follows from what it gives"
+            )))
+        }
+    }
 }
 
 /// Adds the names that a graph's nodes, their bodies and its outputs read.
 fn add_used<'a>(graph: &'a GraphProto, used: &mut HashSet<&'a str>) {
     used.extend(graph.output.iter().map(|output| output.name.as_str()));
-    for node in &graph.node {
-        used.extend(node.input.iter().map(String::as_str));
-        node.attribute.iter().filter_map(|a| a.g.as_deref()).for_each(|body| add_used(body, used));
-    }
+    graph.node.iter().for_each(|node| add_read(node, used));
+}
+
+/// Adds the names that a node and its bodies read.
+fn add_read<'a>(node: &'a NodeProto, used: &mut HashSet<&'a str>) {
+    used.extend(node.input.iter().map(String::as_str));
+    node.attribute.iter().filter_map(|a| a.g.as_deref()).for_each(|body| add_used(body, used));
 }
 
 fn initializers(
@@ -51,26 +120,51 @@ fn initializers(
     builder: &mut Builder,
     store: &mut Store<'_>,
 ) -> Result<()> {
+    let dense = graph.initializer.iter().map(|tensor| (&tensor.name, Stored::Dense(tensor)));
+    let sparse =
+        graph.sparse_initializer.iter().map(|sparse| (sparse.name(), Stored::Sparse(sparse)));
     let mut seen = HashSet::new();
-    for tensor in &graph.initializer {
-        if !seen.insert(tensor.name.as_str()) {
-            return Err(Error::bad_file(format!("the value {:?} is defined twice", tensor.name)));
+    for (name, stored) in dense.chain(sparse) {
+        if !seen.insert(name) {
+            return Err(Error::bad_file(format!("the value {name:?} is defined twice")));
         }
-        if !used.contains(tensor.name.as_str()) || builder.is_fixed(&tensor.name) {
+        if !used.contains(name.as_str()) || builder.is_fixed(name) {
             continue;
         }
-        let (constant, changed) = store
-            .constant(tensor)
-            .map_err(|error| error.within(format!("initializer {:?}", tensor.name)))?;
-        builder.notes.narrowed_constants += usize::from(changed);
-        let value = builder.constant(&tensor.name, constant)?;
-        builder.bind(&tensor.name, value)?;
+        match store.read(stored) {
+            Ok((constant, precision)) => {
+                builder.notes.narrowed_constants += usize::from(precision != Precision::F32);
+                let value = builder.constant(name, constant)?;
+                builder.set_precision(value, precision);
+                builder.bind(name, value)?;
+            }
+            Err(error) => {
+                let located = |e: Error| e.within(format_args!("initializer {name:?}"));
+                builder.refusals.add(INITIALIZER, name, error).map_err(located)?;
+                builder.refusals.lose(name);
+            }
+        }
     }
     Ok(())
 }
 
 pub(super) fn is_standard(domain: &str) -> bool {
     matches!(domain, "" | "ai.onnx")
+}
+
+/// The operator of a node.
+fn operator(node: &NodeProto, opset: i64) -> Result<&'static Operator> {
+    if !is_standard(&node.domain) {
+        return Err(registry::foreign(&node.domain));
+    }
+    let operator = registry::find(&node.op_type)?;
+    if opset < operator.since {
+        return Err(Error::bad_file(format!(
+            "the operator exists since opset {}, and the model uses {opset}",
+            operator.since
+        )));
+    }
+    Ok(operator)
 }
 
 fn read_node(
@@ -81,26 +175,11 @@ fn read_node(
     builder: &mut Builder,
     store: &mut Store<'_>,
 ) -> Result<()> {
-    if !is_standard(&node.domain) {
-        return Err(Error::unsupported(format!(
-            "its operator belongs to {:?}, not to ONNX's own operators",
-            node.domain
-        ))
-        .remedy(
-            "export with ONNX's own operators; functions of the model can be inlined with \
-             onnx.inliner.inline_local_functions",
-        ));
-    }
-    let operator = registry::find(&node.op_type)?;
-    if opset < operator.since {
-        return Err(Error::bad_file(format!(
-            "the operator exists since opset {}, and the model uses {opset}",
-            operator.since
-        )));
-    }
+    let operator = operator(node, opset)?;
     let is_used = |name: &str| used.contains(name);
     let mut reader = Reader::new(node, name, opset, builder, store, is_used, read)?;
     (operator.read)(&mut reader)?;
-    reader.builder.notes.narrowed_nodes += usize::from(reader.changed_precision);
+    let narrowed = reader.precision.is_some_and(|precision| precision != Precision::F32);
+    reader.builder.notes.narrowed_nodes += usize::from(narrowed);
     reader.finish()
 }

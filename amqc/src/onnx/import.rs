@@ -7,18 +7,23 @@ use amq_format::graph::{Dim, Op, Port, Reshape};
 
 use super::builder::Builder;
 use super::graph::{self, is_standard};
+use super::inline::inlined;
 use super::load::Source;
+use super::missing::INPUT;
 use super::proto::{
     DimensionProto, ElementType, GraphProto, ModelProto, TensorShapeProto, ValueInfoProto,
 };
 use super::registry::{NEWEST_OPSET, OLDEST_OPSET};
-use super::tensor::{MAX_RANK, Store, data_type};
+use super::tensor::{MAX_RANK, Precision, Store, data_type};
 use crate::error::{Error, Result};
 use crate::interface::{self, Interface};
 use crate::ir::Module;
 
 /// Since this version of the file format an initializer of an input is a default, not a constant.
 const IR_WITH_DEFAULTS: i64 = 4;
+
+/// The newest version of the file format that is known.
+const NEWEST_IR: i64 = 14;
 
 /// Reads a model's graph into the operator vocabulary.
 ///
@@ -34,15 +39,19 @@ pub fn import(source: &Source, interface: &Interface) -> Result<Module> {
         .as_ref()
         .ok_or_else(|| Error::bad_file("not an ONNX model: it holds no graph"))?;
     let opset = opset(&source.model)?;
+    let graph = inlined(source, graph, opset)?;
+    let graph = graph.as_ref();
     let mut builder = Builder::default();
     let names = graph.input.iter().map(|input| &input.name);
     let names = names.chain(graph.initializer.iter().map(|tensor| &tensor.name));
     for name in names.chain(graph.node.iter().flat_map(|node| &node.output)) {
         builder.reserve(name);
     }
+    builder.notes.newer_ir = Some(source.model.ir_version).filter(|&version| version > NEWEST_IR);
     let mut store = Store::new(&source.folder, &source.limits);
     inputs(graph, source.model.ir_version, interface, &mut builder)?;
     graph::read(graph, "", opset, &mut builder, &mut store)?;
+    std::mem::take(&mut builder.refusals).finish()?;
     outputs(graph, &mut builder)?;
 
     let mut module = builder.module;
@@ -95,9 +104,15 @@ fn inputs(graph: &GraphProto, ir: i64, interface: &Interface, builder: &mut Buil
             }
             continue;
         }
-        let place = format!("input {:?}", input.name);
-        let (mut fact, changed) =
-            input_fact(input, &mut dim_names).map_err(|error| error.within(&place))?;
+        let (mut fact, precision) = match input_fact(input, &mut dim_names) {
+            Ok(known) => known,
+            Err(error) => {
+                let located = |e: Error| e.within(format_args!("input {:?}", input.name));
+                builder.refusals.add(INPUT, &input.name, error).map_err(located)?;
+                builder.refusals.lose(&input.name);
+                continue;
+            }
+        };
         for dim in &mut fact.dims {
             let Some(name) = dim.as_name() else { continue };
             sized.insert(name.to_owned());
@@ -105,7 +120,7 @@ fn inputs(graph: &GraphProto, ir: i64, interface: &Interface, builder: &mut Buil
                 *dim = Dim::from(size);
             }
         }
-        if changed {
+        if precision != Precision::F32 {
             builder.notes.narrowed_inputs.push(input.name.clone());
         }
         if let Some(text) = fixed {
@@ -118,6 +133,7 @@ fn inputs(graph: &GraphProto, ir: i64, interface: &Interface, builder: &mut Buil
         }
         let (data_type, dims) = (fact.data_type.into(), fact.dims.clone());
         let value = builder.input(&input.name, fact)?;
+        builder.set_precision(value, precision);
         let port = Port { value: builder.id(value)?, data_type, dims };
         builder.module.graph.inputs.push(port);
     }
@@ -135,14 +151,14 @@ fn dim_name(dim: &DimensionProto) -> Option<&str> {
     dim.dim_param.as_deref().filter(|name| !matches!(*name, "" | "?"))
 }
 
-fn input_fact(info: &ValueInfoProto, dim_names: &mut HashSet<String>) -> Result<(Fact, bool)> {
+fn input_fact(info: &ValueInfoProto, dim_names: &mut HashSet<String>) -> Result<(Fact, Precision)> {
     if info.name.is_empty() {
         return Err(Error::bad_file("it has no name"));
     }
     let tensor = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).ok_or_else(|| {
         Error::unsupported("it is not a tensor").remedy("only tensors can be inputs")
     })?;
-    let (data_type, changed) = data_type(tensor.elem_type).ok_or_else(|| {
+    let (data_type, precision) = data_type(tensor.elem_type).ok_or_else(|| {
         let name = ElementType::name_of(tensor.elem_type);
         Error::unsupported(format!("inputs of {name} are not supported"))
             .remedy("supported are float types, int64, int32, uint8, int8 and bool")
@@ -172,7 +188,7 @@ fn input_fact(info: &ValueInfoProto, dim_names: &mut HashSet<String>) -> Result<
             }
         });
     }
-    Ok((Fact::new(data_type, dims), changed))
+    Ok((Fact::new(data_type, dims), precision))
 }
 
 fn outputs(graph: &GraphProto, builder: &mut Builder) -> Result<()> {

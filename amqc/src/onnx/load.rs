@@ -28,6 +28,9 @@ impl Default for Limits {
     }
 }
 
+/// What stands at the beginning of a file of which git keeps the contents elsewhere.
+pub(super) const GIT_LFS: &[u8] = b"version https://git-lfs.github.com/spec/";
+
 /// An ONNX file that was read and decoded, but not yet understood.
 ///
 /// Decoding takes at most the file itself, eight times its numbers that are not raw, and
@@ -54,6 +57,10 @@ impl Source {
         if file.starts_with(b"PK\x03\x04") {
             return Err(Error::bad_file("a zip archive, not an ONNX model")
                 .remedy("write an ONNX file from PyTorch with torch.onnx.export"));
+        }
+        if file.starts_with(GIT_LFS) {
+            return Err(Error::bad_file("a pointer of git-lfs, not the file that it stands for")
+                .remedy("fetch the file with git lfs pull"));
         }
         check_growth(&file, limits.message_bytes)?;
         let file = Bytes::from(file);

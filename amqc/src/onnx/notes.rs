@@ -3,6 +3,8 @@
 /// What was noticed while a model was read.
 #[derive(Default)]
 pub(super) struct Notes {
+    /// The version of the file format, where it is newer than any that is known.
+    pub(super) newer_ir: Option<i64>,
     pub(super) default_inputs: Vec<String>,
     pub(super) narrowed_inputs: Vec<String>,
     pub(super) narrowed_constants: usize,
@@ -17,7 +19,14 @@ impl Notes {
         };
         let narrowed =
             |name| format!("input {name:?} is of another float type and is taken as f32");
-        let mut notes: Vec<String> = self.default_inputs.into_iter().map(default).collect();
+        let newer = |version| {
+            format!(
+                "the model's IR version {version} is newer than any that is known: what it may mean \
+                 that others do not was not read"
+            )
+        };
+        let mut notes: Vec<String> = self.newer_ir.map(newer).into_iter().collect();
+        notes.extend(self.default_inputs.into_iter().map(default));
         notes.extend(self.narrowed_inputs.into_iter().map(narrowed));
         if self.narrowed_constants > 0 {
             let count = self.narrowed_constants;

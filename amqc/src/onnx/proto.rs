@@ -1,7 +1,6 @@
 //! The messages of an ONNX file, as far as they are read.
 //!
-//! What is always refused (sparse tensors, types that are no tensors) is kept as undecoded bytes, so
-//! that its presence can still be seen.
+//! What is always refused (types that are no tensors) is not decoded.
 
 use std::mem::size_of;
 
@@ -21,13 +20,26 @@ pub(crate) struct ModelProto {
     pub(crate) functions: Vec<FunctionProto>,
 }
 
-/// A function of the model; nodes that call it are refused by its domain.
+/// A function of the model, which nodes call by its name and domain.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct FunctionProto {
     #[prost(string, tag = "1")]
     pub(crate) name: String,
+    #[prost(string, repeated, tag = "4")]
+    pub(crate) input: Vec<String>,
+    #[prost(string, repeated, tag = "5")]
+    pub(crate) output: Vec<String>,
+    #[prost(message, repeated, tag = "7")]
+    pub(crate) node: Vec<NodeProto>,
+    #[prost(message, repeated, tag = "9")]
+    pub(crate) opset_import: Vec<OperatorSetIdProto>,
     #[prost(string, tag = "10")]
     pub(crate) domain: String,
+    /// Defaults of its attributes.
+    #[prost(message, repeated, tag = "11")]
+    pub(crate) attribute_proto: Vec<AttributeProto>,
+    #[prost(string, tag = "13")]
+    pub(crate) overload: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -48,8 +60,8 @@ pub(crate) struct GraphProto {
     pub(crate) input: Vec<ValueInfoProto>,
     #[prost(message, repeated, tag = "12")]
     pub(crate) output: Vec<ValueInfoProto>,
-    #[prost(bytes = "bytes", repeated, tag = "15")]
-    pub(crate) sparse_initializer: Vec<Bytes>,
+    #[prost(message, repeated, tag = "15")]
+    pub(crate) sparse_initializer: Vec<SparseTensorProto>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -66,6 +78,8 @@ pub(crate) struct NodeProto {
     pub(crate) attribute: Vec<AttributeProto>,
     #[prost(string, tag = "7")]
     pub(crate) domain: String,
+    #[prost(string, tag = "8")]
+    pub(crate) overload: String,
 }
 
 /// Which field of an attribute holds its value.
@@ -113,6 +127,28 @@ pub(crate) struct AttributeProto {
     pub(crate) r#type: i32,
     #[prost(string, tag = "21")]
     pub(crate) ref_attr_name: String,
+    #[prost(message, optional, boxed, tag = "22")]
+    pub(crate) sparse_tensor: Option<Box<SparseTensorProto>>,
+}
+
+/// A tensor of which only some elements are stored; the others are 0.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct SparseTensorProto {
+    /// Its elements that are stored; their name is the tensor's.
+    #[prost(message, optional, tag = "1")]
+    pub(crate) values: Option<TensorProto>,
+    /// Where they are: places in row-major order, or for each a place on every axis.
+    #[prost(message, optional, tag = "2")]
+    pub(crate) indices: Option<TensorProto>,
+    #[prost(int64, repeated, tag = "3")]
+    pub(crate) dims: Vec<i64>,
+}
+
+impl SparseTensorProto {
+    pub(crate) fn name(&self) -> &String {
+        const NAMELESS: &String = &String::new();
+        self.values.as_ref().map_or(NAMELESS, |values| &values.name)
+    }
 }
 
 /// Type of a tensor's elements in an ONNX file.
@@ -242,10 +278,12 @@ pub(crate) struct DimensionProto {
 #[derive(Clone, Copy)]
 enum Kind {
     Model,
+    Function,
     Graph,
     Node,
     Attribute,
     Tensor,
+    Sparse,
     ValueInfo,
     Type,
     TensorType,
@@ -263,11 +301,18 @@ impl Kind {
         Some(match (self, tag) {
             (Kind::Model, 7) => (Kind::Graph, 0),
             (Kind::Model, 8) => (Kind::Leaf, size_of::<OperatorSetIdProto>()),
-            (Kind::Model, 25) => (Kind::Leaf, size_of::<FunctionProto>()),
+            (Kind::Model, 25) => (Kind::Function, size_of::<FunctionProto>()),
+            (Kind::Function, 4 | 5) => string,
+            (Kind::Function, 7) => (Kind::Node, size_of::<NodeProto>()),
+            (Kind::Function, 9) => (Kind::Leaf, size_of::<OperatorSetIdProto>()),
+            (Kind::Function, 11) => (Kind::Attribute, size_of::<AttributeProto>()),
             (Kind::Graph, 1) => (Kind::Node, size_of::<NodeProto>()),
             (Kind::Graph, 5) => (Kind::Tensor, size_of::<TensorProto>()),
             (Kind::Graph, 11 | 12) => (Kind::ValueInfo, size_of::<ValueInfoProto>()),
-            (Kind::Graph, 15) | (Kind::Attribute, 9) => bytes,
+            (Kind::Graph, 15) => (Kind::Sparse, size_of::<SparseTensorProto>()),
+            (Kind::Sparse, 1 | 2) => (Kind::Tensor, size_of::<TensorProto>()),
+            (Kind::Attribute, 9) => bytes,
+            (Kind::Attribute, 22) => (Kind::Sparse, size_of::<SparseTensorProto>()),
             (Kind::Node, 1 | 2) => string,
             (Kind::Node, 5) => (Kind::Attribute, size_of::<AttributeProto>()),
             (Kind::Attribute, 5) => (Kind::Tensor, size_of::<TensorProto>()),

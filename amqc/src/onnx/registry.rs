@@ -5,7 +5,9 @@ use std::fmt::Write;
 use amq_format::graph::{BinaryFunction as B, ReduceKind, UnaryFunction as U};
 
 use super::attrs::Reader;
-use super::ops::{control, conv, data, elementwise, layout, matrix, parts, recurrent, reduce};
+use super::ops::{
+    batch_norm, control, conv, data, elementwise, layout, matrix, parts, recurrent, reduce,
+};
 use crate::error::{Error, Result};
 
 /// Oldest version of ONNX's operator set that is read.
@@ -46,7 +48,12 @@ const OPERATORS: &[Operator] = &[
     op("Add", 7, |r| elementwise::binary(r, B::Add), ""),
     op("And", 7, |r| elementwise::binary(r, B::And), ""),
     op("AveragePool", 7, conv::average_pool, WINDOW),
-    op("BatchNormalization", 7, conv::batch_normalization, "inference only; statistics by channel"),
+    op(
+        "BatchNormalization",
+        7,
+        batch_norm::batch_normalization,
+        "statistics by channel; in training what becomes of them from opset 14 on",
+    ),
     op(
         "Cast",
         7,
@@ -57,7 +64,7 @@ const OPERATORS: &[Operator] = &[
     op("Celu", 12, |r| elementwise::with_parameters(r, U::Celu, ("alpha", 1.0), None), FLOAT),
     op("Clip", 7, elementwise::clip, ""),
     op("Concat", 7, parts::concat, ""),
-    op("Constant", 7, data::constant, "no strings, no sparse tensors"),
+    op("Constant", 7, data::constant, "no strings"),
     op("ConstantOfShape", 9, data::constant_of_shape, KNOWN_SHAPE),
     op(
         "Conv",
@@ -173,6 +180,24 @@ pub(super) fn find(name: &str) -> Result<&'static Operator> {
         _ => "docs/operators.md lists what is supported",
     };
     Err(Error::unsupported(what).remedy(remedy))
+}
+
+/// The refusal of an operator of another domain than ONNX's own.
+pub(super) fn foreign(domain: &str) -> Error {
+    let remedy = match domain {
+        "com.microsoft" => {
+            "onnxruntime writes these when it optimizes or quantizes a model: convert the one that it \
+             was given"
+        }
+        "ai.onnx.ml" => {
+            "these are trees, encoders and the like, which are no networks: convert the network \
+             without them"
+        }
+        "ai.onnx.preview.training" => "export the model for inference",
+        _ => "export with ONNX's own operators alone",
+    };
+    Error::unsupported(format!("its operator belongs to {domain:?}, not to ONNX's own operators"))
+        .remedy(remedy)
 }
 
 fn is_quantized(name: &str) -> bool {

@@ -4,18 +4,25 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use amq_format::graph::DataType;
+use amq_format::graph::{DataType, UnaryFunction};
 use half::{bf16, f16};
 use prost::bytes::Bytes;
 
 use super::external;
 use super::load::Limits;
-use super::proto::{ElementType, TensorProto};
+use super::proto::{ElementType, SparseTensorProto, TensorProto};
 use crate::error::{Error, Result};
 use crate::tensor::{Data, Tensor};
 
 /// The most axes a tensor may have.
 pub(super) const MAX_RANK: usize = 16;
+
+/// How an initializer is stored.
+#[derive(Clone, Copy)]
+pub(super) enum Stored<'a> {
+    Dense(&'a TensorProto),
+    Sparse(&'a SparseTensorProto),
+}
 
 /// Where constants come from, and how much of them there may be.
 pub(super) struct Store<'a> {
@@ -23,19 +30,54 @@ pub(super) struct Store<'a> {
     left: u64,
 }
 
-/// The type of the vocabulary that holds a model's inputs and results of an ONNX type, and whether
-/// it is another precision.
-pub(super) fn data_type(element: i32) -> Option<(DataType, bool)> {
-    Some(match ElementType::try_from(element).ok()? {
-        ElementType::Float => (DataType::F32, false),
-        ElementType::Float16 | ElementType::Bfloat16 | ElementType::Double => (DataType::F32, true),
-        ElementType::Int64 => (DataType::I64, false),
-        ElementType::Int32 => (DataType::I32, false),
-        ElementType::Uint8 => (DataType::U8, false),
-        ElementType::Int8 => (DataType::I8, false),
-        ElementType::Bool => (DataType::Bool, false),
+/// The float type that a value has in the model. All are computed in f32; what is shorter is rounded
+/// after each ONNX operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Precision {
+    #[default]
+    F32,
+    F16,
+    Bf16,
+    F64,
+}
+
+impl Precision {
+    /// That of an ONNX type; of one that is no float, f32.
+    pub(super) fn of(element: ElementType) -> Precision {
+        match element {
+            ElementType::Float16 => Precision::F16,
+            ElementType::Bfloat16 => Precision::Bf16,
+            ElementType::Double => Precision::F64,
+            _ => Precision::F32,
+        }
+    }
+
+    /// What rounds f32 to it, where that changes anything.
+    pub(super) fn rounding(self) -> Option<UnaryFunction> {
+        match self {
+            Precision::F16 => Some(UnaryFunction::ToF16),
+            Precision::Bf16 => Some(UnaryFunction::ToBf16),
+            Precision::F32 | Precision::F64 => None,
+        }
+    }
+}
+
+/// The type of the vocabulary that holds a model's inputs and results of an ONNX type, and which
+/// float type it is there.
+pub(super) fn data_type(element: i32) -> Option<(DataType, Precision)> {
+    let element = ElementType::try_from(element).ok()?;
+    let data_type = match element {
+        ElementType::Float | ElementType::Float16 | ElementType::Bfloat16 | ElementType::Double => {
+            DataType::F32
+        }
+        ElementType::Int64 => DataType::I64,
+        ElementType::Int32 => DataType::I32,
+        ElementType::Uint8 => DataType::U8,
+        ElementType::Int8 => DataType::I8,
+        ElementType::Bool => DataType::Bool,
         _ => return None,
-    })
+    };
+    Some((data_type, Precision::of(element)))
 }
 
 impl<'a> Store<'a> {
@@ -43,8 +85,8 @@ impl<'a> Store<'a> {
         Store { folder, left: limits.constant_bytes }
     }
 
-    /// Decodes a tensor; the flag says whether its precision was changed to f32.
-    pub(super) fn constant(&mut self, tensor: &TensorProto) -> Result<(Tensor, bool)> {
+    /// Decodes a tensor; floats are f32 from now on, of a precision that is given too.
+    pub(super) fn constant(&mut self, tensor: &TensorProto) -> Result<(Tensor, Precision)> {
         if tensor.segment.is_some() {
             return Err(Error::unsupported("the tensor is stored in segments"));
         }
@@ -64,29 +106,64 @@ impl<'a> Store<'a> {
                 return Err(Error::unsupported(format!("a tensor of {name} is not supported")));
             }
         };
-        let rank = tensor.dims.len();
-        if rank > MAX_RANK {
-            return Err(Error::unsupported(format!("the tensor has {rank} axes")));
-        }
-        let mut dims = Vec::with_capacity(rank);
-        let mut count = 1usize;
-        for &dim in &tensor.dims {
-            let size = usize::try_from(dim)
-                .map_err(|_| Error::bad_file(format!("the tensor has a dimension of {dim}")))?;
-            count = count.checked_mul(size).ok_or_else(|| too_many(&tensor.dims))?;
-            dims.push(size);
-        }
-        let bytes = count.checked_mul(8).ok_or_else(|| too_many(&tensor.dims))? / 8;
-        self.left = self.left.checked_sub(bytes as u64 * decoded).ok_or_else(|| {
-            Error::unsupported("the model's constants exceed the limit of memory for them")
-        })?;
+        let (dims, count) = shape(&tensor.dims)?;
+        self.take(count, decoded)?;
         let data = match self.raw(tensor, count * stored)? {
             Some(raw) => from_raw(element, &raw)?,
             None => from_typed(element, tensor, count)?,
         };
-        let changed =
-            matches!(element, ElementType::Float16 | ElementType::Bfloat16 | ElementType::Double);
-        Ok((Tensor { dims, data }, changed))
+        Ok((Tensor { dims, data }, Precision::of(element)))
+    }
+
+    /// Takes the memory of `count` elements from what is left.
+    fn take(&mut self, count: usize, bytes: u64) -> Result<()> {
+        let left = self.left.checked_sub((count as u64).saturating_mul(bytes));
+        self.left = left.ok_or_else(|| {
+            Error::unsupported("the model's constants exceed the limit of memory for them")
+        })?;
+        Ok(())
+    }
+
+    /// Decodes an initializer.
+    pub(super) fn read(&mut self, stored: Stored<'_>) -> Result<(Tensor, Precision)> {
+        match stored {
+            Stored::Dense(tensor) => self.constant(tensor),
+            Stored::Sparse(tensor) => self.sparse(tensor),
+        }
+    }
+
+    /// Decodes a sparse tensor to a dense one.
+    pub(super) fn sparse(&mut self, sparse: &SparseTensorProto) -> Result<(Tensor, Precision)> {
+        let (dims, count) = shape(&sparse.dims)?;
+        let part = |tensor: &Option<TensorProto>| tensor.clone().unwrap_or_default();
+        let (values, precision) = self.constant(&part(&sparse.values))?;
+        let (indices, _) = self.constant(&part(&sparse.indices))?;
+        self.take(count, 8)?;
+        let stored = values.data.len();
+        let axes = match indices.dims.as_slice() {
+            [found] if *found == stored => 1,
+            [found, axes] if *found == stored && *axes == dims.len() && *axes > 0 => *axes,
+            found => {
+                return Err(Error::bad_file(format!(
+                    "a sparse tensor of {stored} elements and {} axes has indices of shape {found:?}",
+                    dims.len()
+                )));
+            }
+        };
+        let sizes = if axes == dims.len() { dims.as_slice() } else { &[count] };
+        let place = |index: &[i64]| {
+            index.iter().zip(sizes).try_fold(0, |place, (&index, &size)| {
+                let index = usize::try_from(index).ok().filter(|&index| index < size)?;
+                Some(place * size + index)
+            })
+        };
+        let Data::I64(indices) = indices.data else {
+            return Err(Error::bad_file("the indices of a sparse tensor are not int64"));
+        };
+        let places: Option<Vec<usize>> = indices.chunks_exact(axes).map(place).collect();
+        let places = places
+            .ok_or_else(|| Error::bad_file("a sparse tensor has an index beyond its shape"))?;
+        Ok((Tensor { dims, data: scattered(values.data, &places, count) }, precision))
     }
 
     /// The tensor's raw bytes, exactly `expected` of them, if it has any.
@@ -135,7 +212,8 @@ impl<'a> Store<'a> {
         let mut file = File::open(&resolved).map_err(io)?;
         let offset = number("offset")?.unwrap_or(0);
         let available = metadata.len().saturating_sub(offset);
-        let length = number("length")?.unwrap_or(available);
+        // Without a length the shape says how much is the tensor's.
+        let length = number("length")?.unwrap_or(expected as u64);
         if length > available {
             return Err(Error::bad_file(format!(
                 "external data: {length} bytes from {offset} are beyond the end of {location:?}, \
@@ -149,6 +227,44 @@ impl<'a> Store<'a> {
         file.read_exact(&mut bytes).map_err(io)?;
         Ok(Bytes::from(bytes))
     }
+}
+
+/// Zeros with `values` at `places` among them.
+fn scattered(values: Data, places: &[usize], count: usize) -> Data {
+    fn each<T: Copy + Default>(values: &[T], places: &[usize], count: usize) -> Vec<T> {
+        let mut all = vec![T::default(); count];
+        for (&value, &place) in values.iter().zip(places) {
+            all[place] = value;
+        }
+        all
+    }
+    match values {
+        Data::F32(values) => Data::F32(each(&values, places, count)),
+        Data::I64(values) => Data::I64(each(&values, places, count)),
+        Data::I32(values) => Data::I32(each(&values, places, count)),
+        Data::U8(values) => Data::U8(each(&values, places, count)),
+        Data::I8(values) => Data::I8(each(&values, places, count)),
+        Data::Bool(values) => Data::Bool(each(&values, places, count)),
+    }
+}
+
+/// A tensor's shape, and how many elements it has.
+fn shape(dims: &[i64]) -> Result<(Vec<usize>, usize)> {
+    let rank = dims.len();
+    if rank > MAX_RANK {
+        return Err(Error::unsupported(format!("the tensor has {rank} axes")));
+    }
+    let mut sizes = Vec::with_capacity(rank);
+    let mut count = 1usize;
+    for &dim in dims {
+        let size = usize::try_from(dim)
+            .map_err(|_| Error::bad_file(format!("the tensor has a dimension of {dim}")))?;
+        count = count.checked_mul(size).ok_or_else(|| too_many(dims))?;
+        sizes.push(size);
+    }
+    // Of what each element takes at most.
+    count.checked_mul(8).ok_or_else(|| too_many(dims))?;
+    Ok((sizes, count))
 }
 
 fn too_many(dims: &[i64]) -> Error {

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use amq_format::Fact;
-use amq_format::graph::{ABSENT, Dim, Direction, Node, Op, Port, State, Stream, ValueId};
+use amq_format::graph::{
+    ABSENT, Dim, Direction, Node, Op, Port, State, Stream, UnaryFunction, ValueId,
+};
 
 use crate::error::{Error, Result};
 use crate::ir::{self, Module, fact};
@@ -140,6 +142,17 @@ fn describe(port: &Port) -> String {
     format!("{} [{}]", port.data_type().name(), dims.join(", "))
 }
 
+/// Whether the operator gives its input's elements in their order, at most in a shorter float type.
+fn keeps_elements(op: &Op) -> bool {
+    match op {
+        Op::Reshape(_) => true,
+        Op::Unary(unary) => {
+            matches!(unary.function(), UnaryFunction::ToF16 | UnaryFunction::ToBf16)
+        }
+        _ => false,
+    }
+}
+
 struct Trace<'a> {
     module: &'a Module,
     facts: &'a [Option<Fact>],
@@ -171,7 +184,7 @@ impl Trace<'_> {
         match &node.op {
             // Each part is a layer's of its own: more are joined more than once, maybe endlessly.
             _ if depth > 64 || parts.len() > self.module.graph.nodes.len() => None,
-            Some(Op::Reshape(_)) => self.parts(node.inputs[0], parts, depth + 1),
+            Some(op) if keeps_elements(op) => self.parts(node.inputs[0], parts, depth + 1),
             Some(Op::Concat(concat)) if self.outermost(value, concat.axis) => {
                 node.inputs.iter().try_for_each(|&input| self.parts(input, parts, depth + 1))
             }
@@ -202,7 +215,7 @@ impl Trace<'_> {
             let node = &self.module.graph.nodes[index];
             let input = *node.inputs.first()?;
             let (axis, first) = match &node.op {
-                Some(Op::Reshape(_)) => (0, Dim::from(0)),
+                Some(op) if keeps_elements(op) => (0, Dim::from(0)),
                 Some(Op::Slice(slice)) => match (slice.axes.as_slice(), slice.steps.as_slice()) {
                     (&[axis], &[1]) => (axis, slice.starts.first()?.clone()),
                     _ => return None,
@@ -216,7 +229,7 @@ impl Trace<'_> {
                 }
                 _ => return None,
             };
-            if !matches!(&node.op, Some(Op::Reshape(_))) {
+            if !node.op.as_ref().is_some_and(keeps_elements) {
                 if !self.outermost(input, axis) {
                     return None;
                 }

@@ -1,8 +1,6 @@
-//! Conv, pooling and BatchNormalization: what works on `[N, C, spatial..]`.
+//! Conv and pooling: what works on windows of `[N, C, spatial..]`.
 
-use amq_format::graph::{
-    AutoPad, Binary, BinaryFunction, Conv, Dim, Op, Pool, PoolKind, Unary, UnaryFunction,
-};
+use amq_format::graph::{AutoPad, Conv, Dim, Op, Pool, PoolKind};
 
 use crate::error::{Error, Result};
 use crate::onnx::attrs::{FLOAT, Reader};
@@ -114,64 +112,5 @@ fn pool(r: &mut Reader<'_, '_>, kind: PoolKind) -> Result<()> {
         count_include_pad,
     };
     let y = r.emit("", Op::Pool(pool), &[x])?;
-    r.give(0, y)
-}
-
-/// `x factor + offset` for each channel, with factor = scale / sqrt(variance + epsilon) and
-/// offset = bias - mean factor; both are constants once they are folded.
-pub(in crate::onnx) fn batch_normalization(r: &mut Reader<'_, '_>) -> Result<()> {
-    let epsilon = r.float("epsilon")?.unwrap_or(1e-5);
-    // How fast training moves the mean and the variance.
-    r.float("momentum")?;
-    if r.opset < 9 && !r.flag("spatial", true)? {
-        return Err(Error::unsupported("statistics for each position (spatial = 0)"));
-    }
-    if r.opset >= 14 && r.flag("training_mode", false)? {
-        return Err(
-            Error::unsupported("training_mode = 1").remedy("export the model for inference")
-        );
-    }
-    let [x, scale, bias, mean, variance] =
-        [r.input(0)?, r.input(1)?, r.input(2)?, r.input(3)?, r.input(4)?];
-    let rank = r.rank(x);
-    if rank < 2 {
-        return Err(Error::bad_file(format!("its input has {rank} axes; at least 2 are needed")));
-    }
-    let channels = r.dims(x)[1].clone();
-    for (i, statistic) in [scale, bias, mean, variance].into_iter().enumerate() {
-        // Broadcasting would take one for all channels, or a channel for many.
-        match r.dims(statistic).as_slice() {
-            [size] if *size == channels => {}
-            [size] if size.as_size().zip(channels.as_size()).is_none() => {
-                return Err(Error::unsupported(format!(
-                    "whether statistics of size {size} fit {channels} channels is not known"
-                ))
-                .remedy("export the model with a number of channels"));
-            }
-            dims => {
-                let dims: Vec<_> = dims.iter().map(Dim::to_string).collect();
-                return Err(Error::bad_file(format!(
-                    "its input {} has the shape [{}], for {channels} channels",
-                    i + 1,
-                    dims.join(", ")
-                )));
-            }
-        }
-    }
-    let op = |function: BinaryFunction| Op::Binary(Binary { function: function.into() });
-    let root = Unary { function: UnaryFunction::Sqrt.into(), alpha: 0.0, beta: 0.0 };
-    let epsilon = r.scalar("epsilon", epsilon)?;
-    let variance = r.emit("variance", op(BinaryFunction::Add), &[variance, epsilon])?;
-    let deviation = r.emit("deviation", Op::Unary(root), &[variance])?;
-    let factor = r.emit("factor", op(BinaryFunction::Div), &[scale, deviation])?;
-    let shift = r.emit("shift", op(BinaryFunction::Mul), &[mean, factor])?;
-    let offset = r.emit("offset", op(BinaryFunction::Sub), &[bias, shift])?;
-
-    let mut shape = r.dims(factor);
-    shape.resize(rank - 1, Dim::from(1));
-    let factor = r.reshape("factor_reshape", factor, shape.clone())?;
-    let offset = r.reshape("offset_reshape", offset, shape)?;
-    let scaled = r.emit("", op(BinaryFunction::Mul), &[x, factor])?;
-    let y = r.emit("add", op(BinaryFunction::Add), &[scaled, offset])?;
     r.give(0, y)
 }

@@ -16,6 +16,8 @@ pub(in crate::onnx) fn constant(r: &mut Reader<'_, '_>) -> Result<()> {
     let scalar = |data: Data| Tensor { dims: Vec::new(), data };
     let constant = if let Some(tensor) = r.tensor("value")? {
         tensor
+    } else if let Some(tensor) = r.sparse_tensor("sparse_value")? {
+        tensor
     } else if let Some(value) = r.float("value_float")? {
         Tensor::scalar(value)
     } else if let Some(values) = r.floats("value_floats")? {
@@ -99,10 +101,10 @@ pub(in crate::onnx) fn cast(r: &mut Reader<'_, '_>) -> Result<()> {
     // Concerns 8-bit floats alone.
     r.int("saturate")?;
     let to = i32::try_from(to).unwrap_or_default();
-    let (to, changed) = data_type(to).ok_or_else(|| {
+    let (to, precision) = data_type(to).ok_or_else(|| {
         Error::unsupported(format!("a cast to {} is not supported", ElementType::name_of(to)))
     })?;
-    r.changed_precision |= changed;
+    r.precision = Some(precision);
     let y = if r.data_type(x) == to {
         x
     } else if let Some(known) = integers_of(r, x, to) {

@@ -1,5 +1,6 @@
 //! Readers of ONNX operators, a file a family. The registry lists them.
 
+pub(super) mod batch_norm;
 pub(super) mod control;
 pub(super) mod conv;
 pub(super) mod data;

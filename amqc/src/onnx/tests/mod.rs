@@ -1,7 +1,9 @@
 //! Small models, built here, and what they become.
 
 mod control;
+mod functions;
 mod hostile;
+mod missing;
 mod operators;
 mod recurrent;
 mod shapes;
@@ -19,6 +21,7 @@ use crate::ir::Module;
 
 /// An attribute's value.
 #[allow(clippy::large_enum_variant, reason = "there are few")]
+#[derive(Clone)]
 pub(crate) enum A<'a> {
     I(i64),
     F(f32),
