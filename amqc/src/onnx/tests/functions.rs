@@ -43,7 +43,7 @@ fn functions_are_put_where_they_are_called() {
         model.ops(),
         "%call/s' = Mul %x, %w : f32[n, 4]  # call/Mul_0\n\
          %y = Abs %call/s' : f32[n, 4]  # call/Abs_1\n\
-         %call/s = Neg %y : f32[n, 4]  # Neg_1\n\
+         %call/s = Neg %y : f32[n, 4]  # Neg_2\n\
          output %call/s: f32[n, 4]\n"
     );
 }
