@@ -144,7 +144,10 @@ fn inputs_that_do_not_fit_are_refused_by_name() {
     refuse(&[("tokens", View::i32(&[1, 1], &[1]))], &["tokens is i32", "i64"]);
     refuse(&[("tokens", View::i64(&[6], &ids))], &["tokens has shape [6]", "[seq, batch]"]);
     refuse(&[("tokens", View::i64(&[2, 2], &ids))], &["6 elements", "[2, 2]"]);
-    refuse(&[("tokens", View::i64(&[0, 3], &[]))], &["dimension seq is 0 in tokens"]);
+    refuse(
+        &[("tokens", View::i64(&[0, 3], &[]))],
+        &["tokens has shape [0, 3]", "dimension seq has to be at least 1"],
+    );
     let huge = [usize::MAX, 2];
     refuse(&[("tokens", View::i64(&huge, &ids))], &["6 elements"]);
     let h = ("h0", View::f32(&[1, 4, HIDDEN], &state));
