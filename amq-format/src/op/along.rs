@@ -1,5 +1,6 @@
 //! What goes along an axis step by step: running totals, and the beginnings of sequences reversed.
 
+use crate::dim::Dim;
 use crate::ensure;
 use crate::fact::{Fact, Facts, same};
 use crate::fault::{Fault, Refusal};
@@ -92,7 +93,7 @@ impl Cumulative {
             return None;
         }
         let product = self.kind() == CumulativeKind::Product;
-        let mut total = i64::from(product).into();
+        let mut total = Dim::from(i64::from(product));
         let mut values = x.values.clone();
         let places: Vec<usize> =
             if self.reverse { (0..values.len()).rev().collect() } else { (0..values.len()).collect() };

@@ -78,6 +78,28 @@ pub enum UnaryFunction {
     ToF16 = 27,
     /// The nearest value of bfloat16, ties to even; infinite from 2^128 - 2^119 on.
     ToBf16 = 28,
+    /// Sine.
+    Sin = 29,
+    /// Cosine.
+    Cos = 30,
+    /// Tangent.
+    Tan = 31,
+    /// Inverse of the sine.
+    Asin = 32,
+    /// Inverse of the cosine.
+    Acos = 33,
+    /// Inverse of the tangent.
+    Atan = 34,
+    /// Hyperbolic sine.
+    Sinh = 35,
+    /// Hyperbolic cosine.
+    Cosh = 36,
+    /// Inverse of the hyperbolic sine.
+    Asinh = 37,
+    /// Inverse of the hyperbolic cosine.
+    Acosh = 38,
+    /// Inverse of the hyperbolic tangent.
+    Atanh = 39,
 }
 
 /// A function of each element of x, which is f32, for `Not` bool. A parameter that is left out is
@@ -103,7 +125,7 @@ impl Operator for Unary {
     }
 
     fn since(&self) -> Since {
-        Since::number(self.function, &[(28, Since::FIRST)])
+        Since::number(self.function, &[(39, Since::FIRST)])
     }
 
     fn newest(&self) -> u32 {
@@ -187,12 +209,20 @@ pub enum BinaryFunction {
     Greater = 11,
     /// Bool: `a >= b`
     GreaterOrEqual = 12,
-    /// Logical and, of bool.
+    /// And, of bool or of each bit of integers.
     And = 13,
-    /// Logical or, of bool.
+    /// Or, of bool or of each bit of integers.
     Or = 14,
-    /// Logical exclusive or, of bool.
+    /// Exclusive or, of bool or of each bit of integers.
     Xor = 15,
+    /// What is left of a divided by b, with the sign of a; of integers, b = 0 is an error.
+    Remainder = 16,
+    /// What is left of a divided by b, with the sign of b; of integers, b = 0 is an error.
+    Modulo = 17,
+    /// Integers: a with its bits moved up b places, zeros behind them.
+    ShiftLeft = 18,
+    /// Integers: a with its bits moved down b places, zeros or its sign before them.
+    ShiftRight = 19,
 }
 
 /// A function of each pair of elements of a and b, broadcast together: floats or integers, where
@@ -210,7 +240,6 @@ pub struct Binary {
 fn of_known(function: BinaryFunction, a: &Dim, b: &Dim, sizes: &Sizes) -> Option<Dim> {
     use BinaryFunction as F;
     let truth = |holds: bool| Some(Dim::from(i64::from(holds)));
-    let both = || Some((a.as_size()? != 0, b.as_size()? != 0));
     match function {
         F::Add => a.add(b).ok(),
         F::Sub => a.sub(b).ok(),
@@ -223,10 +252,16 @@ fn of_known(function: BinaryFunction, a: &Dim, b: &Dim, sizes: &Sizes) -> Option
         F::LessOrEqual => truth(compare(a, b, sizes)?.is_le()),
         F::Greater => truth(compare(a, b, sizes)?.is_gt()),
         F::GreaterOrEqual => truth(compare(a, b, sizes)?.is_ge()),
-        F::And => both().and_then(|(a, b)| truth(a && b)),
-        F::Or => both().and_then(|(a, b)| truth(a || b)),
-        F::Xor => both().and_then(|(a, b)| truth(a != b)),
-        F::Pow | F::Prelu => None,
+        F::And => Some(Dim::from(a.as_size()? & b.as_size()?)),
+        F::Or => Some(Dim::from(a.as_size()? | b.as_size()?)),
+        F::Xor => Some(Dim::from(a.as_size()? ^ b.as_size()?)),
+        F::Remainder => Some(Dim::from(a.as_size()?.checked_rem(b.as_size()?)?)),
+        F::Modulo => {
+            let (a, b) = (a.as_size()?, b.as_size()?);
+            let left = a.checked_rem(b)?;
+            Some(Dim::from(if left != 0 && (left < 0) != (b < 0) { left + b } else { left }))
+        }
+        F::Pow | F::Prelu | F::ShiftLeft | F::ShiftRight => None,
     }
 }
 
@@ -236,7 +271,7 @@ impl Operator for Binary {
     }
 
     fn since(&self) -> Since {
-        Since::number(self.function, &[(15, Since::FIRST)])
+        Since::number(self.function, &[(19, Since::FIRST)])
     }
 
     fn newest(&self) -> u32 {
@@ -259,12 +294,16 @@ impl Operator for Binary {
             F::Add | F::Sub | F::Mul | F::Div | F::Pow | F::Min | F::Max => {
                 (a.data_type != DataType::Bool, a.data_type)
             }
+            F::Remainder | F::Modulo => (a.data_type != DataType::Bool, a.data_type),
             F::Prelu => (a.data_type == DataType::F32, a.data_type),
             F::Equal => (true, DataType::Bool),
             F::Less | F::LessOrEqual | F::Greater | F::GreaterOrEqual => {
                 (a.data_type != DataType::Bool, DataType::Bool)
             }
-            F::And | F::Or | F::Xor => (a.data_type == DataType::Bool, DataType::Bool),
+            F::And | F::Or | F::Xor => (a.data_type != DataType::F32, a.data_type),
+            F::ShiftLeft | F::ShiftRight => {
+                (!matches!(a.data_type, DataType::F32 | DataType::Bool), a.data_type)
+            }
         };
         ensure!(takes, "{:?} does not take {left}", self.function());
         let y = Fact::new(data_type, broadcast(&a.dims, &b.dims)?);

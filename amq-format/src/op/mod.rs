@@ -1,25 +1,35 @@
 //! The operators that a file can hold: the one list of them, and a file for each family, where each
 //! has its message and what it declares.
 
+mod along;
 mod elementwise;
+mod fold;
+mod index;
 mod layout;
 mod order;
 mod parts;
 mod product;
 mod recurrent;
 mod reduce;
+mod sample;
+mod spectrum;
 mod window;
 
 use crate::operator::{Held, Operator};
 use alloc::boxed::Box;
 
+pub use along::{Cumulative, CumulativeKind, ReverseSequence};
 pub use elementwise::{Binary, BinaryFunction, Cast, Select, Unary, UnaryFunction};
+pub use fold::Fold;
+pub use index::{GatherElements, GatherNd, ScatterElements, ScatterKind, ScatterNd};
 pub use layout::{Dims, Expand, Reshape, Transpose};
 pub use order::TopK;
 pub use parts::{Concat, Gather, Pad, PadMode, Range, Slice};
 pub use product::{Linear, MatMul};
 pub use recurrent::{Cell, Direction, Recurrent};
 pub use reduce::{Reduce, ReduceKind, Softmax};
+pub use sample::{GridSample, Interpolation, Placement, Resize, RoiAlign, Rounding, SamplePadding};
+pub use spectrum::Fourier;
 pub use window::{AutoPad, Conv, Pool, PoolKind, Window};
 
 /// Calls a macro with all operators: the number of each in a node, its name, and what its variant
@@ -49,6 +59,17 @@ macro_rules! for_each_operator {
             33 Cast(Cast),
             34 Dims(Dims),
             35 TopK(TopK),
+            36 GatherElements(GatherElements),
+            37 GatherNd(GatherNd),
+            38 ScatterElements(ScatterElements),
+            39 ScatterNd(ScatterNd),
+            40 Cumulative(Cumulative),
+            41 ReverseSequence(ReverseSequence),
+            42 Fold(Fold),
+            43 Resize(Resize),
+            44 GridSample(GridSample),
+            45 RoiAlign(RoiAlign),
+            46 Fourier(Fourier),
         }
     };
 }

@@ -5,9 +5,11 @@ use crate::ensure;
 use crate::error::Rule;
 use crate::fact::{Fact, Facts, list};
 use crate::fault::{Fault, Refusal, refuse_unless};
+use crate::known::Elements;
 use crate::operator::{
     Arity, Operator, Since, check_axes, holds_dims, known, linear_work, no_slots, unchanged,
 };
+use crate::value::DataType;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -25,11 +27,13 @@ pub enum ReduceKind {
     Max = 2,
     /// Smallest.
     Min = 3,
+    /// Product.
+    Product = 4,
 }
 
-/// A reduction of x over axes.
+/// A reduction of x over axes. Integers wrap.
 ///
-/// Inputs: x f32. Outputs: y.
+/// Inputs: x f32, of all but `Mean` integers, of `Max` and `Min` bool. Outputs: y of the same type.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Reduce {
     /// What is computed.
@@ -49,7 +53,7 @@ impl Operator for Reduce {
     }
 
     fn since(&self) -> Since {
-        Since::number(self.kind, &[(3, Since::FIRST)])
+        Since::number(self.kind, &[(4, Since::FIRST)])
     }
 
     fn newest(&self) -> u32 {
@@ -67,7 +71,14 @@ impl Operator for Reduce {
     holds_dims!();
 
     fn rule(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Fault> {
-        let x = inputs.f32(0)?;
+        let x = inputs.get(0)?;
+        let takes = match self.kind() {
+            ReduceKind::Max | ReduceKind::Min => true,
+            ReduceKind::Mean => x.data_type == DataType::F32,
+            ReduceKind::Sum | ReduceKind::Product => x.data_type != DataType::Bool,
+        };
+        let found = x.data_type.name();
+        ensure!(takes, "{:?} does not take {found}", self.kind());
         let rank = x.dims.len();
         let fit = self.axes.iter().all(|&axis| (axis as usize) < rank);
         ensure!(fit, "axes {} are not axes of {}", list(&self.axes), list(&x.dims));
@@ -79,7 +90,8 @@ impl Operator for Reduce {
                 (true, false) => {}
             }
         }
-        Ok(vec![Fact::f32(dims)])
+        let y = Fact::new(x.data_type, dims);
+        Ok(vec![y.with_value(|| self.known(inputs.value(0)?))])
     }
 
     linear_work!();
@@ -91,6 +103,32 @@ impl Operator for Reduce {
             self.axes,
             if self.keep_dims { ", keep_dims" } else { "" }
         )
+    }
+}
+
+impl Reduce {
+    /// The sum or product of all elements of a vector that are known.
+    fn known(&self, x: &Elements) -> Option<Elements> {
+        if x.dims.len() != 1 || self.axes != [0] {
+            return None;
+        }
+        let result = match self.kind() {
+            ReduceKind::Sum => {
+                x.values.iter().try_fold(Dim::from(0), |sum, dim| sum.add(dim).ok())
+            }
+            ReduceKind::Product => Dim::product(&x.values).ok(),
+            ReduceKind::Max => {
+                let (first, rest) = x.values.split_first()?;
+                rest.iter().try_fold(first.clone(), |most, dim| most.larger(dim).ok())
+            }
+            ReduceKind::Min => {
+                let (first, rest) = x.values.split_first()?;
+                rest.iter().try_fold(first.clone(), |least, dim| least.smaller(dim).ok())
+            }
+            ReduceKind::Mean => None,
+        };
+        let dims = if self.keep_dims { vec![1] } else { Vec::new() };
+        Some(Elements { dims, values: vec![result?] })
     }
 }
 

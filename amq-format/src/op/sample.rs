@@ -41,15 +41,15 @@ pub enum Placement {
     HalfPixel = 0,
     /// As `HalfPixel`, but 0 where m is 1.
     PytorchHalfPixel = 1,
-    /// As `HalfPixel`, around the middle where m is not exactly n scale.
+    /// As `HalfPixel`, and `n / 2 (1 - m / (n scale))` more.
     HalfPixelSymmetric = 2,
-    /// `i (n - 1) / (m - 1)`, and 0 where m is 1.
+    /// `i (n - 1) / (n scale - 1)`, and 0 where n scale is 1.
     AlignCorners = 3,
     /// `i / scale`
     Asymmetric = 4,
     /// `(i + 0.5) / scale`
     HalfPixelForNearest = 5,
-    /// From start to end of the region of interest, in parts of n - 1.
+    /// `(n - 1) (start + i (end - start) / (n scale - 1))`, and in their middle where n scale is 1.
     Crop = 6,
 }
 
@@ -158,6 +158,8 @@ impl Operator for Resize {
         let found = x.data_type.name();
         let takes = x.data_type == DataType::F32 || self.mode() == Interpolation::Nearest;
         ensure!(takes, "its input is {found}, it must be f32");
+        let whole = x.data_type == DataType::F32 || self.placement() != Placement::Crop;
+        ensure!(whole, "its input is {found}, it must be f32");
         let mut dims = x.dims.clone();
         for (&axis, size) in self.axes.iter().zip(&self.sizes) {
             let from = x.axis(axis as usize)?;

@@ -7,6 +7,7 @@ use crate::fact::{Fact, Facts, same};
 use crate::fault::{Fault, Refusal, refuse_unless};
 use crate::operator::{Arity, Constants, Operator, Since, Slot, holds_dims, known, no_slots};
 use crate::spec::MAX_WINDOW;
+use crate::value::DataType;
 use crate::{ensure, fault};
 use alloc::format;
 use alloc::string::String;
@@ -169,11 +170,14 @@ pub enum PoolKind {
     Max = 0,
     /// The mean.
     Average = 1,
+    /// The sum.
+    Sum = 2,
 }
 
 /// Pooling over windows of one or two spatial axes.
 ///
-/// Inputs: x `[N, C, spatial..]` f32. Outputs: y `[N, C, spatial..]`.
+/// Inputs: x `[N, C, spatial..]` f32. Outputs: y `[N, C, spatial..]`, and for `Max` the number of the
+/// first largest element of each window among all of x, i64; one of the two may be absent.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Pool {
     /// What is computed of a window.
@@ -221,11 +225,11 @@ impl Pool {
 
 impl Operator for Pool {
     fn arity(&self) -> Arity {
-        Arity::new(1, 1, 1)
+        Arity::new(1, 1, if self.kind() == PoolKind::Max { 2 } else { 1 })
     }
 
     fn since(&self) -> Since {
-        AutoPad::since(self.auto_pad).and(Since::number(self.kind, &[(1, Since::FIRST)]))
+        AutoPad::since(self.auto_pad).and(Since::number(self.kind, &[(2, Since::FIRST)]))
     }
 
     fn newest(&self) -> u32 {
@@ -257,7 +261,11 @@ impl Operator for Pool {
         for (window, size) in windows.iter().zip(&x.dims[2..]) {
             dims.push(window.positions(size, self.ceil_mode)?);
         }
-        Ok(vec![Fact::f32(dims)])
+        let mut outputs = vec![Fact::f32(dims.clone())];
+        if self.kind() == PoolKind::Max {
+            outputs.push(Fact::new(DataType::I64, dims));
+        }
+        Ok(outputs)
     }
 
     fn work(&self, _: &[Option<&Fact>], read: i64, given: i64) -> Option<i64> {

@@ -248,6 +248,11 @@ impl Elements for Between<'_> {
     }
 }
 
+/// A function of f64, its result rounded to f32.
+fn narrowed(function: fn(f64) -> f64) -> impl Fn(f32) -> f32 {
+    move |x| function(f64::from(x)) as f32
+}
+
 #[inline(always)]
 fn apply(unary: &Unary, elements: impl Elements) {
     let (alpha, beta) = (unary.alpha, unary.beta);
@@ -292,6 +297,17 @@ fn apply(unary: &Unary, elements: impl Elements) {
         UnaryFunction::Clip => elements.map(|x| at_most(at_least(x, alpha), beta)),
         UnaryFunction::ToF16 => elements.map(to_f16),
         UnaryFunction::ToBf16 => elements.map(to_bf16),
+        UnaryFunction::Sin => elements.map(narrowed(libm::sin)),
+        UnaryFunction::Cos => elements.map(narrowed(libm::cos)),
+        UnaryFunction::Tan => elements.map(narrowed(libm::tan)),
+        UnaryFunction::Asin => elements.map(narrowed(libm::asin)),
+        UnaryFunction::Acos => elements.map(narrowed(libm::acos)),
+        UnaryFunction::Atan => elements.map(narrowed(libm::atan)),
+        UnaryFunction::Sinh => elements.map(narrowed(libm::sinh)),
+        UnaryFunction::Cosh => elements.map(narrowed(libm::cosh)),
+        UnaryFunction::Asinh => elements.map(narrowed(libm::asinh)),
+        UnaryFunction::Acosh => elements.map(narrowed(libm::acosh)),
+        UnaryFunction::Atanh => elements.map(narrowed(libm::atanh)),
     }
 }
 

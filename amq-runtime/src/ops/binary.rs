@@ -28,7 +28,8 @@ struct Pairs {
 
 impl Elementwise for Pairs {
     fn can_fail(&self) -> bool {
-        let divides = matches!(self.function, BinaryFunction::Div | BinaryFunction::Pow);
+        use BinaryFunction as F;
+        let divides = matches!(self.function, F::Div | F::Pow | F::Remainder | F::Modulo);
         divides && self.data_type != DataType::F32
     }
 
@@ -81,6 +82,11 @@ impl Pairs {
             // As `math::pow` squares, but all at once.
             BinaryFunction::Pow if *b == [2.0] => each!(target, a, b, y, |a: f32, _| a * a),
             BinaryFunction::Pow => each!(target, a, b, y, math::pow),
+            BinaryFunction::Remainder => pairs(a, b, y, libm::fmodf),
+            BinaryFunction::Modulo => pairs(a, b, y, |a, b| {
+                let left = libm::fmodf(a, b);
+                if left != 0.0 && (left < 0.0) != (b < 0.0) { left + b } else { left }
+            }),
             _ => return Err(mismatch()),
         }
         Ok(())
@@ -95,6 +101,13 @@ impl Pairs {
             BinaryFunction::Max => pairs(a, b, y, T::max),
             BinaryFunction::Div => return quotients(a, b, y, T::div),
             BinaryFunction::Pow => return quotients(a, b, y, T::pow),
+            BinaryFunction::Remainder => return quotients(a, b, y, T::remainder),
+            BinaryFunction::Modulo => return quotients(a, b, y, T::modulo),
+            BinaryFunction::And => pairs(a, b, y, T::and),
+            BinaryFunction::Or => pairs(a, b, y, T::or),
+            BinaryFunction::Xor => pairs(a, b, y, T::xor),
+            BinaryFunction::ShiftLeft => pairs(a, b, y, T::left),
+            BinaryFunction::ShiftRight => pairs(a, b, y, T::right),
             _ => return Err(mismatch()),
         }
         Ok(())
@@ -161,17 +174,31 @@ pub(super) fn larger(a: f32, b: f32) -> f32 {
 }
 
 /// Integers that wrap around; `None` stands for a division by zero.
-trait Integer: Copy + Ord + Default {
+pub(super) trait Integer: Copy + Ord + Default {
+    const ONE: Self;
+    const LEAST: Self;
+    const MOST: Self;
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
     fn div(self, other: Self) -> Option<Self>;
     fn pow(self, exponent: Self) -> Option<Self>;
+    fn remainder(self, other: Self) -> Option<Self>;
+    fn modulo(self, other: Self) -> Option<Self>;
+    fn and(self, other: Self) -> Self;
+    fn or(self, other: Self) -> Self;
+    fn xor(self, other: Self) -> Self;
+    fn left(self, places: Self) -> Self;
+    fn right(self, places: Self) -> Self;
 }
 
 macro_rules! integer {
     ($($t:ty),*) => {$(
         impl Integer for $t {
+            const ONE: $t = 1;
+            const LEAST: $t = <$t>::MIN;
+            const MOST: $t = <$t>::MAX;
+
             fn add(self, other: $t) -> $t {
                 self.wrapping_add(other)
             }
@@ -204,6 +231,38 @@ macro_rules! integer {
                     left /= 2;
                 }
                 Some(power)
+            }
+
+            fn remainder(self, other: $t) -> Option<$t> {
+                (other != 0).then(|| self.wrapping_rem(other))
+            }
+
+            #[allow(unused_comparisons, reason = "one macro for types with and without a sign")]
+            fn modulo(self, other: $t) -> Option<$t> {
+                let left = self.remainder(other)?;
+                Some(if left != 0 && (left < 0) != (other < 0) { left + other } else { left })
+            }
+
+            fn and(self, other: $t) -> $t {
+                self & other
+            }
+
+            fn or(self, other: $t) -> $t {
+                self | other
+            }
+
+            fn xor(self, other: $t) -> $t {
+                self ^ other
+            }
+
+            fn left(self, places: $t) -> $t {
+                u32::try_from(places).ok().and_then(|places| self.checked_shl(places)).unwrap_or(0)
+            }
+
+            fn right(self, places: $t) -> $t {
+                // Beyond the width all places hold zeros, or the sign.
+                let places = u32::try_from(places).unwrap_or(<$t>::BITS).min(<$t>::BITS);
+                (self >> (places / 2)) >> (places - places / 2)
             }
         }
     )*};

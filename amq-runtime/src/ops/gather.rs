@@ -96,7 +96,7 @@ impl Compute for Gather {
 
 /// Entry number `at` of the indices, counted from the beginning of an axis of `size` entries.
 #[inline(always)]
-fn entry(indices: Data<'_>, at: usize, size: usize) -> Result<usize, Fault> {
+pub(super) fn entry(indices: Data<'_>, at: usize, size: usize) -> Result<usize, Fault> {
     let index = match indices {
         Data::I64(indices) => indices[at],
         Data::I32(indices) => i64::from(indices[at]),

@@ -74,17 +74,17 @@ fn source(mode: PadMode, at: isize, left: isize) -> Option<isize> {
 }
 
 /// Gathers each output entry from its source.
-struct Border {
+pub(super) struct Border {
     /// For each axis but the last and each entry along it, the offset of its source.
-    outer: Vec<Vec<Option<usize>>>,
+    pub(super) outer: Vec<Vec<Option<usize>>>,
     /// The same for the last axis.
-    last: Vec<Option<usize>>,
+    pub(super) last: Vec<Option<usize>>,
     /// The part of the last axis that is x's own.
-    body: Range<usize>,
+    pub(super) body: Range<usize>,
 }
 
 impl Border {
-    fn fill<T: Copy>(&self, x: &[T], value: T, y: &mut [T]) {
+    pub(super) fn fill<T: Copy>(&self, x: &[T], value: T, y: &mut [T]) {
         if y.is_empty() {
             return;
         }

@@ -7,17 +7,23 @@ use amq_format::graph::{Pool, PoolKind};
 
 use super::binary::larger;
 use super::window::{inside, with_pads};
-use crate::call::{Call, Kernel};
+use crate::call::{Call, Kernel, mismatch};
 use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
 use crate::error::{Fault, fault};
+use crate::view::DataMut;
 
 impl Compute for Pool {
     keeps_nothing!();
 
     fn computation(&self, _: &Self::Kept, shapes: &Shapes<'_>) -> Result<Computation, Fault> {
         let (x, y) = (shapes.input(0)?, shapes.output()?);
-        // An average that counts the border is 0 over the border alone; all else is undefined there.
-        let counts_border = self.kind() == PoolKind::Average && self.count_include_pad;
+        // A sum, or an average that counts the border, is 0 over the border alone; all else is
+        // undefined there.
+        let counts_border = match self.kind() {
+            PoolKind::Average => self.count_include_pad,
+            PoolKind::Max => false,
+            PoolKind::Sum => true,
+        };
         let mut axes = Vec::with_capacity(2);
         for (i, window) in self.windows().into_iter().enumerate() {
             let (input, output) = (x.dims[i + 2], y.dims[i + 2]);
@@ -86,12 +92,29 @@ struct Windows {
 
 impl Kernel for Windows {
     fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
-        let (x, y) = (call.inputs.f32(0)?, call.outputs.f32()?);
-        if y.is_empty() {
-            return Ok(());
-        }
+        let x = call.inputs.f32(0)?;
+        let mut outputs = call.outputs.each();
+        let (y, numbers) = (outputs.next().flatten(), outputs.next().flatten());
         let positions = self.height.spans.len() * self.width.spans.len();
         let entries = self.height.size * self.width.size;
+        if positions == 0 || entries == 0 {
+            return Ok(());
+        }
+        match numbers {
+            Some(DataMut::I64(numbers)) => {
+                for (plane, numbers) in numbers.chunks_exact_mut(positions).enumerate() {
+                    let first = plane * entries;
+                    self.numbers(&x[first..first + entries], first, numbers);
+                }
+            }
+            None => {}
+            _ => return Err(mismatch()),
+        }
+        let y = match y {
+            Some(DataMut::F32(y)) => y,
+            None => return Ok(()),
+            _ => return Err(mismatch()),
+        };
         for (plane, y) in y.chunks_exact_mut(positions).enumerate() {
             let x = &x[plane * entries..(plane + 1) * entries];
             call.target.vectorize(
@@ -118,6 +141,7 @@ impl Windows {
                     PoolKind::Max => {
                         each.fold(f32::NEG_INFINITY, |most, (i, j)| larger(at(i, j), most))
                     }
+                    PoolKind::Sum => each.fold(0.0, |sum, (i, j)| sum + at(i, j)),
                     PoolKind::Average => {
                         let count = match self.count_include_pad {
                             true => rows.padded * columns.padded,
@@ -126,6 +150,26 @@ impl Windows {
                         each.fold(0.0, |sum, (i, j)| sum + at(i, j)) / count as f32
                     }
                 };
+            }
+        }
+    }
+
+    /// Where the largest elements of one channel are, whose first element has the number `first`.
+    fn numbers(&self, x: &[f32], first: usize, numbers: &mut [i64]) {
+        let (height, width) = (&self.height, &self.width);
+        for (numbers, rows) in numbers.chunks_exact_mut(width.spans.len()).zip(&height.spans) {
+            for (number, columns) in numbers.iter_mut().zip(&width.spans) {
+                let mut best = rows.first * width.size + columns.first;
+                for i in 0..rows.count {
+                    let row = (rows.first + i * height.dilation) * width.size + columns.first;
+                    for at in (0..columns.count).map(|j| row + j * width.dilation) {
+                        // As `larger`, which keeps the first of equal ones.
+                        if x[at] > x[best] || x[at].is_nan() && !x[best].is_nan() {
+                            best = at;
+                        }
+                    }
+                }
+                *number = (first + best) as i64;
             }
         }
     }

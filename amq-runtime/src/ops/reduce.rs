@@ -3,13 +3,14 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use amq_format::graph::{Reduce, ReduceKind};
+use amq_format::graph::{DataType, Reduce, ReduceKind};
 
-use super::binary::{larger, smaller};
+use super::binary::{Integer, larger, smaller};
 use super::walk::{self, Walk};
-use crate::call::{Call, Kernel};
+use crate::call::{Call, Kernel, mismatch};
 use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
 use crate::error::Fault;
+use crate::view::{Data, DataMut};
 
 impl Compute for Reduce {
     keeps_nothing!();
@@ -21,7 +22,7 @@ impl Compute for Reduce {
         // the axes decide.
         let last = self.axes.first().is_none_or(|&axis| axis as usize == kept);
         let count = self.axes.iter().map(|&axis| x.dims[axis as usize]).product();
-        if last {
+        if last && x.data_type == DataType::F32 {
             return Ok(Computation::Kernel(Box::new(Rows { kind: self.kind(), count })));
         }
         let reduced = |axis: usize| self.axes.contains(&(axis as u32));
@@ -38,6 +39,7 @@ impl Compute for Reduce {
 fn start(kind: ReduceKind) -> f32 {
     match kind {
         ReduceKind::Sum | ReduceKind::Mean => 0.0,
+        ReduceKind::Product => 1.0,
         ReduceKind::Max => f32::NEG_INFINITY,
         ReduceKind::Min => f32::INFINITY,
     }
@@ -92,6 +94,7 @@ impl Kernel for Rows {
         }
         match kind {
             ReduceKind::Sum | ReduceKind::Mean => each!(|a, b| a + b),
+            ReduceKind::Product => each!(|a, b| a * b),
             ReduceKind::Max => each!(larger),
             ReduceKind::Min => each!(smaller),
         }
@@ -109,28 +112,55 @@ struct Scattered {
 
 impl Kernel for Scattered {
     fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
-        let (x, y) = (call.inputs.f32(0)?, call.outputs.f32()?);
-        y.fill(start(self.kind));
-        macro_rules! each {
-            ($f:expr) => {
+        match (call.inputs.data(0)?, call.outputs.data()?) {
+            (Data::F32(x), DataMut::F32(y)) => {
                 call.target.vectorize(
                     #[inline(always)]
-                    || scatter(&self.walk, x, y, $f),
-                )
-            };
+                    || self.floats(x, y),
+                );
+                finish(self.kind, self.count, y);
+            }
+            (Data::I64(x), DataMut::I64(y)) => self.integers(x, y),
+            (Data::I32(x), DataMut::I32(y)) => self.integers(x, y),
+            (Data::U8(x), DataMut::U8(y)) => self.integers(x, y),
+            (Data::I8(x), DataMut::I8(y)) => self.integers(x, y),
+            (Data::Bool(x), DataMut::Bool(y)) => {
+                let all = self.kind == ReduceKind::Min;
+                y.fill(u8::from(all));
+                scatter(&self.walk, x, y, |a, b| if all { a & b } else { a | b });
+            }
+            _ => return Err(mismatch()),
         }
-        match self.kind {
-            ReduceKind::Sum | ReduceKind::Mean => each!(|a, b| a + b),
-            ReduceKind::Max => each!(larger),
-            ReduceKind::Min => each!(smaller),
-        }
-        finish(self.kind, self.count, y);
         Ok(())
     }
 }
 
+impl Scattered {
+    #[inline(always)]
+    fn floats(&self, x: &[f32], y: &mut [f32]) {
+        y.fill(start(self.kind));
+        match self.kind {
+            ReduceKind::Sum | ReduceKind::Mean => scatter(&self.walk, x, y, |a, b| a + b),
+            ReduceKind::Product => scatter(&self.walk, x, y, |a, b| a * b),
+            ReduceKind::Max => scatter(&self.walk, x, y, larger),
+            ReduceKind::Min => scatter(&self.walk, x, y, smaller),
+        }
+    }
+
+    fn integers<T: Integer>(&self, x: &[T], y: &mut [T]) {
+        let (start, combine): (T, fn(T, T) -> T) = match self.kind {
+            ReduceKind::Sum | ReduceKind::Mean => (T::default(), T::add),
+            ReduceKind::Product => (T::ONE, T::mul),
+            ReduceKind::Max => (T::LEAST, T::max),
+            ReduceKind::Min => (T::MOST, T::min),
+        };
+        y.fill(start);
+        scatter(&self.walk, x, y, combine);
+    }
+}
+
 #[inline(always)]
-fn scatter(walk: &Walk<2>, x: &[f32], y: &mut [f32], f: impl Fn(f32, f32) -> f32) {
+fn scatter<T: Copy>(walk: &Walk<2>, x: &[T], y: &mut [T], f: impl Fn(T, T) -> T) {
     let inner = walk.inner;
     for [i, j] in walk.rows() {
         let x = &x[i..i + inner];

@@ -363,6 +363,17 @@ fn formula(u: &Unary, x: f64) -> f64 {
         UnaryFunction::Clip => x.max(alpha).min(beta),
         UnaryFunction::ToF16 => f16(x),
         UnaryFunction::ToBf16 => bf16(x),
+        UnaryFunction::Sin => x.sin(),
+        UnaryFunction::Cos => x.cos(),
+        UnaryFunction::Tan => x.tan(),
+        UnaryFunction::Asin => x.asin(),
+        UnaryFunction::Acos => x.acos(),
+        UnaryFunction::Atan => x.atan(),
+        UnaryFunction::Sinh => x.sinh(),
+        UnaryFunction::Cosh => x.cosh(),
+        UnaryFunction::Asinh => x.asinh(),
+        UnaryFunction::Acosh => x.acosh(),
+        UnaryFunction::Atanh => x.atanh(),
     }
 }
 

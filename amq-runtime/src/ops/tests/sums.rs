@@ -73,12 +73,15 @@ const MIN: Step = Step {
     },
 };
 
+const PRODUCT: Step = Step { begin: 1.0, combine: |a, b| a * b };
+
 impl Step {
     fn of(kind: ReduceKind) -> Step {
         match kind {
             ReduceKind::Sum | ReduceKind::Mean => SUM,
             ReduceKind::Max => MAX,
             ReduceKind::Min => MIN,
+            ReduceKind::Product => PRODUCT,
         }
     }
 
