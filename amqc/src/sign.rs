@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use amq_format::graph::{
-    BinaryFunction, Cell, DataType, Node, Op, PadMode, Unary, UnaryFunction, ValueId,
+    BinaryFunction, Cell, DataType, Interpolation, Node, Op, PadMode, Unary, UnaryFunction, ValueId,
 };
 
 use crate::error::Result;
@@ -69,8 +69,18 @@ fn gives(node: &Node, found: &BTreeSet<ValueId>) -> bool {
             | Op::Reshape(_)
             | Op::Transpose(_)
             | Op::Expand(_)
-            | Op::TopK(_),
+            | Op::TopK(_)
+            | Op::GatherElements(_)
+            | Op::GatherNd(_)
+            | Op::Cumulative(_)
+            | Op::ReverseSequence(_)
+            | Op::Fold(_)
+            | Op::RoiAlign(_),
         ) => given(0),
+        Some(Op::Resize(resize)) => {
+            given(0) && resize.mode() != Interpolation::Cubic && resize.outside >= 0.0
+        }
+        Some(Op::GridSample(sample)) => given(0) && sample.mode() != Interpolation::Cubic,
         _ => false,
     }
 }
@@ -99,8 +109,9 @@ fn of_unary(unary: &Unary, x: bool) -> bool {
         | F::ToBf16 => x,
         F::Selu => x && beta >= 0.0,
         F::ScaledTanh | F::Affine => x && alpha >= 0.0 && beta >= 0.0,
-        F::Not => true,
-        F::Neg | F::Log => false,
+        F::Not | F::Acos | F::Cosh | F::Acosh => true,
+        F::Asin | F::Atan | F::Sinh | F::Asinh | F::Atanh => x,
+        F::Neg | F::Log | F::Sin | F::Cos | F::Tan => false,
     }
 }
 
@@ -110,10 +121,12 @@ fn of_binary(function: BinaryFunction, a: bool, b: bool) -> bool {
     match function {
         F::Add | F::Mul | F::Div | F::Min => a && b,
         F::Max => a || b,
-        F::Pow | F::Prelu => a,
-        F::Sub => false,
+        F::Pow | F::Prelu | F::Remainder | F::ShiftRight => a,
+        F::Modulo => b,
+        F::Sub | F::ShiftLeft => false,
         F::Equal | F::Less | F::LessOrEqual | F::Greater | F::GreaterOrEqual => true,
-        F::And | F::Or | F::Xor => true,
+        F::And => a || b,
+        F::Or | F::Xor => a && b,
     }
 }
 

@@ -95,8 +95,11 @@ impl Cumulative {
         let product = self.kind() == CumulativeKind::Product;
         let mut total = Dim::from(i64::from(product));
         let mut values = x.values.clone();
-        let places: Vec<usize> =
-            if self.reverse { (0..values.len()).rev().collect() } else { (0..values.len()).collect() };
+        let places: Vec<usize> = if self.reverse {
+            (0..values.len()).rev().collect()
+        } else {
+            (0..values.len()).collect()
+        };
         for at in places {
             let before = total;
             let after = if product { before.mul(&x.values[at]) } else { before.add(&x.values[at]) };

@@ -70,9 +70,10 @@ impl Operator for Fold {
     fn rule(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Fault> {
         let x = inputs.f32(0)?;
         x.rank("x", self.kernel.len() + 2)?;
-        let elements = self.kernel.iter().try_fold(1i64, |product, &size| {
-            product.checked_mul(i64::try_from(size).ok()?)
-        });
+        let elements = self
+            .kernel
+            .iter()
+            .try_fold(1i64, |product, &size| product.checked_mul(i64::try_from(size).ok()?));
         let elements = Dim::from(elements.ok_or_else(|| fault!("its windows are too large"))?);
         let channels = x.dims[1].floor_div(&elements)?;
         same("the size of axis 1", &x.dims[1], &channels.mul(&elements)?)?;

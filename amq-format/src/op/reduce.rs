@@ -113,9 +113,7 @@ impl Reduce {
             return None;
         }
         let result = match self.kind() {
-            ReduceKind::Sum => {
-                x.values.iter().try_fold(Dim::from(0), |sum, dim| sum.add(dim).ok())
-            }
+            ReduceKind::Sum => x.values.iter().try_fold(Dim::from(0), |sum, dim| sum.add(dim).ok()),
             ReduceKind::Product => Dim::product(&x.values).ok(),
             ReduceKind::Max => {
                 let (first, rest) = x.values.split_first()?;

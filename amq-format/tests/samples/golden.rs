@@ -17,6 +17,7 @@ pub fn draft() -> Draft {
     let mut b = Builder::new();
     speech(&mut b);
     image(&mut b);
+    places(&mut b);
     let provenance = String::from(r#"{"source":"by hand","report":[]}"#);
     Draft { provenance: Some(provenance), ..b.draft() }
 }
@@ -186,5 +187,85 @@ fn image(b: &mut Builder) {
         let tensor = tensor.expect("just added").clone();
         let dims: Vec<Dim> = tensor.dims.iter().map(|&dim| Dim::from(dim as i64)).collect();
         b.output(name, tensor.data_type(), &dims);
+    }
+}
+
+/// What indices, sequences, windows and places between entries are for; each node an output.
+fn places(b: &mut Builder) {
+    let i64s = |b: &mut Builder, name: &str, dims: &[u64], data: &[i64]| {
+        let bytes = data.iter().flat_map(|i| i.to_le_bytes()).collect();
+        b.tensor(name, DataType::I64, dims, bytes);
+    };
+    b.noise("places.x", &[1, 4, 3, 4]);
+    b.noise("places.m", &[3, 4]);
+    i64s(b, "places.i", &[2, 4], &[0, -1, 2, 1, 1, 1, 0, -3]);
+    i64s(b, "places.nd", &[2, 2], &[2, -1, 0, 3]);
+    i64s(b, "places.lengths", &[3], &[4, 0, 2]);
+    i64s(b, "places.images", &[2], &[0, 0]);
+    b.noise("places.u", &[2, 4]);
+    b.noise("places.v", &[2]);
+    b.noise("places.grid", &[1, 2, 3, 2]);
+    b.f32s("places.regions", &[2, 4], [0.0, 0.5, 3.0, 2.0, 1.0, 0.0, 1.25, 4.0]);
+    let scatter = ScatterElements { axis: 0, kind: ScatterKind::Add as i32 };
+    let sum =
+        Cumulative { kind: CumulativeKind::Sum as i32, axis: 1, exclusive: true, reverse: true };
+    let fold = Fold {
+        kernel: vec![2, 2],
+        strides: vec![2, 1],
+        dilations: vec![1, 2],
+        pads: vec![1, 0],
+        sizes: Vec::from(sizes([5, 6])),
+    };
+    let resize = Resize {
+        mode: Interpolation::Cubic as i32,
+        placement: Placement::HalfPixel as i32,
+        rounding: Rounding::HalfDown as i32,
+        axes: vec![2, 3],
+        sizes: Vec::from(sizes([5, 3])),
+        scales: vec![1.75, 0.75],
+        region: vec![],
+        cubic: -0.75,
+        exclude_outside: true,
+        antialias: true,
+        outside: 0.0,
+    };
+    let sample = GridSample {
+        mode: Interpolation::Linear as i32,
+        padding: SamplePadding::Reflection as i32,
+        align_corners: false,
+    };
+    let regions =
+        RoiAlign { max: false, height: 2, width: 1, samples: 2, scale: 0.75, half_pixel: true };
+    let spectrum = Fourier { points: vec![6.into()], inverse: false, onesided: true };
+    let (m, x) = ("places.m", "places.x");
+    let nodes: [(&str, &[&str], Op, &[i64]); 11] = [
+        ("gathered", &[m, "places.i"], Op::GatherElements(GatherElements { axis: 0 }), &[2, 4]),
+        ("tuples", &[m, "places.nd"], Op::GatherNd(GatherNd { batch_axes: 0 }), &[2]),
+        ("added", &[m, "places.i", "places.u"], Op::ScatterElements(scatter), &[3, 4]),
+        (
+            "written",
+            &[m, "places.nd", "places.v"],
+            Op::ScatterNd(ScatterNd { kind: ScatterKind::Max as i32 }),
+            &[3, 4],
+        ),
+        ("totals", &[m], Op::Cumulative(sum), &[3, 4]),
+        (
+            "reversed",
+            &[m, "places.lengths"],
+            Op::ReverseSequence(ReverseSequence { time_axis: 1, batch_axis: 0 }),
+            &[3, 4],
+        ),
+        ("folded", &[x], Op::Fold(fold), &[1, 1, 5, 6]),
+        ("resized", &[x], Op::Resize(resize), &[1, 4, 5, 3]),
+        ("sampled", &[x, "places.grid"], Op::GridSample(sample), &[1, 4, 2, 3]),
+        ("aligned", &[x, "places.regions", "places.images"], Op::RoiAlign(regions), &[2, 4, 2, 1]),
+        ("spectrum", &["places.signal"], Op::Fourier(spectrum), &[1, 4, 2]),
+    ];
+    let signal = Reshape { dims: Vec::from(sizes([1, 12, 1])) };
+    b.node("signal", &[m], &["places.signal"], Op::Reshape(signal));
+    for (name, inputs, op, dims) in nodes {
+        b.node(name, inputs, &[name], op);
+        let dims: Vec<Dim> = dims.iter().copied().map(Dim::from).collect();
+        b.output(name, DataType::F32, &dims);
     }
 }

@@ -29,8 +29,7 @@ impl Places {
         let mut steps = strides(&x.dims);
         let step = steps[axis].unsigned_abs();
         steps[axis] = 0;
-        let beyond =
-            |k: usize| k != axis && indices.dims[k] > x.dims[k] && indices.len() > 0;
+        let beyond = |k: usize| k != axis && indices.dims[k] > x.dims[k] && indices.len() > 0;
         ensure!(!(0..x.dims.len()).any(beyond), "its indices reach beyond x");
         let walk = Walk::new(&indices.dims, [&steps], [0]);
         Ok(Places { walk, size: x.dims[axis], step })
@@ -38,11 +37,7 @@ impl Places {
 
     /// Calls `visit` with the place in x of each index, in order, and its number.
     #[inline(always)]
-    fn each(
-        &self,
-        indices: Data<'_>,
-        mut visit: impl FnMut(usize, usize),
-    ) -> Result<(), Fault> {
+    fn each(&self, indices: Data<'_>, mut visit: impl FnMut(usize, usize)) -> Result<(), Fault> {
         let mut at = 0;
         for [start] in self.walk.rows() {
             for column in 0..self.walk.inner {

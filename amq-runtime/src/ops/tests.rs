@@ -11,6 +11,7 @@ use super::testing::{Tensor, as_f32, floats, integers, run};
 use crate::infer::Fact;
 use crate::view::Buffer;
 
+mod places;
 mod sums;
 
 fn dims(sizes: &[i64]) -> Vec<Dim> {

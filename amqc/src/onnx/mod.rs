@@ -2,6 +2,7 @@
 
 mod attrs;
 mod builder;
+mod compose;
 mod external;
 mod graph;
 mod import;

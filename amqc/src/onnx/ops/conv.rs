@@ -1,7 +1,8 @@
 //! Conv and pooling: what works on windows of `[N, C, spatial..]`.
 
-use amq_format::graph::{AutoPad, Conv, Dim, Op, Pool, PoolKind};
+use amq_format::graph::{AutoPad, Conv, DataType, Dim, Op, Pool, PoolKind};
 
+use super::{blocks, norm, volume};
 use crate::error::{Error, Result};
 use crate::onnx::attrs::{FLOAT, Reader};
 use crate::onnx::builder::Value;
@@ -14,17 +15,22 @@ struct Window {
     auto_pad: AutoPad,
 }
 
-/// Number of spatial axes of x, one or two.
+/// Number of spatial axes of x, one to three.
 fn spatial_axes(r: &Reader<'_, '_>, x: Value) -> Result<usize> {
     match r.rank(x) {
-        rank @ 3..=4 => Ok(rank - 2),
+        rank @ 3..=5 => Ok(rank - 2),
         0..3 => Err(Error::bad_file(format!("its input has {} axes", r.rank(x)))),
-        rank => Err(Error::unsupported(format!("{} spatial axes; 1 or 2 are supported", rank - 2))),
+        rank => Err(Error::unsupported(format!("{} spatial axes; 1 to 3 are supported", rank - 2))),
     }
 }
 
 /// An attribute with `count` numbers that are at least `least`.
-fn sizes(r: &mut Reader<'_, '_>, name: &str, count: usize, least: u64) -> Result<Option<Vec<u64>>> {
+pub(super) fn sizes(
+    r: &mut Reader<'_, '_>,
+    name: &str,
+    count: usize,
+    least: u64,
+) -> Result<Option<Vec<u64>>> {
     let Some(ints) = r.ints(name)? else { return Ok(None) };
     let sizes: Option<Vec<u64>> =
         ints.iter().map(|&i| u64::try_from(i).ok().filter(|&size| size >= least)).collect();
@@ -71,37 +77,93 @@ pub(in crate::onnx) fn conv(r: &mut Reader<'_, '_>) -> Result<()> {
         let (found, needed) = (r.rank(weights), axes + 2);
         return Err(Error::bad_file(format!("W has {found} axes, x has {needed}")));
     }
+    let auto_pad = auto_pad.into();
+    let conv = Conv { strides, dilations, pads, auto_pad, groups, activations: FLOAT };
+    if axes == 3 {
+        let bias = r.optional_input(2);
+        let y = volume::conv(r, x, weights, bias, conv)?;
+        return r.give(0, y);
+    }
     // Channels last: a window's columns are then those of its pixels, one after the other.
     let spatial = 2..axes as u32 + 2;
     let perm: Vec<u32> = [0].into_iter().chain(spatial).chain([1]).collect();
     let weights = r.transpose("weights", weights, &perm)?;
-    let auto_pad = auto_pad.into();
-    let conv = Conv { strides, dilations, pads, auto_pad, groups, activations: FLOAT };
     let inputs = [Some(x), Some(weights), r.optional_input(2)];
     let y = r.emit_many("", Op::Conv(conv), &inputs, &[true])?;
     y.into_iter().flatten().try_for_each(|y| r.give(0, y))
 }
 
+/// MaxPool; of bytes too, which f32 holds exactly.
 pub(in crate::onnx) fn max_pool(r: &mut Reader<'_, '_>) -> Result<()> {
-    // The order in which indices are counted; they are an output that is not supported.
-    r.flag("storage_order", false)?;
-    pool(r, PoolKind::Max)
+    let x = r.input(0)?;
+    let by_columns = r.opset >= 8 && r.flag("storage_order", false)?;
+    let pool = pool(r, x, PoolKind::Max, r.opset >= 10)?;
+    let of = r.data_type(x);
+    let floats = match of {
+        DataType::U8 | DataType::I8 => r.cast_to("floats", x, DataType::F32)?,
+        _ => x,
+    };
+    let wanted = [r.wants(0), r.wants(1)];
+    if pool.kernel.len() == 3 {
+        if wanted[1] {
+            return Err(Error::unsupported("indices of windows of three axes"));
+        }
+        let y = volume::pool(r, floats, &pool)?;
+        let y = r.cast_to("bytes", y, of)?;
+        return r.give(0, y);
+    }
+    let outputs = r.emit_many("", Op::Pool(pool), &[Some(floats)], &wanted)?;
+    if let Some(&Some(y)) = outputs.first() {
+        let y = r.cast_to("bytes", y, of)?;
+        r.give(0, y)?;
+    }
+    if let Some(&Some(mut indices)) = outputs.get(1) {
+        if by_columns {
+            let spatial = r.dims(x)[2..].to_vec();
+            indices = blocks::by_columns(r, indices, &spatial)?;
+        }
+        r.give(1, indices)?;
+    }
+    Ok(())
 }
 
 pub(in crate::onnx) fn average_pool(r: &mut Reader<'_, '_>) -> Result<()> {
-    pool(r, PoolKind::Average)
+    let x = r.input(0)?;
+    let pool = pool(r, x, PoolKind::Average, r.opset >= 19)?;
+    let y = emit_pool(r, "", x, pool)?;
+    r.give(0, y)
 }
 
-fn pool(r: &mut Reader<'_, '_>, kind: PoolKind) -> Result<()> {
+/// `(sum |x|^p)^(1/p)` over windows.
+pub(in crate::onnx) fn p_pool(r: &mut Reader<'_, '_>) -> Result<()> {
     let x = r.input(0)?;
+    let p = r.int("p")?.unwrap_or(2);
+    let pool = pool(r, x, PoolKind::Sum, r.opset >= 18)?;
+    let powers = norm::powers(r, x, p)?;
+    let sum = emit_pool(r, "", powers, pool)?;
+    let y = norm::root(r, "root", sum, p)?;
+    r.give(0, y)
+}
+
+fn emit_pool(r: &mut Reader<'_, '_>, part: &str, x: Value, pool: Pool) -> Result<Value> {
+    if pool.kernel.len() == 3 {
+        return volume::pool(r, x, &pool);
+    }
+    r.emit(part, Op::Pool(pool), &[x])
+}
+
+/// Pooling as the node's attributes say; since some opset with dilations.
+fn pool(r: &mut Reader<'_, '_>, x: Value, kind: PoolKind, dilated: bool) -> Result<Pool> {
     let axes = spatial_axes(r, x)?;
     let kernel = sizes(r, "kernel_shape", axes, 1)?
         .ok_or_else(|| Error::bad_file("kernel_shape is missing"))?;
-    let dilated = r.opset >= if kind == PoolKind::Max { 10 } else { 19 };
     let Window { strides, dilations, pads, auto_pad } = window(r, axes, dilated)?;
-    let ceil_mode = r.opset >= 10 && r.flag("ceil_mode", false)?;
+    let ceil_mode = match kind {
+        PoolKind::Sum => r.opset >= 18 && r.flag("ceil_mode", false)?,
+        _ => r.opset >= 10 && r.flag("ceil_mode", false)?,
+    };
     let count_include_pad = kind == PoolKind::Average && r.flag("count_include_pad", false)?;
-    let pool = Pool {
+    Ok(Pool {
         kind: kind.into(),
         kernel,
         strides,
@@ -110,7 +172,5 @@ fn pool(r: &mut Reader<'_, '_>, kind: PoolKind) -> Result<()> {
         auto_pad: auto_pad.into(),
         ceil_mode,
         count_include_pad,
-    };
-    let y = r.emit("", Op::Pool(pool), &[x])?;
-    r.give(0, y)
+    })
 }

@@ -226,3 +226,126 @@ pub(in crate::onnx) fn selu(r: &mut Reader<'_, '_>) -> Result<()> {
     let (alpha, gamma) = (1.673_263_2, 1.050_701);
     with_parameters(r, UnaryFunction::Selu, ("alpha", alpha), Some(("gamma", gamma)))
 }
+
+/// `|x|`, of integers too.
+pub(in crate::onnx) fn abs(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let y = r.magnitude("", x)?;
+    r.give(0, y)
+}
+
+/// -1, 0 or 1, of integers too.
+pub(in crate::onnx) fn sign(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let of = r.data_type(x);
+    if of == DataType::F32 {
+        let y = r.unary("", UnaryFunction::Sign, x)?;
+        return r.give(0, y);
+    }
+    let zero = r.number("zero", of, 0)?;
+    let above = r.binary("above", BinaryFunction::Greater, x, zero)?;
+    let above = r.cast_to("above_cast", above, of)?;
+    let below = r.binary("below", BinaryFunction::Less, x, zero)?;
+    let below = r.cast_to("below_cast", below, of)?;
+    let y = r.binary("", BinaryFunction::Sub, above, below)?;
+    r.give(0, y)
+}
+
+/// `max(0, x)`, of integers too.
+pub(in crate::onnx) fn relu(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let of = r.data_type(x);
+    let y = if of == DataType::F32 {
+        r.unary("", UnaryFunction::Relu, x)?
+    } else {
+        let zero = r.number("zero", of, 0)?;
+        r.binary("", BinaryFunction::Max, x, zero)?
+    };
+    r.give(0, y)
+}
+
+/// What is left of a division, with the divisor's sign, or with `fmod` the dividend's.
+pub(in crate::onnx) fn modulo(r: &mut Reader<'_, '_>) -> Result<()> {
+    let (a, b) = (r.input(0)?, r.input(1)?);
+    let of_dividend = r.flag("fmod", false)?;
+    let function = if of_dividend { BinaryFunction::Remainder } else { BinaryFunction::Modulo };
+    let y = r.binary("", function, a, b)?;
+    r.give(0, y)
+}
+
+pub(in crate::onnx) fn shift(r: &mut Reader<'_, '_>) -> Result<()> {
+    let (a, b) = (r.input(0)?, r.input(1)?);
+    let function = match r.string("direction")? {
+        Some("LEFT") => BinaryFunction::ShiftLeft,
+        Some("RIGHT") => BinaryFunction::ShiftRight,
+        other => return Err(Error::bad_file(format!("direction is {other:?}"))),
+    };
+    let y = r.binary("", function, a, b)?;
+    r.give(0, y)
+}
+
+/// A function of each bit of two integers.
+pub(in crate::onnx) fn bitwise(r: &mut Reader<'_, '_>, function: BinaryFunction) -> Result<()> {
+    let (a, b) = (r.input(0)?, r.input(1)?);
+    no_bool(r, a)?;
+    let y = r.binary("", function, a, b)?;
+    r.give(0, y)
+}
+
+fn no_bool(r: &Reader<'_, '_>, x: Value) -> Result<()> {
+    match r.data_type(x) {
+        DataType::Bool | DataType::F32 => Err(Error::bad_file("its inputs are not integers")),
+        _ => Ok(()),
+    }
+}
+
+pub(in crate::onnx) fn bitwise_not(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    no_bool(r, x)?;
+    if r.builder.constant_of(x).is_some() {
+        // Its type may have been a narrower one.
+        return Err(Error::unsupported("the bits of a constant"));
+    }
+    let of = r.data_type(x);
+    let ones = r.number("ones", of, if of == DataType::U8 { 255 } else { -1 })?;
+    let y = r.binary("", BinaryFunction::Xor, x, ones)?;
+    r.give(0, y)
+}
+
+/// NaN alone does not equal itself.
+pub(in crate::onnx) fn is_nan(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let equal = r.binary("equal", BinaryFunction::Equal, x, x)?;
+    let y = r.unary("", UnaryFunction::Not, equal)?;
+    r.give(0, y)
+}
+
+pub(in crate::onnx) fn is_infinite(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let (below, above) = (r.flag("detect_negative", true)?, r.flag("detect_positive", true)?);
+    let compared = if below && above { r.unary("magnitudes", UnaryFunction::Abs, x)? } else { x };
+    // NaN equals nothing.
+    let bound = match (below, above) {
+        (_, true) => f32::INFINITY,
+        (true, false) => f32::NEG_INFINITY,
+        (false, false) => f32::NAN,
+    };
+    let bound = r.scalar("infinity", bound)?;
+    let y = r.binary("", BinaryFunction::Equal, compared, bound)?;
+    r.give(0, y)
+}
+
+/// `x + bias` below -lambd, `x - bias` above lambd, else 0.
+pub(in crate::onnx) fn shrink(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let bias = r.float("bias")?.unwrap_or(0.0);
+    let lambda = r.float("lambd")?.unwrap_or(0.5);
+    let zero = r.scalar("zero", 0.0)?;
+    let less = r.with_scalar("less", BinaryFunction::Sub, x, bias)?;
+    let more = r.with_scalar("more", BinaryFunction::Add, x, bias)?;
+    let above = r.with_scalar("above", BinaryFunction::Greater, x, lambda)?;
+    let below = r.with_scalar("below", BinaryFunction::Less, x, -lambda)?;
+    let upper = r.select("upper", above, less, zero)?;
+    let y = r.select("", below, more, upper)?;
+    r.give(0, y)
+}

@@ -1,19 +1,18 @@
 //! Reductions over axes, Softmax, and the largest or smallest.
 
-use amq_format::Elements;
-use amq_format::graph::{Dim, Op, Reduce, ReduceKind, Softmax, TopK};
+use amq_format::graph::{
+    BinaryFunction, Dim, Op, Reduce, ReduceKind, Softmax, TopK, Unary, UnaryFunction,
+};
 
 use super::layout::product;
+use super::norm;
 use crate::error::{Error, Result};
 use crate::onnx::attrs::Reader;
+use crate::onnx::builder::Value;
 
-/// A reduction whose axes are an attribute before opset `axes_input` and an input since.
-pub(in crate::onnx) fn reduce(
-    r: &mut Reader<'_, '_>,
-    kind: ReduceKind,
-    axes_input: i64,
-) -> Result<()> {
-    let x = r.input(0)?;
+/// Axes of a reduction, and whether they stay. They are an attribute before opset `axes_input` and an
+/// input since; none stand for all, or for none where the node says so.
+fn reduction(r: &mut Reader<'_, '_>, x: Value, axes_input: i64) -> Result<(Vec<usize>, bool)> {
     let rank = r.rank(x);
     let keep_dims = r.flag("keepdims", true)?;
     let given = if r.opset < axes_input {
@@ -21,34 +20,81 @@ pub(in crate::onnx) fn reduce(
     } else {
         r.optional_numbers(1)?
     };
-    let none_is_identity = r.opset >= axes_input && r.flag("noop_with_empty_axes", false)?;
+    let none_stays_none = r.opset >= axes_input && r.flag("noop_with_empty_axes", false)?;
     let mut axes = r.axes(&given.unwrap_or_default(), rank)?;
-    if axes.is_empty() {
-        if none_is_identity {
-            return r.give(0, x);
-        }
+    if axes.is_empty() && !none_stays_none {
         axes = (0..rank).collect();
     }
     axes.sort_unstable();
-    let axes = axes.into_iter().map(|axis| axis as u32).collect();
-    let y = r.emit("", Op::Reduce(Reduce { kind: kind.into(), axes, keep_dims }), &[x])?;
+    Ok((axes, keep_dims))
+}
+
+pub(in crate::onnx) fn reduce(
+    r: &mut Reader<'_, '_>,
+    kind: ReduceKind,
+    axes_input: i64,
+) -> Result<()> {
+    let x = r.input(0)?;
+    let (axes, keep_dims) = reduction(r, x, axes_input)?;
+    let y = if axes.is_empty() && r.rank(x) > 0 {
+        x
+    } else {
+        r.reduced("", kind, x, &axes, keep_dims)?
+    };
     r.give(0, y)
 }
 
-/// The product of a shape's elements, with which a number of elements is computed.
-pub(in crate::onnx) fn reduce_prod(r: &mut Reader<'_, '_>) -> Result<()> {
+/// A norm: `(sum |x|^p)^(1/p)`.
+pub(in crate::onnx) fn reduce_norm(r: &mut Reader<'_, '_>, p: i64) -> Result<()> {
     let x = r.input(0)?;
-    let shape = r.known_input(0)?;
-    let keep_dims = r.flag("keepdims", true)?;
-    let axes =
-        if r.opset < 18 { r.ints("axes")?.map(<[i64]>::to_vec) } else { r.optional_numbers(1)? };
-    r.axes(&axes.unwrap_or_default(), 1)?;
-    if shape.dims.len() != 1 || (r.opset >= 18 && r.flag("noop_with_empty_axes", false)?) {
-        return Err(Error::unsupported("the product of anything but a whole shape"));
-    }
-    let dims = if keep_dims { vec![1] } else { Vec::new() };
-    let values = vec![product(&shape.values)?];
-    let y = r.known(r.data_type(x), Elements { dims, values })?;
+    let (axes, keep_dims) = reduction(r, x, 18)?;
+    let powers = norm::powers(r, x, p)?;
+    let sum =
+        r.reduced(if p == 1 { "" } else { "sum" }, ReduceKind::Sum, powers, &axes, keep_dims)?;
+    let y = norm::root(r, "", sum, p)?;
+    r.give(0, y)
+}
+
+pub(in crate::onnx) fn reduce_sum_of_squares(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let (axes, keep_dims) = reduction(r, x, 18)?;
+    let squares = norm::powers(r, x, 2)?;
+    let y = r.reduced("", ReduceKind::Sum, squares, &axes, keep_dims)?;
+    r.give(0, y)
+}
+
+pub(in crate::onnx) fn reduce_log_sum(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let (axes, keep_dims) = reduction(r, x, 18)?;
+    let sum = r.reduced("sum", ReduceKind::Sum, x, &axes, keep_dims)?;
+    let y = r.unary("", UnaryFunction::Log, sum)?;
+    r.give(0, y)
+}
+
+/// `ln(sum e^(x - m)) + m`, where m is the largest element, or the largest or smallest number if that
+/// is infinite.
+pub(in crate::onnx) fn reduce_log_sum_exp(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let (axes, keep_dims) = reduction(r, x, 18)?;
+    let most = r.reduced("most", ReduceKind::Max, x, &axes, true)?;
+    let clip = Unary { function: UnaryFunction::Clip.into(), alpha: f32::MIN, beta: f32::MAX };
+    let most = r.emit("finite", Op::Unary(clip), &[most])?;
+    let less = r.binary("less", BinaryFunction::Sub, x, most)?;
+    let exp = r.unary("exp", UnaryFunction::Exp, less)?;
+    let sum = r.reduced("sum", ReduceKind::Sum, exp, &axes, keep_dims)?;
+    let log = r.unary("log", UnaryFunction::Log, sum)?;
+    let dims = r.dims(log);
+    let most = r.reshape("finite_reshape", most, dims)?;
+    let y = r.binary("", BinaryFunction::Add, log, most)?;
+    r.give(0, y)
+}
+
+/// `(sum |x|^p)^(1/p)` over all spatial axes.
+pub(in crate::onnx) fn global_p_pool(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let p = r.int("p")?.unwrap_or(2);
+    let axes: Vec<usize> = (2..r.rank(x)).collect();
+    let y = norm::p_norm(r, "", x, p, &axes)?;
     r.give(0, y)
 }
 
