@@ -78,6 +78,7 @@ const OPERATORS: &[Operator] = &[
         data::cast,
         "to float, float16, bfloat16, double, int64, int32, int8, uint8 and bool",
     ),
+    op("CastLike", 15, data::cast_like, ""),
     op("Ceil", 7, |r| elementwise::unary(r, U::Ceil), FLOAT),
     op("Celu", 12, |r| elementwise::with_parameters(r, U::Celu, ("alpha", 1.0), None), FLOAT),
     op("Clip", 7, elementwise::clip, ""),

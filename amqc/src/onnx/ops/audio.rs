@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use amq_format::graph::{BinaryFunction as B, Dim, Fourier, Gather, Op, Pad};
+use amq_format::graph::{BinaryFunction as B, DataType, Dim, Fourier, Gather, Op, Pad};
 
 use crate::error::{Error, Result};
 use crate::onnx::attrs::Reader;
@@ -124,7 +124,7 @@ pub(in crate::onnx) fn short_time(r: &mut Reader<'_, '_>) -> Result<()> {
     let steps = r.dim(room.floor_div(&Dim::from(step)))?;
     let frames = r.dim(steps.add(&Dim::from(1)))?;
     let firsts = r.count_up("frames", &frames)?;
-    let step = r.number("step", amq_format::graph::DataType::I64, step)?;
+    let step = r.number("step", DataType::I64, step)?;
     let firsts = r.binary("firsts", B::Mul, firsts, step)?;
     let firsts = r.reshape("firsts_reshape", firsts, vec![frames, Dim::from(1)])?;
     let within = r.count_up("within", &Dim::from(length))?;
@@ -142,8 +142,8 @@ pub(in crate::onnx) fn short_time(r: &mut Reader<'_, '_>) -> Result<()> {
 fn output_type(r: &mut Reader<'_, '_>) -> Result<()> {
     let to = r.int("output_datatype")?.unwrap_or(1);
     match data_type(i32::try_from(to).unwrap_or_default()) {
-        Some((amq_format::graph::DataType::F32, changed)) => {
-            r.changed_precision |= changed;
+        Some((DataType::F32, precision)) => {
+            r.precision = Some(precision);
             Ok(())
         }
         _ => Err(Error::unsupported(format!("output_datatype {to}"))),

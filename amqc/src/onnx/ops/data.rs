@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::onnx::attrs::Reader;
 use crate::onnx::builder::Value;
 use crate::onnx::proto::ElementType;
-use crate::onnx::tensor::data_type;
+use crate::onnx::tensor::{Precision, data_type};
 use crate::tensor::{Data, Tensor};
 
 pub(in crate::onnx) fn constant(r: &mut Reader<'_, '_>) -> Result<()> {
@@ -104,15 +104,34 @@ pub(in crate::onnx) fn cast(r: &mut Reader<'_, '_>) -> Result<()> {
     let (to, precision) = data_type(to).ok_or_else(|| {
         Error::unsupported(format!("a cast to {} is not supported", ElementType::name_of(to)))
     })?;
-    r.precision = Some(precision);
-    let y = if r.data_type(x) == to {
-        x
-    } else if let Some(known) = integers_of(r, x, to) {
-        r.known(to, known)?
-    } else {
-        r.emit("", Op::Cast(Cast { to: to.into() }), &[x])?
-    };
+    let y = converted(r, x, to, precision)?;
     r.give(0, y)
+}
+
+/// Cast to the type of another tensor.
+pub(in crate::onnx) fn cast_like(r: &mut Reader<'_, '_>) -> Result<()> {
+    let (x, like) = (r.input(0)?, r.input(1)?);
+    // Concern 8-bit floats alone.
+    r.int("saturate")?;
+    let (to, precision) = (r.data_type(like), r.builder.precision(like));
+    let y = converted(r, x, to, precision)?;
+    r.give(0, y)
+}
+
+fn converted(
+    r: &mut Reader<'_, '_>,
+    x: Value,
+    to: DataType,
+    precision: Precision,
+) -> Result<Value> {
+    r.precision = Some(precision);
+    if r.data_type(x) == to {
+        Ok(x)
+    } else if let Some(known) = integers_of(r, x, to) {
+        r.known(to, known)
+    } else {
+        r.emit("", Op::Cast(Cast { to: to.into() }), &[x])
+    }
 }
 
 /// The elements of a constant of floats in an integer type or bool, if it is one and small.

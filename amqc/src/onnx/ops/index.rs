@@ -116,6 +116,7 @@ fn matches(r: &mut Reader<'_, '_>, integers: Value, axis: usize, depth: &Dim) ->
 pub(in crate::onnx) fn one_hot(r: &mut Reader<'_, '_>) -> Result<()> {
     let indices = r.input(0)?;
     let values = r.input(2)?;
+    r.precision = Some(r.builder.precision(values));
     let depth = depth(r)?;
     let rank = r.rank(indices);
     let axis = r.int("axis")?.unwrap_or(-1);
@@ -218,9 +219,9 @@ pub(in crate::onnx) fn eye_like(r: &mut Reader<'_, '_>) -> Result<()> {
         None => r.data_type(x),
         Some(to) => {
             let found = data_type(i32::try_from(to).unwrap_or_default());
-            let (to, changed) =
+            let (to, precision) =
                 found.ok_or_else(|| Error::unsupported(format!("dtype {to} is not supported")))?;
-            r.changed_precision |= changed;
+            r.precision = Some(precision);
             to
         }
     };
