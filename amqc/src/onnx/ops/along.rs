@@ -54,7 +54,7 @@ fn floats(r: &mut Reader<'_, '_>) -> Result<Value> {
     }
     let [start, limit, delta] = bounds;
     let count = ((f64::from(limit) - f64::from(start)) / f64::from(delta)).ceil();
-    if !(count <= MOST) {
+    if count.is_nan() || count > MOST {
         return Err(Error::bad_file(format!("{start} to {limit} in steps of {delta}")));
     }
     let numbers: Vec<f32> =

@@ -199,8 +199,9 @@ pub(in crate::onnx) fn mel_weights(r: &mut Reader<'_, '_>) -> Result<()> {
     let mut data = vec![0.0f32; rows * bins];
     for bin in 0..bins {
         let [left, middle, right] = [place(bin), place(bin + 1), place(bin + 2)];
-        if !(0.0..=rows as f64).contains(&left) || !(right <= rows as f64) || middle >= rows as f64
-        {
+        let end = rows as f64;
+        let inside = |at: f64| (0.0..=end).contains(&at);
+        if !inside(left) || !inside(right) || middle >= end {
             return Err(Error::bad_file("its edges lie outside of the spectrum"));
         }
         for row in left as usize..(right as usize).max(middle as usize + 1) {

@@ -189,7 +189,8 @@ fn resized(
             return Err(Error::bad_file("it needs either scales or sizes, one for each axis"));
         }
     };
-    if let Some(scale) = scales.iter().flatten().find(|scale| !(**scale > 0.0)) {
+    let positive = |scale: &f32| *scale > 0.0 && scale.is_finite();
+    if let Some(scale) = scales.iter().flatten().find(|scale| !positive(scale)) {
         return Err(Error::bad_file(format!("the scale {scale} is not positive")));
     }
     let crop = ways.placement == Placement::Crop;
