@@ -91,7 +91,8 @@ fn totals_and_reversed_sequences_go_along_an_axis() {
 
 #[test]
 fn windows_are_folded_where_they_overlap() {
-    let (kernel, strides, dilations, pads) = ([2, 3], [1, 2], [2, 1], [1, 1]);
+    let (kernel, strides) = ([2usize, 3], [1usize, 2]);
+    let (dilations, pads) = ([2usize, 1], [1usize, 1]);
     let (positions, sizes) = ([3, 4], [4, 6]);
     let x = floats(&[1, 12, 3, 4], noise(144));
     let mut expected = [0.0f32; 48];

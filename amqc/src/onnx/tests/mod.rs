@@ -1,5 +1,6 @@
 //! Small models, built here, and what they become.
 
+mod composed;
 mod control;
 mod functions;
 mod hostile;
