@@ -30,8 +30,8 @@ fn elements_are_gathered_and_scattered_where_indices_say() {
     let updates = grid(2, 5);
     for kind in [ScatterKind::Replace, ScatterKind::Add, ScatterKind::Max] {
         let mut expected = as_f32(&x).to_vec();
-        for at in 0..10 {
-            let (to, new) = (row(indices[at]) * 5 + at % 5, as_f32(&updates)[at]);
+        for (at, (&index, &new)) in indices.iter().zip(as_f32(&updates)).enumerate() {
+            let to = row(index) * 5 + at % 5;
             expected[to] = match kind {
                 ScatterKind::Add => expected[to] + new,
                 ScatterKind::Max => expected[to].max(new),
@@ -69,13 +69,13 @@ fn totals_and_reversed_sequences_go_along_an_axis() {
         let op = Op::Cumulative(Cumulative { kind, axis: 1, exclusive, reverse });
         let y = run(op, core::slice::from_ref(&x)).unwrap();
         for (x, y) in as_f32(&x).chunks(4).zip(as_f32(&y).chunks(4)) {
-            for i in 0..4 {
+            for (i, y) in y.iter().enumerate() {
                 let counts = |j: usize| {
                     let before = if reverse { j > i } else { j < i };
                     before || (j == i && !exclusive)
                 };
                 let expected: f32 = (0..4).filter(|&j| counts(j)).map(|j| x[j]).sum();
-                assert_eq!(y[i], expected, "{i}, {exclusive}, {reverse}");
+                assert_eq!(*y, expected, "{i}, {exclusive}, {reverse}");
             }
         }
     }
