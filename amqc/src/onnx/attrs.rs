@@ -8,9 +8,9 @@ use prost::bytes::Bytes;
 
 use super::builder::{Builder, Value};
 use super::proto::{
-    AttributeProto, AttributeType, GraphProto, NodeProto, TensorProto, ValueInfoProto,
+    AttributeProto, AttributeType, ElementType, GraphProto, NodeProto, TensorProto, ValueInfoProto,
 };
-use super::tensor::{MAX_RANK, Precision, Store};
+use super::tensor::{MAX_RANK, Precision, Store, element};
 use crate::error::{Error, Result};
 use crate::tensor::{Data, Tensor};
 
@@ -37,6 +37,8 @@ pub(super) struct Reader<'a, 'b> {
     outputs: Vec<Option<Value>>,
     /// The float type of its outputs, where it is not that of its first float input.
     pub(super) precision: Option<Precision>,
+    /// The integer type in the model of the constant that it is.
+    element: Option<ElementType>,
     read_graph: ReadGraph,
 }
 
@@ -84,6 +86,7 @@ impl<'a, 'b> Reader<'a, 'b> {
             node,
             name,
             precision: None,
+            element: None,
             read_graph,
         })
     }
@@ -117,6 +120,9 @@ impl<'a, 'b> Reader<'a, 'b> {
                 Some(mut value) if !name.is_empty() => {
                     if let Some(precision) = precision {
                         value = self.builder.rounded(&self.name, value, precision)?;
+                    }
+                    if let Some(element) = self.element {
+                        self.builder.set_element(value, element);
                     }
                     self.builder.bind(name, value)?;
                 }
@@ -269,7 +275,7 @@ impl<'a, 'b> Reader<'a, 'b> {
 
     fn decode(&mut self, tensor: &TensorProto) -> Result<Tensor> {
         let (constant, precision) = self.store.constant(tensor)?;
-        self.precision = Some(precision);
+        (self.precision, self.element) = (Some(precision), Some(element(tensor)));
         Ok(constant)
     }
 
@@ -318,6 +324,11 @@ impl<'a, 'b> Reader<'a, 'b> {
                 self.node.input[i]
             ))
         })
+    }
+
+    /// Number of inputs that the node names or leaves empty.
+    pub(super) fn input_count(&self) -> usize {
+        self.inputs.len()
     }
 
     /// Number of outputs that the node names or leaves empty.
@@ -387,6 +398,32 @@ impl<'a, 'b> Reader<'a, 'b> {
         }
     }
 
+    /// Whether two values are the same, or equal constants.
+    pub(super) fn same(&self, a: Value, b: Value) -> bool {
+        a == b
+            || self.builder.constant_of(a).is_some_and(|x| self.builder.constant_of(b) == Some(x))
+    }
+
+    /// The only element of a constant, be it an integer or a float.
+    pub(super) fn constant_number(&self, value: Value) -> Option<f32> {
+        let data = &self.builder.constant_of(value)?.data;
+        match data.integers() {
+            Some(integers) if integers.len() == 1 => {
+                integers.first().map(|&integer| integer as f32)
+            }
+            Some(_) => None,
+            None => self.constant_scalar(value),
+        }
+    }
+
+    /// Whether a value is a constant of zeros.
+    pub(super) fn is_zero(&self, value: Value) -> bool {
+        self.builder.constant_of(value).is_some_and(|constant| match &constant.data {
+            Data::F32(data) => data.iter().all(|&x| x == 0.0),
+            data => data.integers().is_some_and(|data| data.iter().all(|&x| x == 0)),
+        })
+    }
+
     /// Name of one of several operators that the node becomes; the main one's `part` is empty.
     fn part_name(&self, part: &str) -> String {
         if part.is_empty() { self.name.clone() } else { format!("{}/{part}", self.name) }
@@ -410,7 +447,17 @@ impl<'a, 'b> Reader<'a, 'b> {
     /// Adds an operator with one output.
     pub(super) fn emit(&mut self, part: &str, op: Op, inputs: &[Value]) -> Result<Value> {
         let inputs: Vec<_> = inputs.iter().copied().map(Some).collect();
-        let outputs = self.emit_many(part, op, &inputs, &[true])?;
+        self.emit_one(part, op, &inputs)
+    }
+
+    /// Adds an operator with optional inputs and one output.
+    pub(super) fn emit_one(
+        &mut self,
+        part: &str,
+        op: Op,
+        inputs: &[Option<Value>],
+    ) -> Result<Value> {
+        let outputs = self.emit_many(part, op, inputs, &[true])?;
         outputs
             .first()
             .copied()

@@ -11,6 +11,7 @@ use prost::Message;
 
 use super::missing::Refusals;
 use super::notes::Notes;
+use super::proto::ElementType;
 use super::tensor::Precision;
 use crate::error::{Error, Result};
 use crate::ir::{Module, Names, node};
@@ -26,11 +27,30 @@ struct Entry {
     name: String,
     fact: Fact,
     precision: Precision,
+    /// The integer type that it has in the model, where that is not the one that holds it.
+    narrower: Option<ElementType>,
+    /// What it was made of, where it is part of the arithmetic of a quantized model.
+    origin: Option<Origin>,
     /// Its place in the module. Constants and shapes get one when an operator reads them as data.
     id: Option<ValueId>,
     constant: Option<Tensor>,
     /// Whether an ONNX value is bound to it, so that its name stays.
     bound: bool,
+}
+
+/// What a value of the arithmetic of quantized models was made of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Origin {
+    /// x in integers from `low` to `high`.
+    Quantized { x: Value, scale: Value, zero: Option<Value>, low: f32, high: f32 },
+    /// x in integers, by a scale that follows from it.
+    Dynamic { x: Value, scale: Value },
+    /// Such a scale.
+    DynamicScale,
+    /// Such a scale, multiplied by something.
+    Scaled { scale: Value, by: Value },
+    /// A product of integers, which in floats is `float / scale`.
+    Product { float: Value, scale: Value },
 }
 
 /// The most bytes that one dimension may take, as it is written to a file.
@@ -131,7 +151,16 @@ impl Builder {
             return Err(Error::unsupported("the model computes too many shapes"));
         }
         let precision = Precision::default();
-        self.entries.push(Entry { name, fact, precision, id: None, constant: None, bound: false });
+        self.entries.push(Entry {
+            name,
+            fact,
+            precision,
+            narrower: None,
+            origin: None,
+            id: None,
+            constant: None,
+            bound: false,
+        });
         Ok(Value(self.entries.len() - 1))
     }
 
@@ -175,6 +204,34 @@ impl Builder {
     /// Says which float type a value has in the model, whose elements are such.
     pub(super) fn set_precision(&mut self, value: Value, precision: Precision) {
         self.entries[value.0].precision = precision;
+    }
+
+    /// The type that a value has in the model.
+    pub(super) fn element(&self, value: Value) -> ElementType {
+        let entry = &self.entries[value.0];
+        entry.narrower.unwrap_or(match entry.fact.data_type {
+            DataType::F32 => ElementType::Float,
+            DataType::I64 => ElementType::Int64,
+            DataType::I32 => ElementType::Int32,
+            DataType::U8 => ElementType::Uint8,
+            DataType::I8 => ElementType::Int8,
+            DataType::Bool => ElementType::Bool,
+        })
+    }
+
+    /// Says which integer type a value has in the model.
+    pub(super) fn set_element(&mut self, value: Value, element: ElementType) {
+        self.entries[value.0].narrower = Some(element);
+    }
+
+    /// What a value of a quantized model's arithmetic was made of.
+    pub(super) fn origin(&self, value: Value) -> Option<Origin> {
+        self.entries[value.0].origin
+    }
+
+    /// Says what a value was made of.
+    pub(super) fn set_origin(&mut self, value: Value, origin: Origin) {
+        self.entries[value.0].origin = Some(origin);
     }
 
     /// The value in a float type of the model; what is no float stays.
@@ -291,6 +348,8 @@ impl Builder {
         let mut node = node(name, op, Vec::new(), vec![ABSENT; kept]);
         let inferred = self.infer(&node, inputs)?;
         let precision = self.kept_precision(node.op.as_ref(), inputs);
+        let first = inputs.first().copied().flatten().map(|value| &self.entries[value.0]);
+        let narrower = first.and_then(|entry| entry.narrower).filter(|_| chooses(node.op.as_ref()));
         let known =
             inferred.iter().zip(wanted).all(|(fact, wanted)| !wanted || fact.value.is_some());
         if !known {
@@ -304,6 +363,7 @@ impl Builder {
             let name = self.fresh_name(name);
             let value = self.push(name.clone(), fact)?;
             self.set_precision(value, precision);
+            self.entries[value.0].narrower = narrower;
             if !known {
                 let id = self.module.add_value(name);
                 self.entries[value.0].id = Some(id);
@@ -320,31 +380,10 @@ impl Builder {
     /// The float type of what an operator gives: that of its inputs where it only chooses among their
     /// elements, else f32.
     fn kept_precision(&self, op: Option<&Op>, inputs: &[Option<Value>]) -> Precision {
-        use BinaryFunction as B;
-        use UnaryFunction as U;
-        let chooses = match op {
-            Some(Op::Unary(unary)) => matches!(unary.function(), U::Abs | U::Neg | U::Relu),
-            Some(Op::Binary(binary)) => matches!(binary.function(), B::Min | B::Max),
-            Some(
-                Op::Reshape(_)
-                | Op::Slice(_)
-                | Op::Transpose(_)
-                | Op::Expand(_)
-                | Op::Gather(_)
-                | Op::GatherElements(_)
-                | Op::GatherNd(_)
-                | Op::ReverseSequence(_)
-                | Op::Concat(_)
-                | Op::Pad(_)
-                | Op::Select(_)
-                | Op::TopK(_),
-            ) => true,
-            _ => false,
-        };
         let floats = inputs.iter().flatten().map(|value| &self.entries[value.0]);
         let mut floats = floats.filter(|entry| entry.fact.data_type == DataType::F32);
         let first = floats.next().map_or(Precision::default(), |entry| entry.precision);
-        match chooses && floats.all(|entry| entry.precision == first) {
+        match chooses(op) && floats.all(|entry| entry.precision == first) {
             true => first,
             false => Precision::default(),
         }
@@ -358,5 +397,30 @@ impl Builder {
             let op = node.op.as_ref().map_or("no operator", Op::name);
             Error::unsupported(format!("{op}: {fault}"))
         })
+    }
+}
+
+/// Whether what an operator gives are elements of its inputs, or their negatives.
+fn chooses(op: Option<&Op>) -> bool {
+    use BinaryFunction as B;
+    use UnaryFunction as U;
+    match op {
+        Some(Op::Unary(unary)) => matches!(unary.function(), U::Abs | U::Neg | U::Relu),
+        Some(Op::Binary(binary)) => matches!(binary.function(), B::Min | B::Max),
+        Some(
+            Op::Reshape(_)
+            | Op::Slice(_)
+            | Op::Transpose(_)
+            | Op::Expand(_)
+            | Op::Gather(_)
+            | Op::GatherElements(_)
+            | Op::GatherNd(_)
+            | Op::ReverseSequence(_)
+            | Op::Concat(_)
+            | Op::Pad(_)
+            | Op::Select(_)
+            | Op::TopK(_),
+        ) => true,
+        _ => false,
     }
 }

@@ -8,7 +8,7 @@ use super::builder::Builder;
 use super::missing::INITIALIZER;
 use super::proto::{GraphProto, NodeProto};
 use super::registry::{self, Operator};
-use super::tensor::{Precision, Store, Stored};
+use super::tensor::{Precision, Store, Stored, element};
 use crate::error::{Error, Result};
 
 /// Reads a graph's initializers and nodes, whose inputs are bound. Nodes without a name get one that
@@ -136,6 +136,9 @@ fn initializers(
                 builder.notes.narrowed_constants += usize::from(precision != Precision::F32);
                 let value = builder.constant(name, constant)?;
                 builder.set_precision(value, precision);
+                if let Stored::Dense(tensor) = stored {
+                    builder.set_element(value, element(tensor));
+                }
                 builder.bind(name, value)?;
             }
             Err(error) => {
@@ -148,16 +151,9 @@ fn initializers(
     Ok(())
 }
 
-pub(super) fn is_standard(domain: &str) -> bool {
-    matches!(domain, "" | "ai.onnx")
-}
-
 /// The operator of a node.
 fn operator(node: &NodeProto, opset: i64) -> Result<&'static Operator> {
-    if !is_standard(&node.domain) {
-        return Err(registry::foreign(&node.domain));
-    }
-    let operator = registry::find(&node.op_type)?;
+    let operator = registry::find(&node.domain, &node.op_type)?;
     if opset < operator.since {
         return Err(Error::bad_file(format!(
             "the operator exists since opset {}, and the model uses {opset}",

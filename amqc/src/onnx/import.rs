@@ -6,14 +6,14 @@ use amq_format::Fact;
 use amq_format::graph::{Dim, Op, Port, Reshape};
 
 use super::builder::Builder;
-use super::graph::{self, is_standard};
+use super::graph;
 use super::inline::inlined;
 use super::load::Source;
 use super::missing::INPUT;
 use super::proto::{
     DimensionProto, ElementType, GraphProto, ModelProto, TensorShapeProto, ValueInfoProto,
 };
-use super::registry::{NEWEST_OPSET, OLDEST_OPSET};
+use super::registry::{NEWEST_OPSET, OLDEST_OPSET, is_standard};
 use super::tensor::{MAX_RANK, Precision, Store, data_type};
 use crate::error::{Error, Result};
 use crate::interface::{self, Interface};
@@ -134,6 +134,10 @@ fn inputs(graph: &GraphProto, ir: i64, interface: &Interface, builder: &mut Buil
         let (data_type, dims) = (fact.data_type.into(), fact.dims.clone());
         let value = builder.input(&input.name, fact)?;
         builder.set_precision(value, precision);
+        let tensor = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
+        if let Some(Ok(element)) = tensor.map(|tensor| ElementType::try_from(tensor.elem_type)) {
+            builder.set_element(value, element);
+        }
         let port = Port { value: builder.id(value)?, data_type, dims };
         builder.module.graph.inputs.push(port);
     }

@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 
-use super::graph::is_standard;
 use super::load::Source;
 use super::proto::{AttributeProto, FunctionProto, GraphProto, NodeProto};
+use super::registry::is_standard;
 use crate::error::{Error, Result};
 
 /// Functions that call each other may be nested so deep.

@@ -11,6 +11,7 @@ mod load;
 mod missing;
 mod notes;
 mod ops;
+mod packed;
 mod proto;
 mod registry;
 mod tensor;

@@ -9,6 +9,10 @@ pub(super) struct Notes {
     pub(super) narrowed_inputs: Vec<String>,
     pub(super) narrowed_constants: usize,
     pub(super) narrowed_nodes: usize,
+    /// Constants in integers with scales.
+    pub(super) dequantized: usize,
+    /// Values that were quantized only to be floats again.
+    pub(super) dropped_steps: usize,
 }
 
 impl Notes {
@@ -35,6 +39,18 @@ impl Notes {
         if self.narrowed_nodes > 0 {
             let count = self.narrowed_nodes;
             notes.push(format!("nodes that ask for another float type, computed in f32: {count}"));
+        }
+        if self.dequantized > 0 {
+            let count = self.dequantized;
+            notes
+                .push(format!("constants that were quantized already, made floats first: {count}"));
+        }
+        if self.dropped_steps > 0 {
+            let count = self.dropped_steps;
+            notes.push(format!(
+                "values that the model quantizes and makes floats again; they keep the range and \
+                 lose the steps, since the settings say how activations are coded: {count}"
+            ));
         }
         notes
     }

@@ -10,12 +10,18 @@ use prost::bytes::Bytes;
 
 use super::external;
 use super::load::Limits;
+use super::packed;
 use super::proto::{ElementType, SparseTensorProto, TensorProto};
 use crate::error::{Error, Result};
 use crate::tensor::{Data, Tensor};
 
 /// The most axes a tensor may have.
 pub(super) const MAX_RANK: usize = 16;
+
+/// The type of a tensor's elements in the model, which may be held by a wider one here.
+pub(super) fn element(tensor: &TensorProto) -> ElementType {
+    ElementType::try_from(tensor.data_type).unwrap_or(ElementType::Undefined)
+}
 
 /// How an initializer is stored.
 #[derive(Clone, Copy)]
@@ -91,6 +97,9 @@ impl<'a> Store<'a> {
             return Err(Error::unsupported("the tensor is stored in segments"));
         }
         let element = ElementType::try_from(tensor.data_type).unwrap_or(ElementType::Undefined);
+        if let Some(bits) = packed::bits(element) {
+            return self.packed(element, bits, tensor);
+        }
         let (stored, decoded) = match element {
             ElementType::Float | ElementType::Int32 => (4, 4),
             ElementType::Float16
@@ -113,6 +122,27 @@ impl<'a> Store<'a> {
             None => from_typed(element, tensor, count)?,
         };
         Ok((Tensor { dims, data }, Precision::of(element)))
+    }
+
+    /// Decodes a tensor of elements of at most 8 bits.
+    fn packed(
+        &mut self,
+        element: ElementType,
+        bits: usize,
+        tensor: &TensorProto,
+    ) -> Result<(Tensor, Precision)> {
+        let (dims, count) = shape(&tensor.dims)?;
+        self.take(count, 4)?;
+        let needed = packed::bytes(count, bits);
+        let raw = match self.raw(tensor, needed)? {
+            Some(raw) => raw,
+            // Each number is a byte.
+            None => {
+                check_length(tensor.int32_data.len(), needed, &tensor.dims)?;
+                fitting::<u8>(&tensor.int32_data)?.into()
+            }
+        };
+        Ok((Tensor { dims, data: packed::unpacked(element, &raw, count) }, Precision::F32))
     }
 
     /// Takes the memory of `count` elements from what is left.
@@ -301,6 +331,13 @@ fn from_raw(element: ElementType, raw: &[u8]) -> Result<Data> {
     })
 }
 
+fn fitting<T: TryFrom<i32>>(ints: &[i32]) -> Result<Vec<T>> {
+    let fit = |&i: &i32| {
+        T::try_from(i).map_err(|_| Error::bad_file(format!("{i} does not fit the tensor's type")))
+    };
+    ints.iter().map(fit).collect()
+}
+
 fn from_typed(element: ElementType, tensor: &TensorProto, count: usize) -> Result<Data> {
     let ints = &tensor.int32_data;
     let length = match element {
@@ -315,13 +352,6 @@ fn from_typed(element: ElementType, tensor: &TensorProto, count: usize) -> Resul
             "the tensor's shape {:?} needs {count} elements, its data has {length}",
             tensor.dims
         )));
-    }
-    fn fitting<T: TryFrom<i32>>(ints: &[i32]) -> Result<Vec<T>> {
-        let fit = |&i: &i32| {
-            T::try_from(i)
-                .map_err(|_| Error::bad_file(format!("{i} does not fit the tensor's type")))
-        };
-        ints.iter().map(fit).collect()
     }
     let halves = |to_f32: fn(u16) -> f32| -> Result<Data> {
         Ok(Data::F32(fitting(ints)?.into_iter().map(to_f32).collect()))

@@ -58,7 +58,19 @@ fn window(r: &mut Reader<'_, '_>, axes: usize, dilated: bool) -> Result<Window> 
 }
 
 pub(in crate::onnx) fn conv(r: &mut Reader<'_, '_>) -> Result<()> {
-    let (x, weights) = (r.input(0)?, r.input(1)?);
+    let (x, weights, bias) = (r.input(0)?, r.input(1)?, r.optional_input(2));
+    let y = convolved(r, "", x, weights, bias)?;
+    r.give(0, y)
+}
+
+/// A convolution with the node's attributes.
+pub(super) fn convolved(
+    r: &mut Reader<'_, '_>,
+    part: &str,
+    x: Value,
+    weights: Value,
+    bias: Option<Value>,
+) -> Result<Value> {
     let axes = spatial_axes(r, x)?;
     let Window { strides, dilations, pads, auto_pad } = window(r, axes, true)?;
     let groups = r.int("group")?.unwrap_or(1);
@@ -80,17 +92,13 @@ pub(in crate::onnx) fn conv(r: &mut Reader<'_, '_>) -> Result<()> {
     let auto_pad = auto_pad.into();
     let conv = Conv { strides, dilations, pads, auto_pad, groups, activations: FLOAT };
     if axes == 3 {
-        let bias = r.optional_input(2);
-        let y = volume::conv(r, x, weights, bias, conv)?;
-        return r.give(0, y);
+        return volume::conv(r, x, weights, bias, conv);
     }
     // Channels last: a window's columns are then those of its pixels, one after the other.
     let spatial = 2..axes as u32 + 2;
     let perm: Vec<u32> = [0].into_iter().chain(spatial).chain([1]).collect();
     let weights = r.transpose("weights", weights, &perm)?;
-    let inputs = [Some(x), Some(weights), r.optional_input(2)];
-    let y = r.emit_many("", Op::Conv(conv), &inputs, &[true])?;
-    y.into_iter().flatten().try_for_each(|y| r.give(0, y))
+    r.emit_one(part, Op::Conv(conv), &[Some(x), Some(weights), bias])
 }
 
 /// MaxPool; of bytes too, which f32 holds exactly.
@@ -129,9 +137,14 @@ pub(in crate::onnx) fn max_pool(r: &mut Reader<'_, '_>) -> Result<()> {
 
 pub(in crate::onnx) fn average_pool(r: &mut Reader<'_, '_>) -> Result<()> {
     let x = r.input(0)?;
-    let pool = pool(r, x, PoolKind::Average, r.opset >= 19)?;
-    let y = emit_pool(r, "", x, pool)?;
+    let y = averaged(r, "", x)?;
     r.give(0, y)
+}
+
+/// Means over windows with the node's attributes.
+pub(super) fn averaged(r: &mut Reader<'_, '_>, part: &str, x: Value) -> Result<Value> {
+    let pool = pool(r, x, PoolKind::Average, r.opset >= 19)?;
+    emit_pool(r, part, x, pool)
 }
 
 /// `(sum |x|^p)^(1/p)` over windows.

@@ -6,7 +6,7 @@ use amq_format::{Elements, MAX_KNOWN};
 use super::layout::product;
 use crate::error::{Error, Result};
 use crate::onnx::attrs::Reader;
-use crate::onnx::builder::Value;
+use crate::onnx::builder::{Origin, Value};
 use crate::onnx::proto::ElementType;
 use crate::onnx::tensor::{Precision, data_type};
 use crate::tensor::{Data, Tensor};
@@ -113,7 +113,11 @@ pub(in crate::onnx) fn cast_like(r: &mut Reader<'_, '_>) -> Result<()> {
     let (x, like) = (r.input(0)?, r.input(1)?);
     // Concern 8-bit floats alone.
     r.int("saturate")?;
-    let (to, precision) = (r.data_type(like), r.builder.precision(like));
+    let element = r.builder.element(like);
+    let (to, precision) = data_type(element as i32).ok_or_else(|| {
+        let name = ElementType::name_of(element as i32);
+        Error::unsupported(format!("a cast to {name} is not supported"))
+    })?;
     let y = converted(r, x, to, precision)?;
     r.give(0, y)
 }
@@ -130,7 +134,11 @@ fn converted(
     } else if let Some(known) = integers_of(r, x, to) {
         r.known(to, known)
     } else {
-        r.emit("", Op::Cast(Cast { to: to.into() }), &[x])
+        let y = r.emit("", Op::Cast(Cast { to: to.into() }), &[x])?;
+        if let (DataType::F32, Some(product @ Origin::Product { .. })) = (to, r.builder.origin(x)) {
+            r.builder.set_origin(y, product);
+        }
+        Ok(y)
     }
 }
 

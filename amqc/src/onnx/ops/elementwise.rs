@@ -2,6 +2,7 @@
 
 use amq_format::graph::{Binary, BinaryFunction, Cast, DataType, Op, Select, Unary, UnaryFunction};
 
+use super::quantized;
 use crate::error::{Error, Result};
 use crate::onnx::attrs::Reader;
 use crate::onnx::builder::Value;
@@ -57,7 +58,17 @@ pub(in crate::onnx) fn with_parameters(
 /// A function of two tensors.
 pub(in crate::onnx) fn binary(r: &mut Reader<'_, '_>, function: BinaryFunction) -> Result<()> {
     let (a, b) = (r.input(0)?, r.input(1)?);
+    if function == BinaryFunction::Mul
+        && let Some(y) = quantized::scaled_product(r, a, b)?
+    {
+        return r.give(0, y);
+    }
     let y = r.emit("", binary_op(function), &[a, b])?;
+    if function == BinaryFunction::Mul
+        && let Some(origin) = quantized::scaled_origin(r, a, b)
+    {
+        r.builder.set_origin(y, origin);
+    }
     r.give(0, y)
 }
 

@@ -13,18 +13,29 @@ pub(in crate::onnx) fn matmul(r: &mut Reader<'_, '_>) -> Result<()> {
 }
 
 pub(in crate::onnx) fn gemm(r: &mut Reader<'_, '_>) -> Result<()> {
-    let (alpha, beta) = (r.float("alpha")?.unwrap_or(1.0), r.float("beta")?.unwrap_or(1.0));
-    let a = operand(r, 0, "transA", "a")?;
-    let b = operand(r, 1, "transB", "b")?;
-    let product = r.emit("", Op::MatMul(MatMul {}), &[a, b])?;
-    let mut y = scaled(r, "alpha", product, alpha)?;
-    if let Some(c) = r.optional_input(2) {
-        let c = scaled(r, "beta", c, beta)?;
-        let product = y;
-        y = r.emit("add", add(), &[product, c])?;
-        r.keeps_shape("C", product, y)?;
-    }
+    let factors = [r.float("alpha")?.unwrap_or(1.0), r.float("beta")?.unwrap_or(1.0)];
+    let operands = [r.input(0)?, r.input(1)?];
+    let c = r.optional_input(2);
+    let y = general_product(r, operands, c, factors)?;
     r.give(0, y)
+}
+
+/// `alpha a b + beta c`, with a and b transposed where the node says so.
+pub(super) fn general_product(
+    r: &mut Reader<'_, '_>,
+    [a, b]: [Value; 2],
+    c: Option<Value>,
+    [alpha, beta]: [f32; 2],
+) -> Result<Value> {
+    let a = operand(r, a, "transA", "a")?;
+    let b = operand(r, b, "transB", "b")?;
+    let product = r.emit("", Op::MatMul(MatMul {}), &[a, b])?;
+    let product = scaled(r, "alpha", product, alpha)?;
+    let Some(c) = c else { return Ok(product) };
+    let c = scaled(r, "beta", c, beta)?;
+    let y = r.emit("add", add(), &[product, c])?;
+    r.keeps_shape("C", product, y)?;
+    Ok(y)
 }
 
 fn add() -> Op {
@@ -32,11 +43,10 @@ fn add() -> Op {
 }
 
 /// A matrix, transposed if the attribute says so.
-fn operand(r: &mut Reader<'_, '_>, i: usize, transposed: &str, part: &str) -> Result<Value> {
-    let matrix = r.input(i)?;
+fn operand(r: &mut Reader<'_, '_>, matrix: Value, transposed: &str, part: &str) -> Result<Value> {
     let rank = r.rank(matrix);
     if rank != 2 {
-        return Err(Error::bad_file(format!("its input {i} has {rank} axes instead of 2")));
+        return Err(Error::bad_file(format!("its {part} has {rank} axes instead of 2")));
     }
     if r.flag(transposed, false)? { r.transpose(part, matrix, &[1, 0]) } else { Ok(matrix) }
 }

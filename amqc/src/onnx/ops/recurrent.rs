@@ -4,6 +4,7 @@ use amq_format::graph::{Cell, Direction, Op, Recurrent, Unary, UnaryFunction};
 
 use crate::error::{Error, Result};
 use crate::onnx::attrs::{FLOAT, Reader};
+use crate::onnx::builder::Value;
 
 /// Default functions of one direction.
 fn defaults(cell: Cell) -> &'static [&'static str] {
@@ -35,19 +36,28 @@ const FUNCTIONS: [Function; 11] = [
 
 pub(in crate::onnx) fn lstm(r: &mut Reader<'_, '_>) -> Result<()> {
     let input_forget = r.flag("input_forget", false)?;
-    layer(r, Recurrent { cell: Cell::Lstm.into(), input_forget, ..Recurrent::default() })
+    layer(r, Recurrent { cell: Cell::Lstm.into(), input_forget, ..Recurrent::default() }, None)
 }
 
 pub(in crate::onnx) fn gru(r: &mut Reader<'_, '_>) -> Result<()> {
     let linear_before_reset = r.flag("linear_before_reset", false)?;
-    layer(r, Recurrent { cell: Cell::Gru.into(), linear_before_reset, ..Recurrent::default() })
+    layer(
+        r,
+        Recurrent { cell: Cell::Gru.into(), linear_before_reset, ..Recurrent::default() },
+        None,
+    )
 }
 
 pub(in crate::onnx) fn rnn(r: &mut Reader<'_, '_>) -> Result<()> {
-    layer(r, Recurrent { cell: Cell::Rnn.into(), ..Recurrent::default() })
+    layer(r, Recurrent { cell: Cell::Rnn.into(), ..Recurrent::default() }, None)
 }
 
-fn layer(r: &mut Reader<'_, '_>, mut op: Recurrent) -> Result<()> {
+/// A layer whose weights W and R are inputs 1 and 2, unless they are given.
+pub(super) fn layer(
+    r: &mut Reader<'_, '_>,
+    mut op: Recurrent,
+    weights: Option<[Value; 2]>,
+) -> Result<()> {
     let cell = op.cell();
     op.activations = FLOAT;
     op.recurrent_activations = FLOAT;
@@ -71,7 +81,10 @@ fn layer(r: &mut Reader<'_, '_>, mut op: Recurrent) -> Result<()> {
     for required in 0..3 {
         r.input(required)?;
     }
-    let recurrence = r.input(2)?;
+    if let Some([w, recurrence]) = weights {
+        (inputs[1], inputs[2]) = (Some(w), Some(recurrence));
+    }
+    let recurrence = weights.map_or_else(|| r.input(2), |[_, recurrence]| Ok(recurrence))?;
     op.hidden_size = hidden_size(r, r.dims(recurrence).last().and_then(|d| d.as_size()))?;
     if batch_first {
         for (i, part) in [(0, "x"), (5, "initial_h"), (6, "initial_c")] {
