@@ -203,7 +203,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::onnx::tests::{A, Build, f32s};
+    use crate::onnx::tests::{A, Build, ElementType, ValueInfoProto, f32s, i64s};
     use crate::tensor::{Data, Tensor};
 
     #[test]
@@ -220,14 +220,20 @@ mod tests {
         assert_eq!(compiled.external, [file]);
     }
 
-    /// The floats that a model without a file gives for `x`.
+    /// The floats that a model gives for `x`.
     fn floats(build: &Build, x: &Tensor) -> Vec<f32> {
+        outputs(build, &[("x", x)])
+    }
+
+    /// The floats of a model's first output.
+    fn outputs(build: &Build, inputs: &[(&str, &Tensor)]) -> Vec<f32> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.onnx");
         std::fs::write(&path, build.model.encode_to_vec()).unwrap();
         let compiled = compile(&path, &ConvertOptions::float(), &|_| ()).unwrap();
         let mut session = Session::new(Arc::new(Model::load(&compiled.bytes).unwrap()));
-        let outputs = session.run(&[("x", x.view())]).unwrap();
+        let inputs: Vec<_> = inputs.iter().map(|(name, tensor)| (*name, tensor.view())).collect();
+        let outputs = session.run(&inputs).unwrap();
         let (_, view) = outputs.iter().next().unwrap();
         let amq_runtime::Data::F32(floats) = view.data else { panic!("{:?}", view.data) };
         floats.to_vec()
@@ -257,5 +263,41 @@ mod tests {
         }
         let training = [("training_mode", A::I(1))];
         assert_eq!(floats(&build(15, "y", &training), &x), [-1.0, 1.0]);
+    }
+
+    /// What Keras writes for a mask: the sum of its ones is the length of a sequence.
+    #[test]
+    fn sums_of_integers_are_lengths_of_sequences() {
+        let weights = |name: &str, dims: &[i64]| {
+            let count = dims.iter().product::<i64>();
+            f32s(name, dims, &(0..count).map(|i| (i % 7) as f32 / 8.0 - 0.4).collect::<Vec<_>>())
+        };
+        let build = |nodes: fn(Build) -> Build| {
+            let model = Build::new(13).input("x", "4 2 3").initializer(weights("w", &[1, 20, 3]));
+            let model = model.initializer(weights("r", &[1, 20, 5]));
+            let lstm = [("hidden_size", A::I(5)), ("direction", A::S("reverse"))];
+            nodes(model).node_with("LSTM", "x w r _ lengths", "y", &lstm).output("y")
+        };
+        let mut mask = i64s("mask", &[2, 4], &[1, 1, 1, 0, 1, 0, 0, 0]);
+        mask.data_type = ElementType::Int32 as i32;
+        (mask.int32_data, mask.int64_data) = (vec![1, 1, 1, 0, 1, 0, 0, 0], Vec::new());
+        let mut counted = build(|model| {
+            let axes = model.ints("axes", &[1]);
+            axes.node_with("ReduceSum", "mask axes", "lengths", &[("keepdims", A::I(0))])
+        });
+        counted.graph().input.push(ValueInfoProto {
+            name: "mask".into(),
+            ..Build::new(13).typed("mask", ElementType::Int32, "2 4").graph().input[0].clone()
+        });
+        let mut known = build(|model| model);
+        let mut lengths = mask.clone();
+        (lengths.name, lengths.dims, lengths.int32_data) = ("lengths".into(), vec![2], vec![3, 1]);
+        known.graph().initializer.push(lengths);
+        let x: Vec<f32> = (0..24).map(|i| (i as f32 - 11.0) / 9.0).collect();
+        let x = Tensor { dims: vec![4, 2, 3], data: Data::F32(x) };
+        let mask = Tensor { dims: vec![2, 4], data: Data::I32(mask.int32_data) };
+        let expected = outputs(&known, &[("x", &x)]);
+        assert_eq!(outputs(&counted, &[("x", &x), ("mask", &mask)]), expected);
+        assert!(expected[10..].iter().any(|&y| y == 0.0) && expected.iter().any(|&y| y != 0.0));
     }
 }

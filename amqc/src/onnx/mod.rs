@@ -7,6 +7,7 @@ mod external;
 mod graph;
 mod import;
 mod inline;
+mod known;
 mod load;
 mod missing;
 mod notes;

@@ -81,6 +81,7 @@ pub(crate) fn declare(module: &mut Module, named: &[(String, String)]) -> Result
 fn named_states(module: &mut Module, named: &[(String, String)]) -> Result<Vec<State>> {
     let mut equal = Equal::default();
     let mut states: Vec<State> = Vec::new();
+    let mut shapes = Vec::new();
     for (input, output) in named {
         let (from, to) = named_ports(module, input, output)?;
         if states.iter().any(|s| s.input == from.value || s.output == to.value) {
@@ -97,6 +98,8 @@ fn named_states(module: &mut Module, named: &[(String, String)]) -> Result<Vec<S
                 }
             }
         }
+        // As the model has them: what is taken to be equal would show other names.
+        shapes.push((describe(from), describe(to)));
         states.push(State {
             name: input.clone(),
             input: from.value,
@@ -105,13 +108,11 @@ fn named_states(module: &mut Module, named: &[(String, String)]) -> Result<Vec<S
         });
     }
     equal.apply(module)?;
-    for (input, output) in named {
+    for ((input, output), (from_text, to_text)) in named.iter().zip(shapes) {
         let (from, to) = named_ports(module, input, output)?;
         if !compatible(from, to) {
             return Err(Error::usage(format!(
-                "--state {input}={output}: the input is {} and the output {}",
-                describe(from),
-                describe(to)
+                "--state {input}={output}: the input is {from_text} and the output {to_text}"
             ))
             .remedy("a state keeps its type and shape from call to call"));
         }

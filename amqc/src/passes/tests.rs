@@ -353,6 +353,34 @@ fn a_weight_that_is_no_number_is_named() {
     }
 }
 
+/// Be it a bias that a product takes, or a sum of its own.
+#[test]
+fn a_bias_that_is_no_number_is_named_wherever_it_stands() {
+    let bias = f32s("b", &[4], &[0.0, f32::NAN, 0.0, 0.0]);
+    let model = || Build::new(13).weight("k", &[4, 3, 2, 2]).weight("w", &[3, 4]);
+    let conv = model().input("x", "n 3 8 8").initializer(bias.clone());
+    let conv = conv.node("Conv", "x k b", "y").output("y");
+    let sum = model().input("x", "n 3").initializer(bias).node("MatMul", "x w", "p");
+    let (product, sum) =
+        (sum.clone().node("Add", "p b", "y").output("y"), sum.node("Relu", "p", "q"));
+    let sum = sum.node("Add", "q b", "y").output("y");
+    for (build, node) in [(conv, "Conv_0"), (product, "Add_1"), (sum, "Add_2")] {
+        let error = emitted(&passed(&build), &codes(2)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BadFile);
+        let named = format!("node \"{node}\": element 1 of \"b\" is NaN");
+        assert!(error.message().contains(&named), "{error}");
+    }
+}
+
+#[test]
+fn shapes_of_a_state_are_told_as_the_model_has_them() {
+    let build = Build::new(13).input("x", "t n 3").input("s", "a b");
+    let build = build.node("Abs", "x", "y").node("Add", "s s", "z").output("y").output("z");
+    let error = declared(&build, &[("s", "y")]).unwrap_err();
+    let told = "the input is f32 [a, b] and the output f32 [t, n, 3]";
+    assert!(error.message().contains(told), "{error}");
+}
+
 /// States of a module as `input -> output`, and streams as names.
 fn declared(build: &Build, named: &[(&str, &str)]) -> Result<(Vec<String>, Vec<String>)> {
     let mut module = passed(build);
