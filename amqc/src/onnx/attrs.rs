@@ -12,7 +12,7 @@ use super::proto::{
 };
 use super::tensor::{MAX_RANK, Precision, Store, element};
 use crate::error::{Error, Result};
-use crate::tensor::{Data, Tensor};
+use crate::tensor::Tensor;
 
 /// How products take their activations until quantization decides otherwise.
 pub(super) const FLOAT: i32 = Activations::F32 as i32;

@@ -92,7 +92,7 @@ mod tests {
             (E::Float8e5m2fnuz, 0x7f, 57344.0),
             (E::Float8e5m2fnuz, 0x80, f32::NAN),
             (E::Float8e8m0, 127, 1.0),
-            (E::Float8e8m0, 0, 5.877471754111438e-39),
+            (E::Float8e8m0, 0, f32::MIN_POSITIVE / 2.0),
             (E::Float4e2m1, 7, 6.0),
             (E::Float4e2m1, 1, 0.5),
             (E::Float4e2m1, 0xa, -1.0),

@@ -163,7 +163,7 @@ pub(in crate::onnx) fn matmul_n_bits(r: &mut Reader<'_, '_>) -> Result<()> {
     // How exact the sums have to be at least; ours are exact.
     r.int("accuracy_level")?;
     r.int("weight_prepacked")?;
-    if !matches!(bits, 2 | 4 | 8) || block * bits as usize % 8 != 0 {
+    if !matches!(bits, 2 | 4 | 8) || !(block * bits as usize).is_multiple_of(8) {
         return Err(Error::unsupported(format!("{bits} bits in blocks of {block}")));
     }
     let bits = bits as usize;

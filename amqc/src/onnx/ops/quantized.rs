@@ -102,7 +102,7 @@ fn spread(r: &mut Reader<'_, '_>, part: &str, of: Value, x: Value, along: Along)
             let blocks: Vec<i64> = (0..size).map(|place| place / block).collect();
             let blocks = Tensor { dims: vec![blocks.len()], data: Data::I64(blocks) };
             let blocks = r.constant(&format!("{part}_blocks"), blocks)?;
-            let gather = Op::Gather(Gather { axis: axis as u32, ..Gather::default() });
+            let gather = Op::Gather(Gather { axis: axis as u32 });
             r.emit(&format!("{part}_spread"), gather, &[of, blocks])
         }
     }
@@ -119,15 +119,12 @@ pub(super) fn dequantized(
     if let Some(Origin::Quantized { x, scale, zero, low, high }) = r.builder.origin(x)
         && r.same(scale, by.scale)
         && (zero == by.zero || zero.zip(by.zero).is_some_and(|(a, b)| r.same(a, b)))
+        && let Some(scale) = r.constant_scalar(scale).filter(|scale| *scale > 0.0)
+        && let Some(zero) = zero.map_or(Some(0.0), |zero| r.constant_number(zero))
     {
-        if let Some(scale) = r.constant_scalar(scale).filter(|scale| *scale > 0.0) {
-            let zero = zero.map_or(Some(0.0), |zero| r.constant_number(zero));
-            if let Some(zero) = zero {
-                r.builder.notes.dropped_steps += 1;
-                let (low, high) = ((low - zero) * scale, (high - zero) * scale);
-                return clipped(r, &format!("{part}_range"), x, low, high);
-            }
-        }
+        r.builder.notes.dropped_steps += 1;
+        let (low, high) = ((low - zero) * scale, (high - zero) * scale);
+        return clipped(r, &format!("{part}_range"), x, low, high);
     }
     if r.builder.constant_of(x).is_some() {
         r.builder.notes.dequantized += 1;
