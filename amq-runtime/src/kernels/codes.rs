@@ -79,28 +79,71 @@ impl<const BITS: usize, const CODES: usize> Work for Product<'_, BITS, CODES> {
     fn run<L: Lanes>(self, lanes: L) {
         let Weights { layout, offsets, sums, .. } = self.weights;
         // Most products; the rest is known to be none of their business when they are compiled.
-        let plain = layout.taps * layout.segments() == 1;
-        if plain && offsets.is_none() && sums.is_none() {
-            self.blocks::<L, true>(lanes);
+        if layout.taps * layout.segments() == 1 && offsets.is_none() && sums.is_none() {
+            self.plain(lanes);
         } else {
-            self.blocks::<L, false>(lanes);
+            self.segments(lanes);
         }
     }
 }
 
 impl<const BITS: usize, const CODES: usize> Product<'_, BITS, CODES> {
-    /// Multiplies all blocks; `PLAIN` says that there is one segment and no offset.
+    /// Multiplies all blocks where there is one segment and no offset.
     #[inline(always)]
-    fn blocks<L: Lanes, const PLAIN: bool>(mut self, lanes: L) {
+    fn plain<L: Lanes>(mut self, lanes: L) {
+        let Vectors { words, coefficients: scales, places, .. } = self.vectors;
+        let (columns, pairs) = (self.weights.layout.columns as u32, self.weights.layout.pairs());
+        let lines = self.weights.lines.as_chunks::<BITS>().0;
+        let coefficients = self.weights.coefficients.as_chunks::<BITS>().0;
+        let words = words.as_chunks::<CODES>().0;
+        let ahead = self.out.order.ahead();
+        for at in 0..self.out.blocks.len() {
+            let block = self.out.block(at, 1);
+            let lines = &lines[block * pairs..][..pairs];
+            let coefficients = &coefficients[block];
+            let mut vector = 0;
+            macro_rules! tiles {
+                ($n:literal) => {
+                    while let Some(places) = places[vector..].first_chunk::<$n>() {
+                        let places = places.map(|place| place as usize);
+                        let words = places.map(|place| &words[place * pairs..][..pairs]);
+                        let scales = places.map(|place| &scales[place]);
+                        let part = Segment {
+                            columns,
+                            lines,
+                            coefficients,
+                            sums: None,
+                            words,
+                            scales,
+                            ahead,
+                        };
+                        let results = part.multiply(lanes).map(|sum| {
+                            // A sum of segments begins at +0, which is not -0.
+                            let zero = lanes.splat(0.0);
+                            sum.map_or(zero, |sum| lanes.add(zero, sum))
+                        });
+                        self.out.write_all(lanes, block, vector, results);
+                        vector += $n;
+                    }
+                };
+            }
+            if L::MANY_REGISTERS && BITS * CODES <= 4 {
+                tiles!(2);
+            }
+            tiles!(1);
+        }
+    }
+
+    /// Multiplies all blocks, segment by segment.
+    #[inline(always)]
+    fn segments<L: Lanes>(mut self, lanes: L) {
         let layout = self.weights.layout;
         let ahead = self.out.order.ahead();
-        let taps = if PLAIN { 1 } else { layout.taps };
-        let segments = if PLAIN { 1 } else { layout.segments() };
+        let (taps, segments) = (layout.taps, layout.segments());
         let (pairs, groups) = (layout.pairs(), layout.groups());
         let lines = self.weights.lines.as_chunks::<BITS>().0;
         let coefficients = self.weights.coefficients.as_chunks::<BITS>().0;
-        let sums = self.weights.sums.as_ref().filter(|_| !PLAIN);
-        let sums = sums.map(|sums| sums.as_chunks::<BITS>().0);
+        let sums = self.weights.sums.as_ref().map(|sums| sums.as_chunks::<BITS>().0);
         let words = self.vectors.words.as_chunks::<CODES>().0;
         for place in 0..self.out.blocks.len() {
             let block = self.out.block(place, 1);
@@ -112,18 +155,18 @@ impl<const BITS: usize, const CODES: usize> Product<'_, BITS, CODES> {
                     let at = places[tap] as usize;
                     let words = &words[at * pairs..][..pairs];
                     for segment in 0..segments {
-                        let range = if PLAIN { 0..pairs } else { layout.pairs_of(segment) };
+                        let range = layout.pairs_of(segment);
                         let part = Segment {
                             columns: layout.columns_of(segment).len() as u32,
                             lines: &lines[range.clone()],
                             coefficients: &coefficients[group],
                             sums: sums.map(|sums| &sums[(block * taps + tap) * segments + segment]),
-                            words: &words[range],
-                            scales: &self.vectors.coefficients[at],
+                            words: [&words[range]],
+                            scales: [&self.vectors.coefficients[at]],
                             ahead,
                         };
-                        let mut sum = part.multiply::<L, PLAIN>(lanes);
-                        if let Some(offsets) = self.weights.offsets.as_ref().filter(|_| !PLAIN) {
+                        let [mut sum] = part.multiply(lanes);
+                        if let Some(offsets) = &self.weights.offsets {
                             let by = self.vectors.sums[at * segments + segment];
                             let offset = lanes.load(&offsets[group]);
                             sum = chain(lanes, offset, lanes.splat(by), sum);
@@ -143,24 +186,28 @@ impl<const BITS: usize, const CODES: usize> Product<'_, BITS, CODES> {
     }
 }
 
-/// A segment of a block of rows, and that of a vector.
-struct Segment<'a, const BITS: usize, const CODES: usize> {
+/// A segment of a block of rows, and that of `V` vectors.
+struct Segment<'a, const BITS: usize, const CODES: usize, const V: usize> {
     columns: u32,
     /// `[pair][plane]`
     lines: &'a [[[Line; 2]; BITS]],
     coefficients: &'a [[f32; BLOCK]; BITS],
     /// Sums of the codes of each plane, if the vector has a constant part.
     sums: Option<&'a [[f32; BLOCK]; BITS]>,
-    /// `[pair][code]`
-    words: &'a [[[u32; 2]; CODES]],
-    scales: &'a Coefficients,
+    /// `[pair][code]`, as many pairs as of lines.
+    words: [&'a [[[u32; 2]; CODES]]; V],
+    scales: [&'a Coefficients; V],
     /// Bytes from the lines in use to those to prefetch.
     ahead: isize,
 }
 
-impl<const BITS: usize, const CODES: usize> Segment<'_, BITS, CODES> {
+/// Counts of differing bits: `[plane][vector][code]`.
+type Counts<L, const CODES: usize, const V: usize, const N: usize> =
+    [[[<L as Lanes>::U; CODES]; V]; N];
+
+impl<const BITS: usize, const CODES: usize, const V: usize> Segment<'_, BITS, CODES, V> {
     #[inline(always)]
-    fn multiply<L: Lanes, const PLAIN: bool>(&self, lanes: L) -> Option<L::F> {
+    fn multiply<L: Lanes>(&self, lanes: L) -> [Option<L::F>; V] {
         // Few enough planes at a time that the counters stay in registers.
         let most = if !L::MANY_REGISTERS {
             1
@@ -169,25 +216,28 @@ impl<const BITS: usize, const CODES: usize> Segment<'_, BITS, CODES> {
         } else {
             2
         };
-        let mut sum = None;
+        let mut results = [None; V];
         let mut plane = 0;
         while plane < BITS {
             macro_rules! planes {
                 ($n:literal) => {{
-                    let counts = self.count::<L, $n, PLAIN>(lanes, plane);
+                    let counts: Counts<L, CODES, V, $n> = self.count(lanes, plane);
                     for i in 0..$n {
-                        let mut dot = None;
-                        if let Some(sums) = self.sums.filter(|_| !PLAIN) {
-                            let sum = lanes.load(&sums[plane + i]);
-                            dot = Some(lanes.mul(lanes.splat(self.scales[0]), sum));
-                        }
-                        for j in 0..CODES {
-                            let scale = lanes.splat(self.scales[1 + j]);
-                            let term = lanes.less_twice(self.columns, counts[i][j]);
-                            dot = chain(lanes, scale, term, dot);
-                        }
-                        if let Some(dot) = dot {
-                            sum = chain(lanes, lanes.load(&self.coefficients[plane + i]), dot, sum);
+                        for v in 0..V {
+                            let mut dot = None;
+                            if let Some(sums) = self.sums {
+                                let sum = lanes.load(&sums[plane + i]);
+                                dot = Some(lanes.mul(lanes.splat(self.scales[v][0]), sum));
+                            }
+                            for j in 0..CODES {
+                                let scale = lanes.splat(self.scales[v][1 + j]);
+                                let term = lanes.less_twice(self.columns, counts[i][v][j]);
+                                dot = chain(lanes, scale, term, dot);
+                            }
+                            if let Some(dot) = dot {
+                                let coefficient = lanes.load(&self.coefficients[plane + i]);
+                                results[v] = chain(lanes, coefficient, dot, results[v]);
+                            }
                         }
                     }
                     plane += $n;
@@ -200,33 +250,37 @@ impl<const BITS: usize, const CODES: usize> Segment<'_, BITS, CODES> {
                 _ => planes!(1),
             }
         }
-        sum
+        results
     }
 
     /// Counts the bits in which weights of planes `plane..plane + N` and codes differ.
     #[inline(always)]
-    fn count<L: Lanes, const N: usize, const PLAIN: bool>(
-        &self,
-        lanes: L,
-        plane: usize,
-    ) -> [[L::U; CODES]; N] {
-        match (self.lines, self.words) {
+    fn count<L: Lanes, const N: usize>(&self, lanes: L, plane: usize) -> Counts<L, CODES, V, N> {
+        match self.lines {
             // An adder does not pay: it would be emptied after its first step.
-            ([lines], [words]) if !PLAIN => count_pair(lanes, &lines[plane..plane + N], words),
+            [lines] => {
+                let lines = &lines[plane..plane + N];
+                let counts =
+                    self.words.map(|words| count_pair::<L, CODES, N>(lanes, lines, &words[0]));
+                core::array::from_fn(|i| core::array::from_fn(|v| counts[v][i]))
+            }
             _ => self.count_pairs(lanes, plane),
         }
     }
 
     #[inline(always)]
-    fn count_pairs<L: Lanes, const N: usize>(&self, lanes: L, plane: usize) -> [[L::U; CODES]; N] {
+    fn count_pairs<L: Lanes, const N: usize>(
+        &self,
+        lanes: L,
+        plane: usize,
+    ) -> Counts<L, CODES, V, N> {
         let zero = lanes.splat_bits(0);
-        let mut ones = [[zero; CODES]; N];
-        let mut total = [[zero; CODES]; N];
-        for (lines, words) in
-            self.lines.chunks(L::COUNT_STEPS).zip(self.words.chunks(L::COUNT_STEPS))
-        {
-            let mut counts = [[zero; CODES]; N];
-            for (lines, words) in lines.iter().zip(words) {
+        let mut ones = [[[zero; CODES]; V]; N];
+        let mut total = [[[zero; CODES]; V]; N];
+        for (step, lines) in self.lines.chunks(L::COUNT_STEPS).enumerate() {
+            let words = self.words.map(|words| &words[step * L::COUNT_STEPS..][..lines.len()]);
+            let mut counts = [[[zero; CODES]; V]; N];
+            for (pair, lines) in lines.iter().enumerate() {
                 let lines = &lines[plane..plane + N];
                 for i in 0..N {
                     let [b, both] = &lines[i];
@@ -236,28 +290,36 @@ impl<const BITS: usize, const CODES: usize> Segment<'_, BITS, CODES> {
                         );
                     }
                     let (b, both) = (lanes.load_bits(b), lanes.load_bits(both));
-                    for j in 0..CODES {
-                        // Loaded one by one, words are broadcast by the load itself.
-                        let [d, d_both] = &words[j];
-                        let (d, d_both) = (lanes.splat_bits(*d), lanes.splat_bits(*d_both));
-                        let sum = lanes.xor3(ones[i][j], both, d_both);
-                        let carry = lanes.carry(sum, ones[i][j], lanes.xor(b, d));
-                        counts[i][j] = lanes.add_counts(counts[i][j], carry);
-                        ones[i][j] = sum;
+                    for v in 0..V {
+                        for j in 0..CODES {
+                            // Loaded one by one, words are broadcast by the load itself.
+                            let [d, d_both] = &words[v][pair][j];
+                            let (d, d_both) = (lanes.splat_bits(*d), lanes.splat_bits(*d_both));
+                            let ones = &mut ones[i][v][j];
+                            let sum = lanes.xor3(*ones, both, d_both);
+                            let carry = lanes.carry(sum, *ones, lanes.xor(b, d));
+                            counts[i][v][j] = lanes.add_counts(counts[i][v][j], carry);
+                            *ones = sum;
+                        }
                     }
                 }
             }
             for i in 0..N {
-                for j in 0..CODES {
-                    total[i][j] = lanes.add_integers(total[i][j], lanes.fold_counts(counts[i][j]));
+                for v in 0..V {
+                    for j in 0..CODES {
+                        let counts = lanes.fold_counts(counts[i][v][j]);
+                        total[i][v][j] = lanes.add_integers(total[i][v][j], counts);
+                    }
                 }
             }
         }
         for i in 0..N {
-            for j in 0..CODES {
-                let odd = lanes.fold_counts(lanes.add_counts(zero, ones[i][j]));
-                let twice = lanes.add_integers(total[i][j], total[i][j]);
-                total[i][j] = lanes.add_integers(twice, odd);
+            for v in 0..V {
+                for j in 0..CODES {
+                    let odd = lanes.fold_counts(lanes.add_counts(zero, ones[i][v][j]));
+                    let twice = lanes.add_integers(total[i][v][j], total[i][v][j]);
+                    total[i][v][j] = lanes.add_integers(twice, odd);
+                }
             }
         }
         total

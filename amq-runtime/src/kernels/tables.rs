@@ -53,6 +53,7 @@ impl Weights {
             3 if short => target.run(ShortTaps::<3>(product)),
             4 if short => target.run(ShortTaps::<4>(product)),
             _ if vectors.places.len() < 4 * layout.taps => target.run(Few(product)),
+            _ if layout.taps * layout.segments() == 1 => target.run(Whole(product)),
             _ => target.run(product),
         }
     }
@@ -99,6 +100,45 @@ impl Work for Few<'_> {
             for vector in 0..vectors {
                 self.0.vectors::<L, 1>(lanes, block, vector);
             }
+        }
+    }
+}
+
+/// Bytes of weights that meet a few vectors before the next ones: with their tables they should stay in
+/// the first cache.
+const LINES_BYTES: usize = 1 << 14;
+
+/// A product of many vectors, each of which is one segment.
+struct Whole<'a>(Product<'a>);
+
+impl Work for Whole<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(mut self, lanes: L) {
+        let Weights { layout, bits, .. } = self.0.weights;
+        let (vectors, blocks) = (self.0.vectors.places.len(), self.0.out.blocks.len());
+        let bytes = layout.words() * bits * size_of::<Line>();
+        let together = (LINES_BYTES / bytes.max(1)).max(1);
+        for first in (0..blocks).step_by(together) {
+            let places = first..blocks.min(first + together);
+            let mut vector = 0;
+            macro_rules! vectors {
+                ($n:literal) => {
+                    while vectors - vector >= $n {
+                        for place in places.clone() {
+                            let block = self.0.out.block(place, 1);
+                            self.0.whole::<L, $n>(lanes, block, vector);
+                        }
+                        vector += $n;
+                    }
+                };
+            }
+            if L::MANY_REGISTERS {
+                vectors!(4);
+            }
+            vectors!(2);
+            vectors!(1);
         }
     }
 }
@@ -202,6 +242,55 @@ impl Product<'_> {
             }
         }
         self.out.write_all(lanes, block, vector, results);
+    }
+
+    /// Multiplies a block of rows and `N` vectors of [`Whole`].
+    #[inline(always)]
+    fn whole<L: Lanes, const N: usize>(&mut self, lanes: L, block: usize, vector: usize) {
+        let Weights { layout, bits, .. } = *self.weights;
+        let ahead = self.out.order.ahead();
+        let words = layout.words();
+        let lines = &self.weights.lines[block * words * bits..][..words * bits];
+        let coefficients = &self.weights.coefficients[block * bits..][..bits];
+        let places: [usize; N] = core::array::from_fn(|v| self.vectors.places[vector + v] as usize);
+        let tables = places.map(|place| &self.vectors.tables[place * words..][..words]);
+        let totals = places.map(|place| self.vectors.totals[place]);
+        let mut dots = [lanes.splat(0.0); N];
+        let mut plane = 0;
+        macro_rules! planes {
+            ($n:literal) => {{
+                let sums = look_up::<L, $n, N>(lanes, lines, bits, plane, tables, ahead);
+                for i in 0..$n {
+                    let coefficient = lanes.load(&coefficients[plane + i]);
+                    for v in 0..N {
+                        let dot = lanes.twice_less(sums[i][v], totals[v].magnitudes);
+                        dots[v] = if plane + i == 0 {
+                            lanes.mul(coefficient, dot)
+                        } else {
+                            lanes.fma(coefficient, dot, dots[v])
+                        };
+                    }
+                }
+                plane += $n;
+            }};
+        }
+        if L::MANY_REGISTERS {
+            while bits - plane >= 2 {
+                planes!(2);
+            }
+        }
+        while plane < bits {
+            planes!(1);
+        }
+        let results = core::array::from_fn(|v| {
+            let mut dot = dots[v];
+            if let Some(offsets) = &self.weights.offsets {
+                let sum = lanes.splat(totals[v].values as f32);
+                dot = lanes.fma(lanes.load(&offsets[block]), sum, dot);
+            }
+            lanes.fma(lanes.splat(self.vectors.scales[places[v]]), dot, lanes.splat(0.0))
+        });
+        self.out.write_all::<L, N>(lanes, block, vector, results);
     }
 
     /// Multiplies a block of rows and `N` vectors.

@@ -71,6 +71,8 @@ pub(crate) struct Output<'a> {
     pub(crate) rows: usize,
     pub(crate) row_stride: usize,
     pub(crate) vector_stride: usize,
+    /// What is added to the results of each row of the weights.
+    pub(crate) bias: Option<&'a [f32]>,
     /// The blocks of rows that are computed, of the weights'; the first is written to row 0.
     pub(crate) blocks: Range<usize>,
     /// In which blocks of rows are computed.
@@ -85,12 +87,22 @@ impl Output<'_> {
         self.blocks.start + self.order.block(place, units) * together
     }
 
+    /// The results of a block's first rows with their bias.
+    #[inline(always)]
+    fn biased<L: Lanes>(&self, lanes: L, block: usize, rows: usize, result: L::F) -> L::F {
+        let Some(bias) = self.bias else { return result };
+        let bias = &bias[block * BLOCK..][..rows];
+        let mut values = [0.0; BLOCK];
+        values[..rows].copy_from_slice(bias);
+        lanes.add(result, lanes.load(bias.first_chunk().unwrap_or(&values)))
+    }
+
     /// Writes the rows of a block.
     #[inline(always)]
     pub(super) fn write<L: Lanes>(&mut self, lanes: L, block: usize, vector: usize, result: L::F) {
-        let result = lanes.canonical(result);
         let first = (block - self.blocks.start) * BLOCK;
         let rows = BLOCK.min(self.rows - first);
+        let result = lanes.canonical(self.biased(lanes, block, rows, result));
         let at = first * self.row_stride + vector * self.vector_stride;
         if self.row_stride == 1
             && rows == BLOCK
@@ -123,11 +135,13 @@ impl Output<'_> {
         }
         // Results of a row lie side by side.
         let mut values = [[0.0; BLOCK]; N];
+        let first = (block - self.blocks.start) * BLOCK;
+        let rows = BLOCK.min(self.rows - first);
         for (result, values) in results.into_iter().zip(&mut values) {
+            let result = self.biased(lanes, block, rows, result);
             lanes.store(lanes.canonical(result), values);
         }
-        let first = (block - self.blocks.start) * BLOCK;
-        for row in 0..BLOCK.min(self.rows - first) {
+        for row in 0..rows {
             let at = (first + row) * self.row_stride + vector;
             self.data[at..][..N].copy_from_slice(&values.map(|values| values[row]));
         }

@@ -51,18 +51,19 @@ impl Kernel for Product {
         let Call { inputs, outputs, memory, workers, tap, .. } = call;
         let (x, y) = (inputs.f32(0)?, outputs.f32()?);
         let Weights { matrix, bias } = &*self.weights;
-        matrix.share(x, self.vectors, y, &mut memory.hands(*workers));
-        let sizes = [matrix.cols(), matrix.rows()];
-        tap.product(Part::W, 0, sizes, x, y, |_| true);
-        if let Some(bias) = bias.as_ref().filter(|bias| !bias.is_empty()) {
-            call.target.vectorize(
-                #[inline(always)]
-                || {
-                    for row in y.chunks_exact_mut(bias.len()) {
-                        row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
-                    }
-                },
-            );
+        let bias = bias.as_deref();
+        let mut hands = memory.hands(*workers);
+        if tap.probe.is_none() {
+            matrix.share(x, self.vectors, bias, y, &mut hands);
+            return Ok(());
+        }
+        // A probe sees results without biases.
+        matrix.share(x, self.vectors, None, y, &mut hands);
+        tap.product(Part::W, 0, [matrix.cols(), matrix.rows()], x, y, |_| true);
+        if let Some(bias) = bias.filter(|bias| !bias.is_empty()) {
+            for row in y.chunks_exact_mut(bias.len()) {
+                row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+            }
         }
         Ok(())
     }

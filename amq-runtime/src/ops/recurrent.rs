@@ -97,7 +97,7 @@ impl Tools<'_> {
         seen: impl Fn(usize) -> bool,
     ) {
         let [columns, rows] = [matrix.cols(), matrix.rows()];
-        matrix.share(x, out.len() / rows.max(1), out, &mut self.hands);
+        matrix.share(x, out.len() / rows.max(1), None, out, &mut self.hands);
         self.tap.product(part, first_row, [columns, rows], x, out, seen);
     }
 }

@@ -199,6 +199,7 @@ impl Matrix {
                     data: &mut out[first..],
                     row_stride: positions,
                     vector_stride: 1,
+                    bias: None,
                     blocks: blocks.clone(),
                     order: scratch.order,
                 };

@@ -128,17 +128,24 @@ impl Matrix {
         if matches!(self.weights, Weights::Float(_)) { FLOAT_VECTORS } else { VECTORS }
     }
 
-    /// Multiplies vectors x `[vector][column]` to out `[vector][row]`, each quantized alone.
+    /// Multiplies vectors x `[vector][column]` to out `[vector][row]`, each quantized alone, and adds a
+    /// bias of a row each.
     pub(crate) fn multiply(
         &self,
         x: &[f32],
         vectors: usize,
+        bias: Option<&[f32]>,
         out: &mut [f32],
         scratch: &mut Scratch,
     ) {
         debug_assert_eq!((x.len(), out.len()), (vectors * self.cols, vectors * self.rows));
         if self.rows == 0 || self.cols == 0 {
-            out.fill(0.0);
+            for out in out.chunks_mut(self.rows.max(1)) {
+                match bias {
+                    Some(bias) => out.copy_from_slice(bias),
+                    None => out.fill(0.0),
+                }
+            }
             return;
         }
         self.reserve(vectors, scratch);
@@ -154,6 +161,7 @@ impl Matrix {
                 rows: self.rows,
                 row_stride: 1,
                 vector_stride: self.rows,
+                bias,
                 blocks: 0..self.blocks(),
                 order: scratch.order,
             };

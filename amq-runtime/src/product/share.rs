@@ -15,15 +15,22 @@ use crate::workers::Workers;
 
 impl Matrix {
     /// As [`Matrix::multiply`]: several vectors are divided, of one the rows.
-    pub(crate) fn share(&self, x: &[f32], vectors: usize, out: &mut [f32], hands: &mut Hands<'_>) {
+    pub(crate) fn share(
+        &self,
+        x: &[f32],
+        vectors: usize,
+        bias: Option<&[f32]>,
+        out: &mut [f32],
+        hands: &mut Hands<'_>,
+    ) {
         let parts = hands.parts(vectors.saturating_mul(self.rows).saturating_mul(self.cols));
         if parts == 1 {
-            return self.multiply(x, vectors, out, hands.scratch);
+            return self.multiply(x, vectors, bias, out, hands.scratch);
         }
         if vectors == 1 {
             self.code_one(x, hands.scratch);
             let scratch = &*hands.scratch;
-            return self.share_rows(x, 0..self.blocks(), out, scratch, hands.workers, parts);
+            return self.share_rows(x, 0..self.blocks(), bias, out, scratch, hands.workers, parts);
         }
         // In proportion to the workers.
         let helpers = parts / 2;
@@ -32,16 +39,18 @@ impl Matrix {
         let (out, later_out) = out.split_at_mut(count * self.rows);
         hands.join(
             helpers,
-            |mut hands| self.share(x, count, out, &mut hands),
-            |mut hands| self.share(later_x, vectors - count, later_out, &mut hands),
+            |mut hands| self.share(x, count, bias, out, &mut hands),
+            |mut hands| self.share(later_x, vectors - count, bias, later_out, &mut hands),
         );
     }
 
     /// Multiplies a vector that is coded with some blocks of rows.
+    #[expect(clippy::too_many_arguments, reason = "what one product is, and who does it")]
     fn share_rows(
         &self,
         x: &[f32],
         blocks: Range<usize>,
+        bias: Option<&[f32]>,
         out: &mut [f32],
         scratch: &Scratch,
         workers: &dyn Workers,
@@ -50,7 +59,8 @@ impl Matrix {
         let Some(middle) = self.middle(&blocks).filter(|_| parts > 1) else {
             let rows = out.len();
             let order = scratch.order;
-            let out = Output { data: out, rows, row_stride: 1, vector_stride: rows, blocks, order };
+            let out =
+                Output { data: out, rows, row_stride: 1, vector_stride: rows, bias, blocks, order };
             return self.product(x, 1, out, scratch);
         };
         let (first, second) = out.split_at_mut((middle - blocks.start) * BLOCK);
@@ -58,9 +68,9 @@ impl Matrix {
         workers.join(
             &mut || {
                 let blocks = blocks.start..middle;
-                self.share_rows(x, blocks, first, scratch, workers, parts - helpers);
+                self.share_rows(x, blocks, bias, first, scratch, workers, parts - helpers);
             },
-            &mut || self.share_rows(x, middle..blocks.end, second, scratch, workers, helpers),
+            &mut || self.share_rows(x, middle..blocks.end, bias, second, scratch, workers, helpers),
         );
     }
 

@@ -425,7 +425,7 @@ fn check(w: &Coded, activations: Activations, x: &[f32]) {
         for order in [Order::Forward, Order::Backward] {
             scratch.order = order;
             let mut out = vec![7.0; vectors * w.rows];
-            matrix.multiply(x, vectors, &mut out, &mut scratch);
+            matrix.multiply(x, vectors, None, &mut out, &mut scratch);
             let what = format_args!(
                 "{} {}x{} group {} bits {} offset {} x {} on {vectors} vectors, {order:?}",
                 target.isa(),
@@ -617,7 +617,7 @@ fn plain_weights_are_multiplied_in_the_order_of_the_definition() {
             let source = MatrixSource::Float { rows, cols, data: data.clone() };
             let matrix = Matrix::pack(&source, Activations::F32, target).unwrap();
             let mut out = vec![7.0; rows * vectors];
-            matrix.multiply(&x, vectors, &mut out, &mut Scratch::default());
+            matrix.multiply(&x, vectors, None, &mut out, &mut Scratch::default());
             assert_bits(&out, &expected, format_args!("{} {rows}x{cols}", target.isa()));
         }
     }
@@ -759,7 +759,7 @@ fn a_one_hot_vector_is_coded_exactly() {
         for activations in CODES.into_iter().filter(|kind| *kind != Activations::Codes1) {
             let matrix = Matrix::pack(&w.source(), activations, target).unwrap();
             let mut out = vec![0.0; 20];
-            matrix.multiply(&x, 1, &mut out, &mut Scratch::default());
+            matrix.multiply(&x, 1, None, &mut out, &mut Scratch::default());
             assert_bits(&out, &expected, format_args!("{} {}", target.isa(), activations.name()));
         }
     }
@@ -823,10 +823,10 @@ fn a_scratch_serves_products_of_all_kinds_and_grows_no_further() {
             conv.reserve(&g, &mut scratch);
             let before = scratch.capacities();
             let mut out = vec![0.0; 100];
-            matrix.multiply(&x, 5, &mut out, &mut scratch);
+            matrix.multiply(&x, 5, None, &mut out, &mut scratch);
             let first = out.clone();
             conv.convolve(&g, &x[..260], &mut vec![0.0; 20 * 19], &mut scratch);
-            matrix.multiply(&x, 5, &mut out, &mut scratch);
+            matrix.multiply(&x, 5, None, &mut out, &mut scratch);
             assert_bits(&out, &first, format_args!("{} {}", target.isa(), activations.name()));
             assert_eq!(scratch.capacities(), before, "{}", activations.name());
         }

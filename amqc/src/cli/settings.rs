@@ -80,7 +80,6 @@ impl Settings {
             },
             interface: self.interface(),
             recipe: self.recipe.as_deref().map(Recipe::read).transpose()?,
-            calibration: None,
         })
     }
 }
