@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use amq_format::Validated;
 use amq_runtime::{LoadOptions, Model};
 
+use crate::calibrate::moments::Moments;
 use crate::emit;
 use crate::error::{Error, Result};
 use crate::fit::Fitted;
@@ -94,6 +95,20 @@ pub fn compile(
     options: &ConvertOptions,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Compiled> {
+    compile_for(path, options, None, progress)
+}
+
+/// As [`compile`], with what the matrices of the float model meet on the data that `options` names for
+/// calibration.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_for(
+    path: &Path,
+    options: &ConvertOptions,
+    moments: Option<&Moments>,
+    progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Result<Compiled> {
     let resolver = options.resolver()?;
     let source = onnx::load(path, &onnx::Limits::default())?;
     let located = |error: Error| error.within(path.display());
@@ -103,7 +118,7 @@ pub fn compile(
     let weights = Weights::find(&module).map_err(located)?;
     let plan = Plan::new(&module, &weights, resolver).map_err(located)?;
     let tell = |layer: &str, done, total| progress(Progress { layer, done, total });
-    let fitted = Fitted::new(&module, &plan, &tell).map_err(located)?;
+    let fitted = Fitted::new(&module, &plan, moments, &tell).map_err(located)?;
     let layers = report::layers(&module, &weights, &plan, &fitted);
     let mut draft = emit::emit(module, &plan, &fitted);
     let external = onnx::external_files(&source).map_err(located)?;
@@ -162,7 +177,7 @@ pub fn dump(path: &Path, options: &ConvertOptions, stage: Stage) -> Result<Strin
     if stage == Stage::Report {
         return Ok(compile(path, options, &|_| ())?.report.text());
     }
-    let fitted = Fitted::new(&module, &plan, &|_, _, _| ()).map_err(located)?;
+    let fitted = Fitted::new(&module, &plan, None, &|_, _, _| ()).map_err(located)?;
     Ok(match stage {
         Stage::Emit => emit::listing(&emit::emit(module, &plan, &fitted)),
         _ => report::table(&report::layers(&module, &weights, &plan, &fitted)),

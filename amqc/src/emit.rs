@@ -1,12 +1,15 @@
 //! Puts the file together: the graph with its codes in place of the weights that they stand for.
 
 use amq_format::Draft;
-use amq_format::graph::{self, MultiBit, ValueId};
+use amq_format::graph::{self, ABSENT, MultiBit, ValueId};
+use amq_format::operator::Role;
 
 use crate::fit::{Fitted, Matrix};
 use crate::ir::{self, Module, Names, plain_tensor};
 use crate::plan::{Choice, Plan};
 use crate::table::Table;
+use crate::tensor::{Data, Tensor};
+use crate::weights::Weight;
 
 /// The file's draft, without provenance.
 pub(crate) fn emit(mut module: Module, plan: &Plan, fitted: &Fitted) -> Draft {
@@ -29,7 +32,49 @@ pub(crate) fn emit(mut module: Module, plan: &Plan, fitted: &Fitted) -> Draft {
             *kind = *activations as i32;
         }
     }
+    for (planned, shift) in plan.matrices.iter().zip(&fitted.shifts) {
+        if let Some(shift) = shift {
+            correct_bias(&mut module, &mut names, &planned.weight, shift);
+        }
+    }
     draft(module, &fitted.matrices, &values)
+}
+
+/// Adds to the bias of a product, one for each row of its matrix; makes one where there is none.
+fn correct_bias(module: &mut Module, names: &mut Names, weight: &Weight, shift: &[f64]) {
+    let node = &module.graph.nodes[weight.node];
+    let slots = node.op.as_ref().map(|op| op.operator().slots()).unwrap_or_default();
+    let Some(slot) = slots.iter().find(|slot| slot.role == Role::Bias) else { return };
+    let input = slot.input;
+    // A recurrent layer's holds for each direction that of W, then that of R.
+    let (parts, part) = match weight.slot.suffix {
+        Some("R") => (2, 1),
+        Some(_) => (2, 0),
+        None => (1, 0),
+    };
+    let length = weight.rows / weight.directions;
+    let old = node.inputs.get(input).and_then(|value| module.constants.get(value));
+    let mut bias = match old.map(|constant| &constant.data) {
+        Some(Data::F32(bias)) => bias.clone(),
+        _ => vec![0.0; parts * weight.rows],
+    };
+    let places = bias.chunks_exact_mut(length).skip(part).step_by(parts);
+    for (bias, shift) in places.zip(shift.chunks_exact(length)) {
+        for (bias, shift) in bias.iter_mut().zip(shift) {
+            *bias = (f64::from(*bias) + shift) as f32;
+        }
+    }
+    let dims = match parts {
+        1 => vec![weight.rows],
+        _ => vec![weight.directions, parts * length],
+    };
+    let name = names.unique(&format!("{}/bias", weight.name), '.');
+    let value = module.add_constant(name, Tensor { dims, data: Data::F32(bias) });
+    let inputs = &mut module.graph.nodes[weight.node].inputs;
+    if inputs.len() <= input {
+        inputs.resize(input + 1, ABSENT);
+    }
+    inputs[input] = value;
 }
 
 /// The graph and its data: plain constants that are still read, then those that are coded.

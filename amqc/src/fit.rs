@@ -1,13 +1,18 @@
 //! The codes of each matrix that the plan has coded.
 
+use std::collections::BTreeSet;
+
+use amq_format::graph::{BinaryFunction as B, Op, ValueId};
+use amq_format::operator::Role;
+use amq_runtime::Part;
+
+use crate::calibrate::moments::{Block, Moments, Sums};
 use crate::error::{Error, Result};
 use crate::ir::Module;
 use crate::plan::{Choice, Plan, Planned};
-use crate::quant::{self, QuantizedMatrix};
+use crate::quant::{self, Method, QuantizedMatrix};
 use crate::tensor::Data;
 use crate::weights::Weight;
-use amq_format::graph::{BinaryFunction as B, Op, ValueId};
-use amq_format::operator::Role;
 
 /// The codes of a network's matrices.
 #[derive(Debug)]
@@ -16,6 +21,9 @@ pub struct Fitted {
     pub matrices: Vec<Matrix>,
     /// Of each entry of the plan, its place in `matrices`; none where it stays float.
     pub places: Vec<Option<usize>>,
+    /// Of each entry of the plan, what is added to the products' biases, one for each row: the mean
+    /// product of what the codes leave with the vectors of the calibration data.
+    pub shifts: Vec<Option<Vec<f64>>>,
 }
 
 /// A constant that was coded.
@@ -30,7 +38,7 @@ pub struct Matrix {
 }
 
 impl Fitted {
-    /// Fits the codes of every matrix; `progress` is told of each by name how many of its rows are
+    /// Fits the codes of every matrix, to what `moments` says that it meets; `progress` is told of each by name how many of its rows are
     /// done, of how many.
     ///
     /// # Errors
@@ -38,32 +46,49 @@ impl Fitted {
     pub fn new(
         module: &Module,
         plan: &Plan,
+        moments: Option<&Moments>,
         progress: &(dyn Fn(&str, usize, usize) + Sync),
     ) -> Result<Fitted> {
         check_biases(module)?;
-        let mut fitted = Fitted { matrices: Vec::new(), places: Vec::new() };
+        let mut fitted = Fitted { matrices: Vec::new(), places: Vec::new(), shifts: Vec::new() };
         for Planned { weight, choice } in &plan.matrices {
             let Data::F32(data) = &module.constants[&weight.value].data else {
                 fitted.places.push(None);
+                fitted.shifts.push(None);
                 continue;
             };
             if matches!(choice, Choice::Codes { .. }) || !weight.is_table() {
                 check_finite(weight, data)?;
             }
-            let place = match choice {
-                Choice::Float { .. } => None,
-                Choice::Codes { fit, .. } => {
-                    let same = |m: &Matrix| m.source == weight.value && m.options == *fit;
-                    Some(fitted.matrices.iter().position(same).unwrap_or_else(|| {
-                        let tell = |rows| progress(&weight.name, rows, weight.rows);
-                        let codes = quant::quantize(data, weight.rows, weight.cols, fit, &tell);
-                        let source = weight.value;
-                        fitted.matrices.push(Matrix { source, options: *fit, codes });
-                        fitted.matrices.len() - 1
-                    }))
-                }
+            let Choice::Codes { fit, .. } = choice else {
+                fitted.places.push(None);
+                fitted.shifts.push(None);
+                continue;
             };
-            fitted.places.push(place);
+            let blocks = moments.map(|moments| blocks(weight, moments)).unwrap_or_default();
+            let calibrated = fit.method == Method::Calibrated;
+            let same = |m: &Matrix| m.source == weight.value && m.options == *fit;
+            let place = fitted.matrices.iter().position(same).unwrap_or_else(|| {
+                let tell = |rows| progress(&weight.name, rows, weight.rows);
+                let (rows, cols) = (weight.rows, weight.cols);
+                let codes = match calibrated {
+                    true => {
+                        let norms = match weight.is_table() {
+                            true => consumers(module, weight).into_iter().collect(),
+                            false => blocks.iter().map(moment).collect::<Vec<_>>(),
+                        };
+                        quant::quantize_for(data, rows, cols, fit, &norms, &tell)
+                    }
+                    false => quant::quantize(data, rows, cols, fit, &tell),
+                };
+                let source = weight.value;
+                fitted.matrices.push(Matrix { source, options: *fit, codes });
+                fitted.matrices.len() - 1
+            });
+            let codes = &fitted.matrices[place].codes;
+            let shift = (calibrated && !blocks.is_empty()).then(|| shift(data, codes, &blocks));
+            fitted.places.push(Some(place));
+            fitted.shifts.push(shift);
         }
         Ok(fitted)
     }
@@ -99,6 +124,87 @@ fn check_biases(module: &Module) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What rows of a matrix meet: the rows, counted in the matrix, and the moments.
+type Met<'a> = (Vec<usize>, &'a Sums);
+
+/// What the rows of a matrix meet.
+fn blocks<'a>(weight: &Weight, moments: &'a Moments) -> Vec<Met<'a>> {
+    let met = |block: &'a Block| -> Option<Met<'a>> {
+        let suffix = weight.slot.suffix;
+        let direction = match block.part {
+            Part::W if suffix.is_none() => 0,
+            Part::Input { direction } if suffix == Some("W") => direction,
+            Part::Recurrent { direction } if suffix == Some("R") => direction,
+            _ => return None,
+        };
+        // Both directions have as many rows.
+        let of_direction = weight.rows / weight.directions;
+        let rows: Vec<usize> =
+            block.rows.iter().map(|row| row + direction * of_direction).collect();
+        let fits = block.sums.columns() == weight.cols && rows.iter().all(|&r| r < weight.rows);
+        (block.node == weight.node && fits).then_some((rows, &block.sums))
+    };
+    moments.blocks.iter().filter_map(met).collect()
+}
+
+fn moment((rows, sums): &Met<'_>) -> quant::Moment {
+    quant::Moment {
+        rows: rows.clone(),
+        all: sums.covariance(),
+        halves: sums.covariances_of_halves(),
+    }
+}
+
+/// What an error in a table's rows does: the sum of `w w^T` over the rows `w` of the matrices that are
+/// multiplied with what is looked up.
+fn consumers(module: &Module, table: &Weight) -> Option<quant::Moment> {
+    let cols = table.cols;
+    let mut same = BTreeSet::from([*module.graph.nodes[table.node].outputs.first()?]);
+    let mut all = vec![0.0; cols * cols];
+    let mut found = false;
+    for node in &module.graph.nodes[table.node + 1..] {
+        let reads = node.inputs.first().is_some_and(|value| same.contains(value));
+        match &node.op {
+            Some(Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_)) if reads => {
+                same.extend(&node.outputs);
+            }
+            Some(Op::Linear(_) | Op::Recurrent(_)) if reads => {
+                let weights = module.constants.get(node.inputs.get(1)?)?;
+                let Data::F32(weights_data) = &weights.data else { return None };
+                if weights.dims.last() != Some(&cols) {
+                    return None;
+                }
+                for row in weights_data.chunks_exact(cols) {
+                    for (all, &a) in all.chunks_exact_mut(cols).zip(row) {
+                        for (all, &b) in all.iter_mut().zip(row) {
+                            *all += f64::from(a) * f64::from(b);
+                        }
+                    }
+                }
+                found = true;
+            }
+            _ => {}
+        }
+    }
+    found.then(|| quant::Moment { rows: (0..table.rows).collect(), all, halves: None })
+}
+
+/// The mean product of what the codes leave with the vectors that each row meets.
+fn shift(data: &[f32], codes: &QuantizedMatrix, blocks: &[Met<'_>]) -> Vec<f64> {
+    let mut shift = vec![0.0; codes.rows];
+    let mut decoded = vec![0.0; codes.cols];
+    for (rows, sums) in blocks {
+        let mean = sums.mean();
+        for &row in rows {
+            codes.decode_row(row, &mut decoded);
+            let weights = &data[row * codes.cols..][..codes.cols];
+            let left = weights.iter().zip(&decoded).map(|(&w, &d)| f64::from(w) - f64::from(d));
+            shift[row] = left.zip(&mean).map(|(left, mean)| left * mean).sum();
+        }
+    }
+    shift
 }
 
 /// Weights of products are finite; so are tables that are coded.

@@ -1,6 +1,7 @@
 //! The amq compiler: float ONNX networks in, small binary-coded `.amq` models out.
 
 pub mod bench;
+pub mod calibrate;
 pub mod cli;
 pub mod compile;
 pub mod data;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use amq_format::graph::Activations;
 
+use crate::calibrate::source::Source;
 use crate::error::{Error, Result};
 use crate::interface::Interface;
 use crate::quant::Method;
@@ -19,6 +20,8 @@ pub struct ConvertOptions {
     pub interface: Interface,
     /// The recipe: its layers override the flags.
     pub recipe: Option<Recipe>,
+    /// Data that weights are fitted to.
+    pub calibration: Option<Source>,
 }
 
 impl ConvertOptions {
@@ -30,14 +33,15 @@ impl ConvertOptions {
     /// Keeps every weight in float, with what is said of the model.
     pub fn float_with(interface: &Interface) -> ConvertOptions {
         let flags = Given { bits: Some(Bits::F32), ..Given::default() };
-        ConvertOptions { flags, interface: interface.clone(), recipe: None }
+        ConvertOptions { flags, interface: interface.clone(), ..ConvertOptions::default() }
     }
 
     /// Finds the settings of matrices. Fails if the flags contradict each other.
     pub fn resolver(&self) -> Result<Resolver<'_>> {
         let layers = self.recipe.as_ref().map_or(0, |recipe| recipe.layers().len());
         let base = self.flags.or(self.recipe.as_ref().map(Recipe::defaults).unwrap_or_default());
-        Settings::new(base).map_err(|why| Error::usage(why).remedy(CODES_REMEDY))?;
+        Settings::new(base, self.calibration.is_some())
+            .map_err(|why| Error::usage(why).remedy(REMEDY))?;
         if layers == 0 {
             self.check_meaning(base)?;
         }
@@ -72,7 +76,8 @@ impl ConvertOptions {
     }
 }
 
-const CODES_REMEDY: &str = "use at most 4 bits for the weights, or int8 or f32 activations";
+const REMEDY: &str =
+    "codes of activations need weights of at most 4 bits, the method calibrated --calib";
 
 impl fmt::Display for ConvertOptions {
     /// The options as flags, each that was given.
@@ -83,6 +88,7 @@ impl fmt::Display for ConvertOptions {
         flags.extend(activations.map(|activations| format!("-a {}", activations.name())));
         flags.extend(method.map(|method| format!("--method {method}")));
         flags.extend(cycles.map(|cycles| format!("--cycles {cycles}")));
+        flags.extend(self.calibration.as_ref().map(Source::to_string));
         flags.extend((!self.interface.is_empty()).then(|| self.interface.to_string()));
         f.write_str(&flags.join(" "))
     }
@@ -112,8 +118,8 @@ impl Resolver<'_> {
             }
         }
         let full = full.unwrap_or_else(|| name.to_owned());
-        let settings = Settings::new(layer.or(self.base))
-            .map_err(|why| Error::usage(format!("{full}: {why}")).remedy(CODES_REMEDY));
+        let settings = Settings::new(layer.or(self.base), self.options.calibration.is_some())
+            .map_err(|why| Error::usage(format!("{full}: {why}")).remedy(REMEDY));
         self.names.push(full);
         settings
     }

@@ -101,8 +101,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Fills in the defaults. `Err` says why the combination cannot be computed.
-    pub(crate) fn new(given: Given) -> Result<Settings, String> {
+    /// Fills in the defaults, which are others where there are data to calibrate with. `Err` says why the combination cannot be computed.
+    pub(crate) fn new(given: Given, calibrated: bool) -> Result<Settings, String> {
         let bits = given.bits.unwrap_or(Bits::Codes(2));
         let activations = match bits {
             Bits::F32 => Activations::F32,
@@ -114,9 +114,13 @@ impl Settings {
             ));
         }
         let method = given.method.unwrap_or_else(|| match bits {
+            _ if calibrated && given.cycles.is_none() => Method::Calibrated,
             Bits::Codes(LEAST_ERROR_BITS..) if given.cycles.is_none() => Method::Best,
             _ => Method::Alternating,
         });
+        if method == Method::Calibrated && !calibrated {
+            return Err("the method calibrated needs data to calibrate with".into());
+        }
         Ok(Settings { bits, activations, method, cycles: given.cycles.unwrap_or(Cycles::Count(2)) })
     }
 }

@@ -1,5 +1,7 @@
 //! Tensors: what a network's constants are, and what its inputs take and its outputs give.
 
+use std::ops::Range;
+
 use amq_format::graph::{DataType, Dim};
 use amq_format::{Elements, Fact, MAX_KNOWN};
 use amq_runtime::View;
@@ -44,6 +46,31 @@ impl Tensor {
         }
         let dims = self.dims.iter().map(|&d| Dim::from(i64::try_from(d).unwrap_or(i64::MAX)));
         Fact::new(data_type, dims.collect())
+    }
+
+    /// The part of it that lies in `range` along `axis`.
+    ///
+    /// # Panics
+    /// If there is no such axis, or it ends before the range does.
+    pub fn slice(&self, axis: usize, range: Range<usize>) -> Tensor {
+        fn take<T: Copy>(values: &[T], size: usize, inner: usize, range: Range<usize>) -> Vec<T> {
+            let part = range.start * inner..range.end * inner;
+            let outer = values.chunks_exact((size * inner).max(1));
+            outer.flat_map(|values| values[part.clone()].iter().copied()).collect()
+        }
+        let size = self.dims[axis];
+        let inner: usize = self.dims[axis + 1..].iter().product();
+        let mut dims = self.dims.clone();
+        dims[axis] = range.len();
+        let data = match &self.data {
+            Data::F32(values) => Data::F32(take(values, size, inner, range)),
+            Data::I64(values) => Data::I64(take(values, size, inner, range)),
+            Data::I32(values) => Data::I32(take(values, size, inner, range)),
+            Data::U8(values) => Data::U8(take(values, size, inner, range)),
+            Data::I8(values) => Data::I8(take(values, size, inner, range)),
+            Data::Bool(values) => Data::Bool(take(values, size, inner, range)),
+        };
+        Tensor { dims, data }
     }
 
     /// The tensor as the runtime takes it.

@@ -29,6 +29,8 @@ pub struct Weight {
     pub rows: usize,
     /// Columns of the matrix.
     pub cols: usize,
+    /// Of a recurrent layer, its directions, each of which has as many of the rows; else 1.
+    pub directions: usize,
 }
 
 impl Weight {
@@ -91,7 +93,11 @@ fn matrices(module: &Module, index: usize, node: &Node) -> Vec<Weight> {
         let cols = constant.data.len().checked_div(rows).filter(|&cols| cols > 0)?;
         let suffix = slot.suffix.map(|suffix| format!(".{suffix}")).unwrap_or_default();
         let name = format!("{}{suffix}", node.name);
-        Some(Weight { name, op: op_name(node), node: index, slot, value, rows, cols })
+        let directions = match &node.op {
+            Some(Op::Recurrent(layer)) => layer.direction().count(),
+            _ => 1,
+        };
+        Some(Weight { name, op: op_name(node), node: index, slot, value, rows, cols, directions })
     };
     slots.into_iter().filter_map(weight).collect()
 }

@@ -4,15 +4,18 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
+use amq_runtime::Isa;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use super::calibration::Calibration;
 use super::settings::Settings;
 use super::{Outcome, output};
-use crate::compile::{Compiled, compile};
+use crate::calibrate::gather::gather;
+use crate::compile::{Compiled, compile_for};
 use crate::error::{Error, Result};
-use crate::open::is_amq;
+use crate::open::{Opened, is_amq};
 use crate::options::ConvertOptions;
 use crate::report::Report;
 
@@ -31,6 +34,8 @@ pub(super) struct Convert {
     output: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
+    #[command(flatten)]
+    calibration: Calibration,
     /// Print the report as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -50,7 +55,7 @@ struct Converted {
 }
 
 impl Convert {
-    pub(super) fn execute(&self) -> Result<Outcome> {
+    pub(super) fn execute(&self, isa: Isa) -> Result<Outcome> {
         if is_amq(&self.model)? {
             return Err(Error::usage("an .amq file is converted already")
                 .within(self.model.display())
@@ -60,11 +65,15 @@ impl Convert {
             Some(path) => path.clone(),
             None => self.model.with_extension("amq"),
         };
-        output::check_not_read(&target, [&self.model].into_iter().chain(self.settings.recipe()))?;
-        let options = self.settings.options()?;
+        output::check_not_read(
+            &target,
+            [&self.model].into_iter().chain(self.settings.recipe()).chain(self.calibration.files()),
+        )?;
+        let options =
+            ConvertOptions { calibration: self.calibration.source()?, ..self.settings.options()? };
         options.resolver()?;
         let start = Instant::now();
-        let Compiled { bytes, report, external } = self.compile(&options)?;
+        let Compiled { bytes, report, external } = self.compile(&options, isa)?;
         output::check_not_read(&target, &external)?;
         output::write_whole(&target, |file| file.write_all(&bytes))?;
         let converted = Converted {
@@ -80,18 +89,28 @@ impl Convert {
         }
     }
 
-    fn compile(&self, options: &ConvertOptions) -> Result<Compiled> {
-        if self.quiet || !std::io::stderr().is_terminal() {
-            return compile(&self.model, options, &|_| ());
-        }
-        let bar = ProgressBar::new(0);
+    fn compile(&self, options: &ConvertOptions, isa: Isa) -> Result<Compiled> {
+        let bar = match self.quiet || !std::io::stderr().is_terminal() {
+            true => ProgressBar::hidden(),
+            false => ProgressBar::new(0),
+        };
         if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}") {
             bar.set_style(style);
         }
-        let compiled = compile(&self.model, options, &|progress| {
-            bar.set_length(progress.total as u64);
-            bar.set_position(progress.done as u64);
-            bar.set_message(progress.layer.to_owned());
+        let show = |what: &str, done: usize, total: usize| {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+            bar.set_message(what.to_owned());
+        };
+        let moments = match &options.calibration {
+            Some(source) => {
+                let opened = Opened::read_with(&self.model, &options.interface)?;
+                Some(gather(&opened, source, isa, &|done, total| show("calibration", done, total))?)
+            }
+            None => None,
+        };
+        let compiled = compile_for(&self.model, options, moments.as_ref(), &|progress| {
+            show(progress.layer, progress.done, progress.total);
         });
         bar.finish_and_clear();
         compiled

@@ -3,6 +3,7 @@
 //! Commands are functions from arguments to what is to be printed; only [`main`] prints.
 
 mod bench;
+mod calibration;
 mod convert;
 mod eval;
 mod inspect;

@@ -125,7 +125,7 @@ fn execute(command: &Command) -> Result<Outcome> {
     // Checked for every command: a misspelt name never goes unnoticed.
     let isa = isa::chosen()?;
     match command {
-        Command::Convert(convert) => convert.execute(),
+        Command::Convert(convert) => convert.execute(isa),
         Command::Inspect(inspect) => inspect.execute(),
         Command::Run(run) => run.execute(isa),
         Command::Verify(verify) => verify.execute(isa),

@@ -80,6 +80,7 @@ impl Settings {
             },
             interface: self.interface(),
             recipe: self.recipe.as_deref().map(Recipe::read).transpose()?,
+            calibration: None,
         })
     }
 }

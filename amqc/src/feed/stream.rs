@@ -1,7 +1,7 @@
 //! A text read by a language model as one stream: in chunks or step by step, its states carried along.
 
 use amq_format::graph::{DataType, Graph, Port, ValueId};
-use amq_runtime::{Session, View};
+use amq_runtime::{Probe, Session};
 
 use super::time::{takes_steps, time_axis};
 use crate::error::{Error, Result};
@@ -162,7 +162,36 @@ impl<'a> TextReader<'a> {
         tokens.chunks(most).try_for_each(|tokens| self.call(tokens, receive))
     }
 
+    /// Feeds tokens as [`TextReader::feed`] does, and shows a probe what the model computes.
+    ///
+    /// # Errors
+    /// Tokens that the model cannot take.
+    pub fn feed_with(&mut self, tokens: &[i64], probe: &mut dyn Probe) -> Result<()> {
+        let most = self.fixed.unwrap_or(tokens.len()).max(1);
+        for tokens in tokens.chunks(most) {
+            let tensor = self.tensor(tokens);
+            let inputs = [(self.loaded.name(self.input.value), tensor.view())];
+            let outputs = self.session.step_with(&inputs, probe);
+            outputs.map_err(|error| self.loaded.error(error))?;
+        }
+        Ok(())
+    }
+
     fn call(&mut self, tokens: &[i64], receive: Receive<'_>) -> Result<()> {
+        let tensor = self.tensor(tokens);
+        let inputs = [(self.loaded.name(self.input.value), tensor.view())];
+        let outputs = self.session.step(&inputs).map_err(|error| self.loaded.error(error))?;
+        let output = outputs.get(self.loaded.name(self.output.value));
+        let scores = output.and_then(|view| view.as_f32()).unwrap_or_default();
+        let steps = self.fixed.unwrap_or(tokens.len());
+        match scores.len() == steps * self.classes {
+            true => receive(&scores[..tokens.len() * self.classes]),
+            false => receive(scores),
+        }
+    }
+
+    /// Tokens as the model takes them in a call.
+    fn tensor(&self, tokens: &[i64]) -> Tensor {
         let steps = self.fixed.unwrap_or(tokens.len());
         let mut dims = vec![1; self.input.dims.len()];
         dims[self.time_axis] = steps;
@@ -172,15 +201,7 @@ impl<'a> TextReader<'a> {
             DataType::I32 => Data::I32(padded.map(|id| id as i32).collect()),
             _ => Data::I64(padded.collect()),
         };
-        let (name, tensor) = (self.loaded.name(self.input.value), Tensor { dims, data });
-        let inputs: [(&str, View<'_>); 1] = [(name, tensor.view())];
-        let outputs = self.session.step(&inputs).map_err(|error| self.loaded.error(error))?;
-        let output = outputs.get(self.loaded.name(self.output.value));
-        let scores = output.and_then(|view| view.as_f32()).unwrap_or_default();
-        match scores.len() == steps * self.classes {
-            true => receive(&scores[..tokens.len() * self.classes]),
-            false => receive(scores),
-        }
+        Tensor { dims, data }
     }
 }
 

@@ -51,7 +51,7 @@ impl Build {
 fn emitted(module: &Module, options: &ConvertOptions) -> Result<(Draft, Vec<Layer>)> {
     let weights = Weights::find(module)?;
     let plan = Plan::new(module, &weights, options.resolver()?)?;
-    let fitted = Fitted::new(module, &plan, &|_, _, _| {})?;
+    let fitted = Fitted::new(module, &plan, None, &|_, _, _| {})?;
     let layers = report::layers(module, &weights, &plan, &fitted);
     Ok((emit(module.clone(), &plan, &fitted), layers))
 }

@@ -5,7 +5,7 @@
 
 use amq_format::graph::CoefficientType;
 
-use super::coefficients::{Coefficients, MAX_LEVELS, MAX_PLANES, round, solve};
+use super::coefficients::{Coefficients, Levels, MAX_LEVELS, MAX_PLANES, round, solve};
 
 /// Ladders that are tried: each reaches this share of the one before, the first the largest weight.
 const CLIP: f64 = 0.88;
@@ -122,8 +122,8 @@ impl Sorted {
     fn assign(&self, coefficients: &Coefficients) -> Assigned {
         let mut assigned =
             Assigned { counts: [0.0; MAX_LEVELS], sums: [0.0; MAX_LEVELS], error: self.energy };
-        let levels = levels(&coefficients[..self.planes]);
-        let levels = &levels[..1 << self.planes];
+        let levels = Levels::new(coefficients, self.planes);
+        let levels = levels.sorted();
         let mut start = 0;
         for (index, &(level, code)) in levels.iter().enumerate() {
             let end = match levels.get(index + 1) {
@@ -190,34 +190,6 @@ fn running_sums(values: &[f64]) -> Vec<f64> {
         Some(*sum)
     });
     [0.0].into_iter().chain(sums).collect()
-}
-
-/// The levels of coefficients in ascending order, each with its code.
-fn levels(coefficients: &[f64]) -> [(f64, u8); MAX_LEVELS] {
-    let mut levels = [(0.0, 0); MAX_LEVELS];
-    let mut count = 1;
-    for (plane, a) in coefficients.iter().enumerate() {
-        let before = levels;
-        let below = |at: usize| before[..count].get(at).map(|(level, code)| (level - a, *code));
-        let above =
-            |at: usize| before[..count].get(at).map(|(level, code)| (level + a, code | 1 << plane));
-        let (mut low, mut high) = (0, 0);
-        for place in &mut levels[..2 * count] {
-            // One of them is there: as many are placed as there are.
-            *place = match (below(low), above(high)) {
-                (Some(lower), upper) if upper.is_none_or(|upper| lower.0 <= upper.0) => {
-                    low += 1;
-                    lower
-                }
-                (lower, upper) => {
-                    high += 1;
-                    upper.or(lower).unwrap_or_default()
-                }
-            };
-        }
-        count *= 2;
-    }
-    levels
 }
 
 /// The Walsh-Hadamard transform: entry `m` becomes the sum of all entries `c`, negated where `c & m`

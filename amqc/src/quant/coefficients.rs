@@ -65,3 +65,92 @@ pub(super) fn solve(
     }
     coefficients
 }
+
+/// Makes the coefficients of the first `planes` planes descend from positive; gives the new code for
+/// each old one.
+pub(super) fn normalise(coefficients: &mut Coefficients, planes: usize) -> [u8; MAX_LEVELS] {
+    let old = *coefficients;
+    let mut order: [usize; MAX_PLANES] = std::array::from_fn(|plane| plane);
+    order[..planes].sort_by(|&a, &b| old[b].abs().total_cmp(&old[a].abs()));
+    let mut recode = [0; MAX_LEVELS];
+    for (code, new) in recode[..1 << planes].iter_mut().enumerate() {
+        for (plane, &from) in order[..planes].iter().enumerate() {
+            let bit = (code >> from & 1 == 1) != (old[from] < 0.0);
+            *new |= u8::from(bit) << plane;
+        }
+    }
+    for (plane, &from) in order[..planes].iter().enumerate() {
+        coefficients[plane] = old[from].abs();
+    }
+    recode
+}
+
+/// The levels of coefficients in ascending order.
+pub(super) struct Levels {
+    /// Each with its code.
+    sorted: [(f64, u8); MAX_LEVELS],
+    /// By code.
+    values: [f64; MAX_LEVELS],
+    planes: usize,
+}
+
+impl Levels {
+    pub(super) fn new(coefficients: &Coefficients, planes: usize) -> Levels {
+        let sorted = merge(&coefficients[..planes]);
+        let mut values = [0.0; MAX_LEVELS];
+        for &(level, code) in &sorted[..1 << planes] {
+            values[usize::from(code)] = level;
+        }
+        Levels { sorted, values, planes }
+    }
+
+    /// In ascending order, each with its code.
+    pub(super) fn sorted(&self) -> &[(f64, u8)] {
+        &self.sorted[..1 << self.planes]
+    }
+
+    /// The level of a code.
+    pub(super) fn value(&self, code: u8) -> f64 {
+        self.values[usize::from(code)]
+    }
+
+    /// The level nearest to a weight, the upper one of two, and its code.
+    pub(super) fn nearest(&self, weight: f64) -> (f64, u8) {
+        let mut index = 0;
+        for step in (0..self.planes).rev() {
+            let middle = index + (1 << step);
+            let threshold = 0.5 * (self.sorted[middle - 1].0 + self.sorted[middle].0);
+            index += usize::from(weight >= threshold) << step;
+        }
+        self.sorted[index]
+    }
+}
+
+/// The levels of coefficients in ascending order, each with its code: those of one more plane are two
+/// shifted copies of those before, merged.
+fn merge(coefficients: &[f64]) -> [(f64, u8); MAX_LEVELS] {
+    let mut levels = [(0.0, 0); MAX_LEVELS];
+    let mut count = 1;
+    for (plane, a) in coefficients.iter().enumerate() {
+        let before = levels;
+        let below = |at: usize| before[..count].get(at).map(|(level, code)| (level - a, *code));
+        let above =
+            |at: usize| before[..count].get(at).map(|(level, code)| (level + a, code | 1 << plane));
+        let (mut low, mut high) = (0, 0);
+        for place in &mut levels[..2 * count] {
+            // One of them is there: as many are placed as there are.
+            *place = match (below(low), above(high)) {
+                (Some(lower), upper) if upper.is_none_or(|upper| lower.0 <= upper.0) => {
+                    low += 1;
+                    lower
+                }
+                (lower, upper) => {
+                    high += 1;
+                    upper.or(lower).unwrap_or_default()
+                }
+            };
+        }
+        count *= 2;
+    }
+    levels
+}

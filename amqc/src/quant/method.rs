@@ -18,12 +18,21 @@ pub enum Method {
     Alternating,
     /// The same from several starts, until the error falls no more: the least of them.
     Best,
+    /// From the best, codes and coefficients that keep products with calibration data near.
+    Calibrated,
 }
 
 impl Method {
     /// Every method, in the order of the command line.
-    pub const ALL: [Self; 6] =
-        [Self::Best, Self::Alternating, Self::Refined, Self::Greedy, Self::Balanced, Self::Uniform];
+    pub const ALL: [Self; 7] = [
+        Self::Calibrated,
+        Self::Best,
+        Self::Alternating,
+        Self::Refined,
+        Self::Greedy,
+        Self::Balanced,
+        Self::Uniform,
+    ];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -34,6 +43,7 @@ impl Method {
             Self::Refined => "refined",
             Self::Alternating => "alternating",
             Self::Best => "best",
+            Self::Calibrated => "calibrated",
         }
     }
 }

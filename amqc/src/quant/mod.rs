@@ -5,9 +5,12 @@
 //! "Alternating Multi-bit Quantization for Recurrent Neural Networks", ICLR 2018.
 
 mod best;
+mod calibrated;
 mod coefficients;
+mod feedback;
 mod matrix;
 mod method;
+mod norm;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -17,6 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use amq_format::graph::CoefficientType;
 use rayon::prelude::*;
 
+pub use calibrated::{Moment, quantize_for};
 pub use matrix::QuantizedMatrix;
 pub use method::{Cycles, Method, Options, ParseError};
 use row::Row;

@@ -6,7 +6,9 @@ mod tests;
 use amq_format::graph::CoefficientType;
 
 use super::best::{best, ladder};
-use super::coefficients::{Coefficients, MAX_LEVELS, MAX_PLANES, round, solve};
+use super::coefficients::{Coefficients, Levels, MAX_LEVELS, MAX_PLANES, normalise, round, solve};
+use super::feedback::Problem;
+use super::norm::Norm;
 use super::{Cycles, Method, Options};
 
 /// Cycles after which convergence is taken for granted. Rounded coefficients can make codes swing
@@ -50,7 +52,7 @@ impl<'a> Row<'a> {
                 row.greedy(false)?;
                 row.alternate(options.cycles)?;
             }
-            Method::Best => {
+            Method::Best | Method::Calibrated => {
                 row.greedy(false)?;
                 // One plane is at its best, and has no other start.
                 if row.planes > 1 {
@@ -61,6 +63,23 @@ impl<'a> Row<'a> {
             }
         }
         Some(row)
+    }
+
+    /// Fits codes and coefficients anew, from these, in a norm of the products; `None` if the
+    /// coefficients need a wider type.
+    pub(super) fn refit(&mut self, norm: &Norm) -> Option<()> {
+        let weights: Vec<f64> = self.weights.iter().map(|&w| w.into()).collect();
+        let problem = Problem::new(norm, &weights, self.planes, self.coefficient_type);
+        let found = problem.solve(&self.codes, &self.coefficients)?;
+        (self.codes, self.coefficients) = (found.codes, found.coefficients);
+        Some(())
+    }
+
+    /// What the codes leave of each weight.
+    pub(super) fn errors(&self) -> Vec<f64> {
+        let levels = Levels::new(&self.coefficients, self.planes);
+        let errors = self.weights.iter().zip(&self.codes);
+        errors.map(|(&w, &code)| f64::from(w) - levels.value(code)).collect()
     }
 
     pub(super) fn codes(&self) -> &[u8] {
@@ -203,19 +222,7 @@ impl<'a> Row<'a> {
     /// Makes the coefficients of the first `planes` planes descend from positive, and changes codes
     /// with them.
     fn normalise(&mut self, planes: usize) {
-        let old = self.coefficients;
-        let mut order: [usize; MAX_PLANES] = std::array::from_fn(|plane| plane);
-        order[..planes].sort_by(|&a, &b| old[b].abs().total_cmp(&old[a].abs()));
-        let mut recode = [0; MAX_LEVELS];
-        for (code, new) in recode[..1 << planes].iter_mut().enumerate() {
-            for (plane, &from) in order[..planes].iter().enumerate() {
-                let bit = (code >> from & 1 == 1) != (old[from] < 0.0);
-                *new |= u8::from(bit) << plane;
-            }
-        }
-        for (plane, &from) in order[..planes].iter().enumerate() {
-            self.coefficients[plane] = old[from].abs();
-        }
+        let recode = normalise(&mut self.coefficients, planes);
         for code in &mut self.codes {
             *code = recode[usize::from(*code)];
         }

@@ -520,3 +520,66 @@ fn sections_hold_planes_then_coefficients() {
         }
     }
 }
+
+/// A second moment of vectors whose elements depend on each other.
+pub(super) fn moment(random: &mut Random, columns: usize, count: usize) -> Vec<f64> {
+    let mut h = vec![0.0; columns * columns];
+    for _ in 0..count {
+        let shared = f64::from(random.gaussian());
+        let x: Vec<f64> = (0..columns).map(|_| shared + f64::from(random.gaussian())).collect();
+        for (row, a) in h.chunks_exact_mut(columns).zip(&x) {
+            row.iter_mut().zip(&x).for_each(|(h, b)| *h += a * b / count as f64);
+        }
+    }
+    h
+}
+
+#[test]
+fn calibrated_codes_leave_less_in_the_products() {
+    let (rows, cols) = (8, 48);
+    let mut random = Random(10);
+    let weights: Vec<f32> = (0..rows * cols).map(|_| random.gaussian()).collect();
+    let h = moment(&mut random, cols, 400);
+    let error = |matrix: &QuantizedMatrix| -> f64 {
+        let errors: Vec<f64> =
+            decode(matrix).iter().zip(&weights).map(|(d, w)| f64::from(d - w)).collect();
+        let of_row = |e: &[f64]| -> f64 {
+            (0..cols)
+                .flat_map(|i| (0..cols).map(move |j| (i, j)))
+                .map(|(i, j)| e[i] * h[i * cols + j] * e[j])
+                .sum()
+        };
+        errors.chunks(cols).map(of_row).sum()
+    };
+    for bits in 1..=MAX_BITS {
+        let plain = with(&weights, cols, options(Method::Best, bits, TWO_CYCLES));
+        let moments = [
+            Moment { rows: vec![0, 2, 4, 6], all: h.clone(), halves: None },
+            Moment { rows: vec![1, 3, 5], all: h.clone(), halves: Some([h.clone(), h.clone()]) },
+        ];
+        let options = options(Method::Calibrated, bits, TWO_CYCLES);
+        let fitted = quantize_for(&weights, rows, cols, &options, &moments, &|_| {});
+        let (plain_error, fitted_error) = (error(&plain), error(&fitted));
+        assert!(fitted_error < 0.85 * plain_error, "{bits} bits: {fitted_error} {plain_error}");
+        // The last row meets nothing.
+        assert_eq!(decode(&fitted)[7 * cols..], decode(&plain)[7 * cols..]);
+    }
+}
+
+#[test]
+fn moments_that_say_nothing_change_nothing() {
+    let mut random = Random(11);
+    let weights: Vec<f32> = (0..3 * 20).map(|_| random.gaussian()).collect();
+    let plain = with(&weights, 20, options(Method::Best, 2, TWO_CYCLES));
+    for all in [vec![0.0; 400], vec![f64::NAN; 400]] {
+        let moment = Moment { rows: vec![0, 1, 2], all, halves: None };
+        let options = options(Method::Calibrated, 2, TWO_CYCLES);
+        assert_eq!(quantize_for(&weights, 3, 20, &options, &[moment], &|_| {}), plain);
+    }
+    // Fewer vectors than columns: a singular moment.
+    let h = moment(&mut random, 20, 3);
+    let moment = Moment { rows: vec![0, 1, 2], all: h.clone(), halves: Some([h.clone(), h]) };
+    let options = options(Method::Calibrated, 2, TWO_CYCLES);
+    let fitted = quantize_for(&weights, 3, 20, &options, &[moment], &|_| {});
+    assert!(fitted.relative_mse(&weights) < 1.0);
+}
