@@ -133,6 +133,8 @@ fn converted(
         Ok(x)
     } else if let Some(known) = integers_of(r, x, to) {
         r.known(to, known)
+    } else if let Some(floats) = floats_of(r, x, to) {
+        r.constant("", floats)
     } else {
         let y = r.emit("", Op::Cast(Cast { to: to.into() }), &[x])?;
         if let (DataType::F32, Some(product @ Origin::Product { .. })) = (to, r.builder.origin(x)) {
@@ -140,6 +142,14 @@ fn converted(
         }
         Ok(y)
     }
+}
+
+/// Integers that are known as a constant of floats.
+fn floats_of(r: &Reader<'_, '_>, x: Value, to: DataType) -> Option<Tensor> {
+    let elements = r.builder.elements_of(x).filter(|_| to == DataType::F32)?;
+    let dims = elements.dims.clone();
+    let floats = elements.numbers()?.iter().map(|&number| number as f32).collect();
+    Some(Tensor { dims, data: Data::F32(floats) })
 }
 
 /// The elements of a constant of floats in an integer type or bool, if it is one and small.

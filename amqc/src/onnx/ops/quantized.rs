@@ -293,19 +293,20 @@ pub(in crate::onnx) fn qlinear_matmul(r: &mut Reader<'_, '_>) -> Result<()> {
     give_linear(r, y, 6)
 }
 
-/// Products of integers whose factors have eight bits add up to less than 2^24, and so are exact in
-/// f32, for so many of them.
+/// Products of integers of eight bits add up to less than 2^24, and so are exact in f32, for so many of
+/// them.
 const EXACT: i64 = 258;
-/// The same where one factor has four bits.
-const EXACT_HALVES: i64 = 4112;
+/// The same where both factors have four bits and a sign.
+const EXACT_HALVES: i64 = 65536;
 
-/// The exact product of two tensors of integers in f32, by `product`, which sums `count` pairs.
+type Product<'p> = &'p mut dyn FnMut(&mut Reader<'_, '_>, &str, Value, Value) -> Result<Value>;
+
+/// The exact product of two tensors of integers, by `product`, which sums `count` pairs in f32.
 fn exact(
     r: &mut Reader<'_, '_>,
-    a: Value,
-    b: Value,
+    [a, b]: [Value; 2],
     count: Option<i64>,
-    product: &mut dyn FnMut(&mut Reader<'_, '_>, &str, Value, Value) -> Result<Value>,
+    product: Product<'_>,
 ) -> Result<Value> {
     match count {
         Some(..=EXACT) => {
@@ -313,24 +314,40 @@ fn exact(
             r.cast_to("", y, DataType::I32)
         }
         Some(..=EXACT_HALVES) => {
-            let sixteen = r.scalar("sixteen", 16.0)?;
-            let high = r.binary("b_sixteenth", B::Div, b, sixteen)?;
-            let high = r.unary("b_high", U::Floor, high)?;
-            let scaled = r.binary("b_high_scaled", B::Mul, high, sixteen)?;
-            let low = r.binary("b_low", B::Sub, b, scaled)?;
-            let high = product(r, "product_high", a, high)?;
-            let low = product(r, "product_low", a, low)?;
-            let high = r.cast_to("high_integer", high, DataType::I32)?;
-            let low = r.cast_to("low_integer", low, DataType::I32)?;
-            let sixteen = Tensor { dims: Vec::new(), data: Data::I32(vec![16]) };
-            let sixteen = r.constant("sixteen_integer", sixteen)?;
-            let high = r.binary("high_scaled", B::Mul, high, sixteen)?;
-            r.binary("", B::Add, high, low)
+            let (a, b) = (halves(r, "a", a)?, halves(r, "b", b)?);
+            let mut sum: Option<Value> = None;
+            for (i, a) in a.into_iter().enumerate() {
+                for (j, b) in b.into_iter().enumerate() {
+                    let part = format!("product_{i}{j}");
+                    let y = product(r, &part, a, b)?;
+                    let y = r.cast_to(&format!("{part}_integer"), y, DataType::I32)?;
+                    let by = r.number(
+                        &format!("{part}_by"),
+                        DataType::I32,
+                        16i64.pow(2 - (i + j) as u32),
+                    )?;
+                    let y = r.binary(&format!("{part}_scaled"), B::Mul, y, by)?;
+                    sum = Some(match sum {
+                        Some(sum) => r.binary(&format!("{part}_sum"), B::Add, sum, y)?,
+                        None => y,
+                    });
+                }
+            }
+            sum.ok_or_else(|| Error::unsupported("a product of nothing"))
         }
         _ => Err(Error::unsupported(format!(
             "a product of integers that sums more than {EXACT_HALVES} pairs, or not known how many"
         ))),
     }
+}
+
+/// Integers of at most nine bits in two parts: x is 16 times the first and the second.
+fn halves(r: &mut Reader<'_, '_>, part: &str, x: Value) -> Result<[Value; 2]> {
+    let part = |of: &str| format!("{part}_{of}");
+    let sixteenth = r.with_scalar(&part("sixteenth"), B::Div, x, 16.0)?;
+    let high = r.unary(&part("high"), U::Floor, sixteenth)?;
+    let scaled = r.with_scalar(&part("high_scaled"), B::Mul, high, 16.0)?;
+    Ok([high, r.binary(&part("low"), B::Sub, x, scaled)?])
 }
 
 /// An integer tensor less its zero point, in f32.
@@ -364,7 +381,7 @@ fn give_integer(
         Some(Origin::Dynamic { x, scale }) => Some((product(r, "float", x, factors[1])?, scale)),
         _ => None,
     };
-    let y = exact(r, factors[0], factors[1], count, &mut product)?;
+    let y = exact(r, factors, count, &mut product)?;
     if let Some((float, scale)) = dynamic {
         r.builder.set_origin(y, Origin::Product { float, scale });
     }
@@ -375,7 +392,9 @@ pub(in crate::onnx) fn matmul_integer(r: &mut Reader<'_, '_>) -> Result<()> {
     let (a, b) = (r.input(0)?, r.input(1)?);
     let (a_zero, b_zero) = (r.optional_input(2), r.optional_input(3));
     let factors = [centred(r, "a", a, a_zero, -2)?, centred(r, "b", b, b_zero, -1)?];
-    let count = r.dims(a).last().and_then(|dim| dim.as_size());
+    let dims =
+        if r.rank(b) == 1 { r.dims(b) } else { r.dims(b).into_iter().rev().skip(1).collect() };
+    let count = dims.first().and_then(Dim::as_size);
     give_integer(r, factors, count, |r, part, a, b| r.emit(part, Op::MatMul(MatMul {}), &[a, b]))
 }
 
