@@ -79,6 +79,26 @@ impl<'a> PlainView<'a> {
         self.elements(DataType::I32).chunks_exact(4).map(LittleEndian::read_i32)
     }
 
+    /// The elements of an i16 tensor; of another type, none.
+    pub fn i16s(&self) -> impl ExactSizeIterator<Item = i16> + use<'a> {
+        self.elements(DataType::I16).chunks_exact(2).map(LittleEndian::read_i16)
+    }
+
+    /// The elements of a u16 tensor; of another type, none.
+    pub fn u16s(&self) -> impl ExactSizeIterator<Item = u16> + use<'a> {
+        self.elements(DataType::U16).chunks_exact(2).map(LittleEndian::read_u16)
+    }
+
+    /// The elements of a u32 tensor; of another type, none.
+    pub fn u32s(&self) -> impl ExactSizeIterator<Item = u32> + use<'a> {
+        self.elements(DataType::U32).chunks_exact(4).map(LittleEndian::read_u32)
+    }
+
+    /// The elements of a u64 tensor; of another type, none.
+    pub fn u64s(&self) -> impl ExactSizeIterator<Item = u64> + use<'a> {
+        self.elements(DataType::U64).chunks_exact(8).map(LittleEndian::read_u64)
+    }
+
     fn elements(&self, data_type: DataType) -> &'a [u8] {
         if self.data_type == data_type { self.bytes } else { &[] }
     }

@@ -24,14 +24,23 @@ pub enum DataType {
     I8 = 4,
     /// A byte that is 0 or 1.
     Bool = 5,
+    /// Signed 16-bit integer.
+    I16 = 6,
+    /// Unsigned 16-bit integer.
+    U16 = 7,
+    /// Unsigned 32-bit integer.
+    U32 = 8,
+    /// Unsigned 64-bit integer.
+    U64 = 9,
 }
 
 impl DataType {
     /// Bytes an element takes.
     pub fn size(self) -> usize {
         match self {
-            DataType::I64 => 8,
-            DataType::F32 | DataType::I32 => 4,
+            DataType::I64 | DataType::U64 => 8,
+            DataType::F32 | DataType::I32 | DataType::U32 => 4,
+            DataType::I16 | DataType::U16 => 2,
             DataType::U8 | DataType::I8 | DataType::Bool => 1,
         }
     }
@@ -44,6 +53,10 @@ impl DataType {
             DataType::I32 => i32::try_from(integer).is_ok(),
             DataType::U8 => u8::try_from(integer).is_ok(),
             DataType::I8 => i8::try_from(integer).is_ok(),
+            DataType::I16 => i16::try_from(integer).is_ok(),
+            DataType::U16 => u16::try_from(integer).is_ok(),
+            DataType::U32 => u32::try_from(integer).is_ok(),
+            DataType::U64 => u64::try_from(integer).is_ok(),
             DataType::Bool => matches!(integer, 0 | 1),
         }
     }
@@ -56,6 +69,10 @@ impl DataType {
             DataType::I32 => "i32",
             DataType::U8 => "u8",
             DataType::I8 => "i8",
+            DataType::I16 => "i16",
+            DataType::U16 => "u16",
+            DataType::U32 => "u32",
+            DataType::U64 => "u64",
             DataType::Bool => "bool",
         }
     }

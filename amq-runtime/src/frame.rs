@@ -246,6 +246,10 @@ fn clear(to: DataMut<'_>) {
         DataMut::I32(to) => to.fill(0),
         DataMut::U8(to) | DataMut::Bool(to) => to.fill(0),
         DataMut::I8(to) => to.fill(0),
+        DataMut::I16(to) => to.fill(0),
+        DataMut::U16(to) => to.fill(0),
+        DataMut::U32(to) => to.fill(0),
+        DataMut::U64(to) => to.fill(0),
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct Register {
 
 /// The registers of each type.
 #[derive(Debug, Default)]
-pub(crate) struct Registers([Vec<Buffer>; 6]);
+pub(crate) struct Registers([Vec<Buffer>; 10]);
 
 fn place(data_type: DataType) -> usize {
     match data_type {
@@ -27,6 +27,10 @@ fn place(data_type: DataType) -> usize {
         DataType::U8 => 3,
         DataType::I8 => 4,
         DataType::Bool => 5,
+        DataType::I16 => 6,
+        DataType::U16 => 7,
+        DataType::U32 => 8,
+        DataType::U64 => 9,
     }
 }
 

@@ -26,6 +26,14 @@ pub enum Data<'a> {
     U8(&'a [u8]),
     /// Signed 8-bit integers.
     I8(&'a [i8]),
+    /// Signed 16-bit integers.
+    I16(&'a [i16]),
+    /// Unsigned 16-bit integers.
+    U16(&'a [u16]),
+    /// Unsigned 32-bit integers.
+    U32(&'a [u32]),
+    /// Unsigned 64-bit integers.
+    U64(&'a [u64]),
     /// Bytes that are 0 or 1.
     Bool(&'a [u8]),
 }
@@ -96,6 +104,10 @@ impl Data<'_> {
             Data::I32(_) => DataType::I32,
             Data::U8(_) => DataType::U8,
             Data::I8(_) => DataType::I8,
+            Data::I16(_) => DataType::I16,
+            Data::U16(_) => DataType::U16,
+            Data::U32(_) => DataType::U32,
+            Data::U64(_) => DataType::U64,
             Data::Bool(_) => DataType::Bool,
         }
     }
@@ -108,6 +120,10 @@ impl Data<'_> {
             Data::I32(x) => x.len(),
             Data::U8(x) | Data::Bool(x) => x.len(),
             Data::I8(x) => x.len(),
+            Data::I16(x) => x.len(),
+            Data::U16(x) => x.len(),
+            Data::U32(x) => x.len(),
+            Data::U64(x) => x.len(),
         }
     }
 
@@ -126,6 +142,10 @@ impl<'a> Data<'a> {
             Data::I32(x) => Data::I32(&x[at..at + len]),
             Data::U8(x) => Data::U8(&x[at..at + len]),
             Data::I8(x) => Data::I8(&x[at..at + len]),
+            Data::I16(x) => Data::I16(&x[at..at + len]),
+            Data::U16(x) => Data::U16(&x[at..at + len]),
+            Data::U32(x) => Data::U32(&x[at..at + len]),
+            Data::U64(x) => Data::U64(&x[at..at + len]),
             Data::Bool(x) => Data::Bool(&x[at..at + len]),
         }
     }
@@ -139,6 +159,10 @@ pub(crate) enum DataMut<'a> {
     I32(&'a mut [i32]),
     U8(&'a mut [u8]),
     I8(&'a mut [i8]),
+    I16(&'a mut [i16]),
+    U16(&'a mut [u16]),
+    U32(&'a mut [u32]),
+    U64(&'a mut [u64]),
     Bool(&'a mut [u8]),
 }
 
@@ -151,6 +175,10 @@ impl<'a> DataMut<'a> {
             DataMut::I32(x) => DataMut::I32(&mut x[at..at + len]),
             DataMut::U8(x) => DataMut::U8(&mut x[at..at + len]),
             DataMut::I8(x) => DataMut::I8(&mut x[at..at + len]),
+            DataMut::I16(x) => DataMut::I16(&mut x[at..at + len]),
+            DataMut::U16(x) => DataMut::U16(&mut x[at..at + len]),
+            DataMut::U32(x) => DataMut::U32(&mut x[at..at + len]),
+            DataMut::U64(x) => DataMut::U64(&mut x[at..at + len]),
             DataMut::Bool(x) => DataMut::Bool(&mut x[at..at + len]),
         }
     }
@@ -163,6 +191,10 @@ impl<'a> DataMut<'a> {
             DataMut::I32(x) => Data::I32(x),
             DataMut::U8(x) => Data::U8(x),
             DataMut::I8(x) => Data::I8(x),
+            DataMut::I16(x) => Data::I16(x),
+            DataMut::U16(x) => Data::U16(x),
+            DataMut::U32(x) => Data::U32(x),
+            DataMut::U64(x) => Data::U64(x),
             DataMut::Bool(x) => Data::Bool(x),
         }
     }
@@ -178,6 +210,10 @@ macro_rules! with_same_type {
             ($crate::view::Data::I32($x), $crate::view::DataMut::I32($y)) => $body,
             ($crate::view::Data::U8($x), $crate::view::DataMut::U8($y)) => $body,
             ($crate::view::Data::I8($x), $crate::view::DataMut::I8($y)) => $body,
+            ($crate::view::Data::I16($x), $crate::view::DataMut::I16($y)) => $body,
+            ($crate::view::Data::U16($x), $crate::view::DataMut::U16($y)) => $body,
+            ($crate::view::Data::U32($x), $crate::view::DataMut::U32($y)) => $body,
+            ($crate::view::Data::U64($x), $crate::view::DataMut::U64($y)) => $body,
             ($crate::view::Data::Bool($x), $crate::view::DataMut::Bool($y)) => $body,
             _ => $otherwise,
         }
@@ -193,6 +229,10 @@ pub(crate) enum Buffer {
     I32(Vec<i32>),
     U8(Vec<u8>),
     I8(Vec<i8>),
+    I16(Vec<i16>),
+    U16(Vec<u16>),
+    U32(Vec<u32>),
+    U64(Vec<u64>),
     Bool(Vec<u8>),
 }
 
@@ -211,6 +251,10 @@ macro_rules! with_vec {
             $crate::view::Buffer::I32($x) => $body,
             $crate::view::Buffer::U8($x) | $crate::view::Buffer::Bool($x) => $body,
             $crate::view::Buffer::I8($x) => $body,
+            $crate::view::Buffer::I16($x) => $body,
+            $crate::view::Buffer::U16($x) => $body,
+            $crate::view::Buffer::U32($x) => $body,
+            $crate::view::Buffer::U64($x) => $body,
         }
     };
 }
@@ -225,6 +269,10 @@ impl Buffer {
             DataType::I32 => Buffer::I32(Vec::new()),
             DataType::U8 => Buffer::U8(Vec::new()),
             DataType::I8 => Buffer::I8(Vec::new()),
+            DataType::I16 => Buffer::I16(Vec::new()),
+            DataType::U16 => Buffer::U16(Vec::new()),
+            DataType::U32 => Buffer::U32(Vec::new()),
+            DataType::U64 => Buffer::U64(Vec::new()),
             DataType::Bool => Buffer::Bool(Vec::new()),
         }
     }
@@ -259,6 +307,10 @@ impl Buffer {
             Buffer::I32(x) => Data::I32(first(x, len)),
             Buffer::U8(x) => Data::U8(first(x, len)),
             Buffer::I8(x) => Data::I8(first(x, len)),
+            Buffer::I16(x) => Data::I16(first(x, len)),
+            Buffer::U16(x) => Data::U16(first(x, len)),
+            Buffer::U32(x) => Data::U32(first(x, len)),
+            Buffer::U64(x) => Data::U64(first(x, len)),
             Buffer::Bool(x) => Data::Bool(first(x, len)),
         }
     }
@@ -271,6 +323,10 @@ impl Buffer {
             Buffer::I32(x) => DataMut::I32(first_mut(x, len)),
             Buffer::U8(x) => DataMut::U8(first_mut(x, len)),
             Buffer::I8(x) => DataMut::I8(first_mut(x, len)),
+            Buffer::I16(x) => DataMut::I16(first_mut(x, len)),
+            Buffer::U16(x) => DataMut::U16(first_mut(x, len)),
+            Buffer::U32(x) => DataMut::U32(first_mut(x, len)),
+            Buffer::U64(x) => DataMut::U64(first_mut(x, len)),
             Buffer::Bool(x) => DataMut::Bool(first_mut(x, len)),
         }
     }

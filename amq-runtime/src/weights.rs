@@ -166,6 +166,10 @@ fn elements(view: &PlainView<'_>) -> Buffer {
         DataType::I32 => Buffer::I32(view.i32s().collect()),
         DataType::U8 => Buffer::U8(view.bytes.to_vec()),
         DataType::I8 => Buffer::I8(view.bytes.iter().map(|&byte| byte as i8).collect()),
+        DataType::I16 => Buffer::I16(view.i16s().collect()),
+        DataType::U16 => Buffer::U16(view.u16s().collect()),
+        DataType::U32 => Buffer::U32(view.u32s().collect()),
+        DataType::U64 => Buffer::U64(view.u64s().collect()),
         DataType::Bool => Buffer::Bool(view.bytes.to_vec()),
     }
 }

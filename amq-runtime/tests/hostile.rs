@@ -41,6 +41,8 @@ fn run(model: Model, size: i64) {
     }
     let (floats, long, int) = (vec![0.5; 1 << 16], vec![1; 1 << 16], vec![1; 1 << 16]);
     let (byte, signed) = (vec![1; 1 << 16], vec![1; 1 << 16]);
+    let (short, word) = (vec![1; 1 << 16], vec![1; 1 << 16]);
+    let (unsigned, wide) = (vec![1; 1 << 16], vec![1; 1 << 16]);
     let inputs = model.inputs().iter().zip(&shapes).map(|(port, dims)| {
         let len = dims.iter().product::<usize>();
         let data = match port.data_type {
@@ -50,6 +52,10 @@ fn run(model: Model, size: i64) {
             DataType::U8 => Data::U8(&byte[..len]),
             DataType::I8 => Data::I8(&signed[..len]),
             DataType::Bool => Data::Bool(&byte[..len]),
+            DataType::I16 => Data::I16(&short[..len]),
+            DataType::U16 => Data::U16(&word[..len]),
+            DataType::U32 => Data::U32(&unsigned[..len]),
+            DataType::U64 => Data::U64(&wide[..len]),
         };
         (port.name.as_str(), View { dims, data })
     });

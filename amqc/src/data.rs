@@ -335,6 +335,18 @@ impl Array {
             (DataType::I8, Values::Int(values)) => {
                 Data::I8(converted(name, values, narrow(refuse))?)
             }
+            (DataType::I16, Values::Int(values)) => {
+                Data::I16(converted(name, values, narrow(refuse))?)
+            }
+            (DataType::U16, Values::Int(values)) => {
+                Data::U16(converted(name, values, narrow(refuse))?)
+            }
+            (DataType::U32, Values::Int(values)) => {
+                Data::U32(converted(name, values, narrow(refuse))?)
+            }
+            (DataType::U64, Values::Int(values)) => {
+                Data::U64(converted(name, values, narrow(refuse))?)
+            }
             (DataType::Bool, Values::Bool(values)) => {
                 Data::Bool(converted(name, values, |v| Ok(u8::from(v)))?)
             }
@@ -377,6 +389,10 @@ fn numpy_name(data_type: DataType) -> &'static str {
         DataType::I32 => "int32",
         DataType::U8 => "uint8",
         DataType::I8 => "int8",
+        DataType::I16 => "int16",
+        DataType::U16 => "uint16",
+        DataType::U32 => "uint32",
+        DataType::U64 => "uint64",
         DataType::Bool => "bool",
     }
 }
@@ -389,6 +405,10 @@ pub fn write_npy(out: impl Write, Tensor { dims, data }: &Tensor) -> io::Result<
         Data::I32(values) => elements(out, dims, values.iter().copied()),
         Data::U8(values) => elements(out, dims, values.iter().copied()),
         Data::I8(values) => elements(out, dims, values.iter().copied()),
+        Data::I16(values) => elements(out, dims, values.iter().copied()),
+        Data::U16(values) => elements(out, dims, values.iter().copied()),
+        Data::U32(values) => elements(out, dims, values.iter().copied()),
+        Data::U64(values) => elements(out, dims, values.iter().copied()),
         Data::Bool(values) => elements(out, dims, values.iter().map(|&value| value != 0)),
     }
 }

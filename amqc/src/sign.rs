@@ -20,7 +20,10 @@ pub(crate) fn never_negative(module: &Module) -> Result<BTreeSet<ValueId>> {
     let facts = module.facts()?;
     let unsigned = |value: ValueId| {
         let data_type = fact(&facts, value).map(|fact| fact.data_type);
-        matches!(data_type, Some(DataType::U8 | DataType::Bool))
+        matches!(
+            data_type,
+            Some(DataType::U8 | DataType::U16 | DataType::U32 | DataType::U64 | DataType::Bool)
+        )
     };
     let mut found = BTreeSet::new();
     found.extend(module.graph.inputs.iter().map(|port| port.value).filter(|&v| unsigned(v)));

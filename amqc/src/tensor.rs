@@ -24,6 +24,10 @@ pub enum Data {
     I32(Vec<i32>),
     U8(Vec<u8>),
     I8(Vec<i8>),
+    I16(Vec<i16>),
+    U16(Vec<u16>),
+    U32(Vec<u32>),
+    U64(Vec<u64>),
     /// Each 0 or 1.
     Bool(Vec<u8>),
 }
@@ -87,6 +91,10 @@ impl From<View<'_>> for Tensor {
             amq_runtime::Data::I32(values) => Data::I32(values.to_vec()),
             amq_runtime::Data::U8(values) => Data::U8(values.to_vec()),
             amq_runtime::Data::I8(values) => Data::I8(values.to_vec()),
+            amq_runtime::Data::I16(values) => Data::I16(values.to_vec()),
+            amq_runtime::Data::U16(values) => Data::U16(values.to_vec()),
+            amq_runtime::Data::U32(values) => Data::U32(values.to_vec()),
+            amq_runtime::Data::U64(values) => Data::U64(values.to_vec()),
             amq_runtime::Data::Bool(values) => Data::Bool(values.to_vec()),
         };
         Tensor { dims: view.dims.to_vec(), data }
@@ -102,6 +110,10 @@ impl Data {
             Data::I32(values) => amq_runtime::Data::I32(values),
             Data::U8(values) => amq_runtime::Data::U8(values),
             Data::I8(values) => amq_runtime::Data::I8(values),
+            Data::I16(values) => amq_runtime::Data::I16(values),
+            Data::U16(values) => amq_runtime::Data::U16(values),
+            Data::U32(values) => amq_runtime::Data::U32(values),
+            Data::U64(values) => amq_runtime::Data::U64(values),
             Data::Bool(values) => amq_runtime::Data::Bool(values),
         }
     }
@@ -121,7 +133,7 @@ impl Data {
         self.len() == 0
     }
 
-    /// The elements as integers, where they are integers or bool.
+    /// The elements as integers, where they are integers or bool, and i64 holds them.
     pub fn integers(&self) -> Option<Vec<i64>> {
         Some(match self {
             Data::F32(_) => return None,
@@ -129,6 +141,12 @@ impl Data {
             Data::I32(data) => data.iter().map(|&i| i.into()).collect(),
             Data::U8(data) | Data::Bool(data) => data.iter().map(|&i| i.into()).collect(),
             Data::I8(data) => data.iter().map(|&i| i.into()).collect(),
+            Data::I16(data) => data.iter().map(|&i| i.into()).collect(),
+            Data::U16(data) => data.iter().map(|&i| i.into()).collect(),
+            Data::U32(data) => data.iter().map(|&i| i.into()).collect(),
+            Data::U64(data) => {
+                return data.iter().map(|&i| i64::try_from(i).ok()).collect();
+            }
         })
     }
 
@@ -143,6 +161,10 @@ impl Data {
             DataType::I32 => Data::I32(fit(integers)?),
             DataType::U8 => Data::U8(fit(integers)?),
             DataType::I8 => Data::I8(fit(integers)?),
+            DataType::I16 => Data::I16(fit(integers)?),
+            DataType::U16 => Data::U16(fit(integers)?),
+            DataType::U32 => Data::U32(fit(integers)?),
+            DataType::U64 => Data::U64(fit(integers)?),
             DataType::Bool => {
                 let bytes: Vec<u8> = fit(integers)?;
                 bytes.iter().all(|&b| b < 2).then_some(Data::Bool(bytes))?
@@ -157,6 +179,10 @@ impl Data {
             Data::I64(data) => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
             Data::I32(data) => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
             Data::I8(data) => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Data::I16(data) => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Data::U16(data) => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Data::U32(data) => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Data::U64(data) => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
             Data::U8(data) | Data::Bool(data) => data.clone(),
         }
     }

@@ -89,6 +89,10 @@ enum Elements {
     I32(Vec<i32>),
     U8(Vec<u8>),
     I8(Vec<i8>),
+    I16(Vec<i16>),
+    U16(Vec<u16>),
+    U32(Vec<u32>),
+    U64(Vec<u64>),
     Bool(Vec<u8>),
 }
 
@@ -114,24 +118,19 @@ fn read(bytes: &[u8]) -> Result<(Vec<usize>, Elements), String> {
         3 => {
             Elements::I8(either(ints.map(|x| x as i8).collect(), || chunks(raw, i8::from_le_bytes)))
         }
-        4 => {
-            let wide = || chunks(raw, |bytes| u16::from_le_bytes(bytes).into());
-            Elements::I32(either(tensor.int32s.clone(), wide))
-        }
-        5 => {
-            let wide = || chunks(raw, |bytes| i16::from_le_bytes(bytes).into());
-            Elements::I32(either(tensor.int32s.clone(), wide))
-        }
+        4 => Elements::U16(either(ints.map(|x| x as u16).collect(), || {
+            chunks(raw, u16::from_le_bytes)
+        })),
+        5 => Elements::I16(either(ints.map(|x| x as i16).collect(), || {
+            chunks(raw, i16::from_le_bytes)
+        })),
         6 => Elements::I32(either(tensor.int32s.clone(), || chunks(raw, i32::from_le_bytes))),
         7 => Elements::I64(either(tensor.int64s.clone(), || chunks(raw, i64::from_le_bytes))),
         9 => Elements::Bool(either(ints.map(|bit| bit as u8).collect(), || raw.to_vec())),
         10 => Elements::F32(bits16().iter().map(|&b| half::f16::from_bits(b).to_f32()).collect()),
         11 => Elements::F32(chunks(raw, |bytes| f64::from_le_bytes(bytes) as f32)),
-        12 => Elements::I64(chunks(raw, |bytes| u32::from_le_bytes(bytes).into())),
-        13 => {
-            let wide = chunks(raw, u64::from_le_bytes);
-            Elements::I64(wide.iter().map(|&x| i64::try_from(x).unwrap()).collect())
-        }
+        12 => Elements::U32(chunks(raw, u32::from_le_bytes)),
+        13 => Elements::U64(chunks(raw, u64::from_le_bytes)),
         16 => Elements::F32(bits16().iter().map(|&b| half::bf16::from_bits(b).to_f32()).collect()),
         number @ (21 | 22 | 25 | 26) => {
             let bits = if number < 25 { 4 } else { 2 };
@@ -156,6 +155,10 @@ fn data(elements: &Elements) -> Data<'_> {
         Elements::I32(data) => Data::I32(data),
         Elements::U8(data) => Data::U8(data),
         Elements::I8(data) => Data::I8(data),
+        Elements::I16(data) => Data::I16(data),
+        Elements::U16(data) => Data::U16(data),
+        Elements::U32(data) => Data::U32(data),
+        Elements::U64(data) => Data::U64(data),
         Elements::Bool(data) => Data::Bool(data),
     }
 }

@@ -376,7 +376,7 @@ impl Operator for Cast {
     }
 
     fn since(&self) -> Since {
-        Since::number(self.to, &[(5, Since::FIRST)])
+        Since::number(self.to, &[(9, Since::FIRST)])
     }
 
     fn newest(&self) -> u32 {
@@ -412,7 +412,7 @@ impl Cast {
             }
             (to, Some(size)) => to.holds(size).then(|| dim.clone()),
             (DataType::I64 | DataType::I32, None) => Some(dim.clone()),
-            (DataType::U8 | DataType::I8, None) => None,
+            (_, None) => None,
         })
     }
 }

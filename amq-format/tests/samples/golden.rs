@@ -182,7 +182,13 @@ fn image(b: &mut Builder) {
     b.tensor("one", DataType::I32, &[], vec![0xfe, 0xff, 0xff, 0xff]);
     b.tensor("long", DataType::I64, &[1], i64::MIN.to_le_bytes().to_vec());
     b.tensor("pixels", DataType::U8, &[1, 2], vec![0, 255]);
-    for name in ["flags", "small", "none", "one", "long", "pixels"] {
+    b.tensor("short", DataType::I16, &[1], vec![0xfe, 0xff]);
+    b.tensor("word", DataType::U16, &[1], vec![0xfe, 0xff]);
+    b.tensor("count", DataType::U32, &[1], vec![0xff; 4]);
+    b.tensor("all", DataType::U64, &[1], vec![0xff; 8]);
+    let names =
+        ["flags", "small", "none", "one", "long", "pixels", "short", "word", "count", "all"];
+    for name in names {
         let tensor = b.graph.tensors.iter().find(|t| b.graph.values[t.value as usize] == name);
         let tensor = tensor.expect("just added").clone();
         let dims: Vec<Dim> = tensor.dims.iter().map(|&dim| Dim::from(dim as i64)).collect();

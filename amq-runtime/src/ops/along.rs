@@ -46,6 +46,10 @@ impl Kernel for Totals {
             (Data::I32(x), DataMut::I32(y)) => self.integers(x, y),
             (Data::U8(x), DataMut::U8(y)) => self.integers(x, y),
             (Data::I8(x), DataMut::I8(y)) => self.integers(x, y),
+            (Data::I16(x), DataMut::I16(y)) => self.integers(x, y),
+            (Data::U16(x), DataMut::U16(y)) => self.integers(x, y),
+            (Data::U32(x), DataMut::U32(y)) => self.integers(x, y),
+            (Data::U64(x), DataMut::U64(y)) => self.integers(x, y),
             _ => return Err(mismatch()),
         }
         Ok(())

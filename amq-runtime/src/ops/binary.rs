@@ -46,11 +46,19 @@ impl Elementwise for Pairs {
             (D::I32(a), D::I32(b), DataMut::I32(y)) => self.integers(a, b, y),
             (D::U8(a), D::U8(b), DataMut::U8(y)) => self.integers(a, b, y),
             (D::I8(a), D::I8(b), DataMut::I8(y)) => self.integers(a, b, y),
+            (D::I16(a), D::I16(b), DataMut::I16(y)) => self.integers(a, b, y),
+            (D::U16(a), D::U16(b), DataMut::U16(y)) => self.integers(a, b, y),
+            (D::U32(a), D::U32(b), DataMut::U32(y)) => self.integers(a, b, y),
+            (D::U64(a), D::U64(b), DataMut::U64(y)) => self.integers(a, b, y),
             (D::F32(a), D::F32(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
             (D::I64(a), D::I64(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
             (D::I32(a), D::I32(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
             (D::U8(a), D::U8(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
             (D::I8(a), D::I8(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
+            (D::I16(a), D::I16(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
+            (D::U16(a), D::U16(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
+            (D::U32(a), D::U32(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
+            (D::U64(a), D::U64(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
             (D::Bool(a), D::Bool(b), DataMut::Bool(y)) => self.logic(target, a, b, y),
             _ => Err(mismatch()),
         }
@@ -267,4 +275,4 @@ macro_rules! integer {
         }
     )*};
 }
-integer!(i64, i32, i8, u8);
+integer!(i64, i32, i8, u8, i16, u16, u32, u64);

@@ -39,6 +39,10 @@ impl Elementwise for Convert {
                     DataMut::I32(y) => each!($x, y, |x| x as i32),
                     DataMut::U8(y) => each!($x, y, |x| x as u8),
                     DataMut::I8(y) => each!($x, y, |x| x as i8),
+                    DataMut::I16(y) => each!($x, y, |x| x as i16),
+                    DataMut::U16(y) => each!($x, y, |x| x as u16),
+                    DataMut::U32(y) => each!($x, y, |x| x as u32),
+                    DataMut::U64(y) => each!($x, y, |x| x as u64),
                     DataMut::Bool(y) => each!($x, y, |x| u8::from(x != $zero)),
                 }
             };
@@ -49,6 +53,10 @@ impl Elementwise for Convert {
             Data::I32(x) => from!(x, 0),
             Data::U8(x) | Data::Bool(x) => from!(x, 0),
             Data::I8(x) => from!(x, 0),
+            Data::I16(x) => from!(x, 0),
+            Data::U16(x) => from!(x, 0),
+            Data::U32(x) => from!(x, 0),
+            Data::U64(x) => from!(x, 0),
         }
         Ok(())
     }

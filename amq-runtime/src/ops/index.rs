@@ -87,6 +87,10 @@ macro_rules! scattered {
             (Data::I32(x), Data::I32(u), DataMut::I32(y)) => each!(x, u, y, function($kind)),
             (Data::U8(x), Data::U8(u), DataMut::U8(y)) => each!(x, u, y, function($kind)),
             (Data::I8(x), Data::I8(u), DataMut::I8(y)) => each!(x, u, y, function($kind)),
+            (Data::I16(x), Data::I16(u), DataMut::I16(y)) => each!(x, u, y, function($kind)),
+            (Data::U16(x), Data::U16(u), DataMut::U16(y)) => each!(x, u, y, function($kind)),
+            (Data::U32(x), Data::U32(u), DataMut::U32(y)) => each!(x, u, y, function($kind)),
+            (Data::U64(x), Data::U64(u), DataMut::U64(y)) => each!(x, u, y, function($kind)),
             (Data::Bool(x), Data::Bool(u), DataMut::Bool(y)) => each!(x, u, y, function($kind)),
             _ => Err(mismatch()),
         }

@@ -68,6 +68,10 @@ impl Kernel for Chosen {
             Data::I32(x) => choose!(x, I32, Ord::cmp),
             Data::U8(x) => choose!(x, U8, Ord::cmp),
             Data::I8(x) => choose!(x, I8, Ord::cmp),
+            Data::I16(x) => choose!(x, I16, Ord::cmp),
+            Data::U16(x) => choose!(x, U16, Ord::cmp),
+            Data::U32(x) => choose!(x, U32, Ord::cmp),
+            Data::U64(x) => choose!(x, U64, Ord::cmp),
             Data::Bool(_) => return Err(mismatch()),
         }
         Ok(())

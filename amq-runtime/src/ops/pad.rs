@@ -137,6 +137,10 @@ impl Kernel for Border {
             (Data::I32(x), DataMut::I32(y)) => fill!(I32, x, y),
             (Data::U8(x), DataMut::U8(y)) => fill!(U8, x, y),
             (Data::I8(x), DataMut::I8(y)) => fill!(I8, x, y),
+            (Data::I16(x), DataMut::I16(y)) => fill!(I16, x, y),
+            (Data::U16(x), DataMut::U16(y)) => fill!(U16, x, y),
+            (Data::U32(x), DataMut::U32(y)) => fill!(U32, x, y),
+            (Data::U64(x), DataMut::U64(y)) => fill!(U64, x, y),
             (Data::Bool(x), DataMut::Bool(y)) => fill!(Bool, x, y),
             _ => return Err(mismatch()),
         }

@@ -124,6 +124,10 @@ impl Kernel for Scattered {
             (Data::I32(x), DataMut::I32(y)) => self.integers(x, y),
             (Data::U8(x), DataMut::U8(y)) => self.integers(x, y),
             (Data::I8(x), DataMut::I8(y)) => self.integers(x, y),
+            (Data::I16(x), DataMut::I16(y)) => self.integers(x, y),
+            (Data::U16(x), DataMut::U16(y)) => self.integers(x, y),
+            (Data::U32(x), DataMut::U32(y)) => self.integers(x, y),
+            (Data::U64(x), DataMut::U64(y)) => self.integers(x, y),
             (Data::Bool(x), DataMut::Bool(y)) => {
                 let all = self.kind == ReduceKind::Min;
                 y.fill(u8::from(all));

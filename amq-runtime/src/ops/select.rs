@@ -35,6 +35,10 @@ impl Elementwise for Choice {
             (Data::I32(a), Data::I32(b), DataMut::I32(y)) => choose(target, c, a, b, y),
             (Data::U8(a), Data::U8(b), DataMut::U8(y)) => choose(target, c, a, b, y),
             (Data::I8(a), Data::I8(b), DataMut::I8(y)) => choose(target, c, a, b, y),
+            (Data::I16(a), Data::I16(b), DataMut::I16(y)) => choose(target, c, a, b, y),
+            (Data::U16(a), Data::U16(b), DataMut::U16(y)) => choose(target, c, a, b, y),
+            (Data::U32(a), Data::U32(b), DataMut::U32(y)) => choose(target, c, a, b, y),
+            (Data::U64(a), Data::U64(b), DataMut::U64(y)) => choose(target, c, a, b, y),
             (Data::Bool(a), Data::Bool(b), DataMut::Bool(y)) => choose(target, c, a, b, y),
             _ => return Err(mismatch()),
         }

@@ -35,6 +35,10 @@ pub(super) fn save(model: &Model, states: &[Kept]) -> Vec<u8> {
             Data::I32(x) => x.iter().for_each(|x| bytes.extend_from_slice(&x.to_le_bytes())),
             Data::U8(x) | Data::Bool(x) => bytes.extend_from_slice(x),
             Data::I8(x) => x.iter().for_each(|&x| bytes.push(x as u8)),
+            Data::I16(x) => x.iter().for_each(|x| bytes.extend_from_slice(&x.to_le_bytes())),
+            Data::U16(x) => x.iter().for_each(|x| bytes.extend_from_slice(&x.to_le_bytes())),
+            Data::U32(x) => x.iter().for_each(|x| bytes.extend_from_slice(&x.to_le_bytes())),
+            Data::U64(x) => x.iter().for_each(|x| bytes.extend_from_slice(&x.to_le_bytes())),
         }
     }
     bytes
@@ -129,6 +133,10 @@ impl<'a> Reader<'a> {
             DataMut::I32(x) => fill(x, bytes, i32::from_le_bytes),
             DataMut::U8(x) => x.copy_from_slice(bytes),
             DataMut::I8(x) => fill(x, bytes, i8::from_le_bytes),
+            DataMut::I16(x) => fill(x, bytes, i16::from_le_bytes),
+            DataMut::U16(x) => fill(x, bytes, u16::from_le_bytes),
+            DataMut::U32(x) => fill(x, bytes, u32::from_le_bytes),
+            DataMut::U64(x) => fill(x, bytes, u64::from_le_bytes),
             DataMut::Bool(x) if bytes.iter().all(|&byte| byte <= 1) => x.copy_from_slice(bytes),
             DataMut::Bool(_) => return Err(damaged("a bool is neither 0 nor 1")),
         }

@@ -28,8 +28,18 @@ pub struct Answers {
     pub outputs: Vec<Tensor>,
 }
 
-const TYPES: [DataType; 6] =
-    [DataType::F32, DataType::I64, DataType::I32, DataType::U8, DataType::I8, DataType::Bool];
+const TYPES: [DataType; 10] = [
+    DataType::F32,
+    DataType::I64,
+    DataType::I32,
+    DataType::U8,
+    DataType::I8,
+    DataType::Bool,
+    DataType::I16,
+    DataType::U16,
+    DataType::U32,
+    DataType::U64,
+];
 
 /// Where the golden files lie.
 pub fn folder() -> PathBuf {
@@ -143,6 +153,10 @@ fn bits(data: Data<'_>) -> Vec<i64> {
         Data::I64(elements) => elements.to_vec(),
         Data::I32(elements) => elements.iter().map(|&x| x.into()).collect(),
         Data::I8(elements) => elements.iter().map(|&x| x.into()).collect(),
+        Data::I16(elements) => elements.iter().map(|&x| x.into()).collect(),
+        Data::U16(elements) => elements.iter().map(|&x| x.into()).collect(),
+        Data::U32(elements) => elements.iter().map(|&x| x.into()).collect(),
+        Data::U64(elements) => elements.iter().map(|&x| x as i64).collect(),
         Data::U8(elements) | Data::Bool(elements) => elements.iter().map(|&x| x.into()).collect(),
     }
 }

@@ -121,6 +121,10 @@ fn rows(tensor: &Tensor, start: usize, length: usize) -> Tensor {
         Data::I32(values) => Data::I32(take(values, count, start, length)),
         Data::U8(values) => Data::U8(take(values, count, start, length)),
         Data::I8(values) => Data::I8(take(values, count, start, length)),
+        Data::I16(values) => Data::I16(take(values, count, start, length)),
+        Data::U16(values) => Data::U16(take(values, count, start, length)),
+        Data::U32(values) => Data::U32(take(values, count, start, length)),
+        Data::U64(values) => Data::U64(take(values, count, start, length)),
         Data::Bool(values) => Data::Bool(take(values, count, start, length)),
     };
     let mut dims = tensor.dims.clone();

@@ -63,6 +63,10 @@ pub fn seeded(loaded: &Loaded, sizes: &BTreeMap<String, i64>) -> Result<Vec<(Str
             DataType::I32 => Data::I32((0..count).map(|_| integer() as i32).collect()),
             DataType::U8 => Data::U8((0..count).map(|_| integer() as u8).collect()),
             DataType::I8 => Data::I8((0..count).map(|_| integer() as i8).collect()),
+            DataType::I16 => Data::I16((0..count).map(|_| integer() as i16).collect()),
+            DataType::U16 => Data::U16((0..count).map(|_| integer() as u16).collect()),
+            DataType::U32 => Data::U32((0..count).map(|_| integer() as u32).collect()),
+            DataType::U64 => Data::U64((0..count).map(|_| integer() as u64).collect()),
             DataType::Bool => Data::Bool((0..count).map(|_| (random.next() & 1) as u8).collect()),
             DataType::F32 => Data::F32((0..count).map(|_| random.uniform()).collect()),
         };

@@ -216,6 +216,10 @@ impl Builder {
             DataType::U8 => ElementType::Uint8,
             DataType::I8 => ElementType::Int8,
             DataType::Bool => ElementType::Bool,
+            DataType::I16 => ElementType::Int16,
+            DataType::U16 => ElementType::Uint16,
+            DataType::U32 => ElementType::Uint32,
+            DataType::U64 => ElementType::Uint64,
         })
     }
 

@@ -126,8 +126,8 @@ impl Reader<'_, '_> {
     /// `|x|`, of integers too.
     pub(super) fn magnitude(&mut self, part: &str, x: Value) -> Result<Value> {
         match self.data_type(x) {
-            DataType::U8 => Ok(x),
-            DataType::I64 | DataType::I32 | DataType::I8 => {
+            DataType::U8 | DataType::U16 | DataType::U32 | DataType::U64 => Ok(x),
+            DataType::I64 | DataType::I32 | DataType::I16 | DataType::I8 => {
                 let zero = self.number("zero", self.data_type(x), 0)?;
                 let negative = self.binary("negative", BinaryFunction::Sub, zero, x)?;
                 self.binary(part, BinaryFunction::Max, x, negative)

@@ -165,7 +165,7 @@ fn input_fact(info: &ValueInfoProto, dim_names: &mut HashSet<String>) -> Result<
     let (data_type, precision) = data_type(tensor.elem_type).ok_or_else(|| {
         let name = ElementType::name_of(tensor.elem_type);
         Error::unsupported(format!("inputs of {name} are not supported"))
-            .remedy("supported are float types, int64, int32, uint8, int8 and bool")
+            .remedy("supported are float types of 16 to 64 bits, integers of 8 to 64 bits and bool")
     })?;
     let shape: &TensorShapeProto = tensor.shape.as_ref().ok_or_else(|| {
         Error::unsupported("its number of axes is not known")

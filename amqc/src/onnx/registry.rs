@@ -76,7 +76,7 @@ const OPERATORS: &[Operator] = &[
         "Cast",
         7,
         data::cast,
-        "to float, float16, bfloat16, double, int64, int32, int8, uint8 and bool",
+        "to and from float, float16, bfloat16, double, bool and integers of 8 to 64 bits",
     ),
     op("CastLike", 15, data::cast_like, ""),
     op("Ceil", 7, |r| elementwise::unary(r, U::Ceil), FLOAT),
@@ -334,8 +334,8 @@ pub fn markdown() -> String {
          in this table, and every attribute, input or used output that an operator's reader does \
          not know, is refused with the node's name.\n\n\
          Float tensors of 16 or 64 bits are computed in 32 bits, and the report says so; what \
-         operators of 16 bits give is rounded to their type. Integers are int64, int32, uint8 and \
-         int8; constants of the other integer types, and of floats of 4 and 8 bits, are widened.\n\n\
+         operators of 16 bits give is rounded to their type. Integers keep \
+         their types; constants of floats of 4 and 8 bits and of integers of 2 and 4 are widened.\n\n\
          Models that are quantized already become float first: weights with their scales are made \
          floats, and what is quantized only to be made floats again keeps its range and loses its \
          steps. The settings of the conversion then say what is coded and how, and the report \

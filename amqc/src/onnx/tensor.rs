@@ -1,5 +1,6 @@
 //! Constants: from the ways in which ONNX stores a tensor to the types of the vocabulary.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -80,6 +81,10 @@ pub(super) fn data_type(element: i32) -> Option<(DataType, Precision)> {
         ElementType::Int32 => DataType::I32,
         ElementType::Uint8 => DataType::U8,
         ElementType::Int8 => DataType::I8,
+        ElementType::Int16 => DataType::I16,
+        ElementType::Uint16 => DataType::U16,
+        ElementType::Uint32 => DataType::U32,
+        ElementType::Uint64 => DataType::U64,
         ElementType::Bool => DataType::Bool,
         _ => return None,
     };
@@ -274,6 +279,10 @@ fn scattered(values: Data, places: &[usize], count: usize) -> Data {
         Data::I32(values) => Data::I32(each(&values, places, count)),
         Data::U8(values) => Data::U8(each(&values, places, count)),
         Data::I8(values) => Data::I8(each(&values, places, count)),
+        Data::I16(values) => Data::I16(each(&values, places, count)),
+        Data::U16(values) => Data::U16(each(&values, places, count)),
+        Data::U32(values) => Data::U32(each(&values, places, count)),
+        Data::U64(values) => Data::U64(each(&values, places, count)),
         Data::Bool(values) => Data::Bool(each(&values, places, count)),
     }
 }
@@ -320,19 +329,19 @@ fn from_raw(element: ElementType, raw: &[u8]) -> Result<Data> {
         ElementType::Bfloat16 => Data::F32(each(raw, |b| bf16::from_le_bytes(b).to_f32())),
         ElementType::Double => narrowed(&each(raw, f64::from_le_bytes))?,
         ElementType::Int64 => Data::I64(each(raw, i64::from_le_bytes)),
-        ElementType::Uint64 => signed(&each(raw, u64::from_le_bytes))?,
-        ElementType::Uint32 => Data::I64(each(raw, |b| u32::from_le_bytes(b).into())),
+        ElementType::Uint64 => Data::U64(each(raw, u64::from_le_bytes)),
+        ElementType::Uint32 => Data::U32(each(raw, u32::from_le_bytes)),
         ElementType::Int32 => Data::I32(each(raw, i32::from_le_bytes)),
-        ElementType::Int16 => Data::I32(each(raw, |b| i16::from_le_bytes(b).into())),
-        ElementType::Uint16 => Data::I32(each(raw, |b| u16::from_le_bytes(b).into())),
+        ElementType::Int16 => Data::I16(each(raw, i16::from_le_bytes)),
+        ElementType::Uint16 => Data::U16(each(raw, u16::from_le_bytes)),
         ElementType::Int8 => Data::I8(each(raw, i8::from_le_bytes)),
         ElementType::Bool => Data::Bool(raw.iter().map(|&b| u8::from(b != 0)).collect()),
         _ => Data::U8(raw.to_vec()),
     })
 }
 
-fn fitting<T: TryFrom<i32>>(ints: &[i32]) -> Result<Vec<T>> {
-    let fit = |&i: &i32| {
+fn fitting<I: Copy + Display, T: TryFrom<I>>(ints: &[I]) -> Result<Vec<T>> {
+    let fit = |&i: &I| {
         T::try_from(i).map_err(|_| Error::bad_file(format!("{i} does not fit the tensor's type")))
     };
     ints.iter().map(fit).collect()
@@ -362,7 +371,10 @@ fn from_typed(element: ElementType, tensor: &TensorProto, count: usize) -> Resul
         ElementType::Bfloat16 => halves(|bits| bf16::from_bits(bits).to_f32())?,
         ElementType::Double => narrowed(&tensor.double_data)?,
         ElementType::Int64 => Data::I64(tensor.int64_data.clone()),
-        ElementType::Uint32 | ElementType::Uint64 => signed(&tensor.uint64_data)?,
+        ElementType::Uint64 => Data::U64(tensor.uint64_data.clone()),
+        ElementType::Uint32 => Data::U32(fitting(&tensor.uint64_data)?),
+        ElementType::Int16 => Data::I16(fitting(ints)?),
+        ElementType::Uint16 => Data::U16(fitting(ints)?),
         ElementType::Int8 => Data::I8(fitting(ints)?),
         ElementType::Uint8 => Data::U8(fitting(ints)?),
         ElementType::Bool => Data::Bool(ints.iter().map(|&i| u8::from(i != 0)).collect()),
@@ -380,12 +392,4 @@ fn narrowed(doubles: &[f64]) -> Result<Data> {
         Ok(float)
     };
     doubles.iter().map(narrow).collect::<Result<_>>().map(Data::F32)
-}
-
-fn signed(unsigned: &[u64]) -> Result<Data> {
-    let fit = |&value: &u64| {
-        i64::try_from(value)
-            .map_err(|_| Error::unsupported(format!("{value} exceeds the range of i64")))
-    };
-    unsigned.iter().map(fit).collect::<Result<_>>().map(Data::I64)
 }

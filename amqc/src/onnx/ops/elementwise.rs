@@ -313,12 +313,16 @@ fn no_bool(r: &Reader<'_, '_>, x: Value) -> Result<()> {
 pub(in crate::onnx) fn bitwise_not(r: &mut Reader<'_, '_>) -> Result<()> {
     let x = r.input(0)?;
     no_bool(r, x)?;
-    if r.builder.constant_of(x).is_some() {
-        // Its type may have been a narrower one.
-        return Err(Error::unsupported("the bits of a constant"));
-    }
     let of = r.data_type(x);
-    let ones = r.number("ones", of, if of == DataType::U8 { 255 } else { -1 })?;
+    let ones = match of {
+        DataType::U8 => Data::U8(vec![u8::MAX]),
+        DataType::U16 => Data::U16(vec![u16::MAX]),
+        DataType::U32 => Data::U32(vec![u32::MAX]),
+        DataType::U64 => Data::U64(vec![u64::MAX]),
+        _ => Data::from_integers(of, &[-1])
+            .ok_or_else(|| Error::bad_file("its input is not of integers"))?,
+    };
+    let ones = r.constant("ones", Tensor { dims: Vec::new(), data: ones })?;
     let y = r.binary("", BinaryFunction::Xor, x, ones)?;
     r.give(0, y)
 }

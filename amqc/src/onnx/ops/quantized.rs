@@ -49,8 +49,8 @@ fn range(element: ElementType) -> Result<(DataType, f32, f32)> {
     Ok(match element {
         ElementType::Uint8 => (DataType::U8, 0.0, 255.0),
         ElementType::Int8 => (DataType::I8, -128.0, 127.0),
-        ElementType::Uint16 => (DataType::I32, 0.0, 65535.0),
-        ElementType::Int16 => (DataType::I32, -32768.0, 32767.0),
+        ElementType::Uint16 => (DataType::U16, 0.0, 65535.0),
+        ElementType::Int16 => (DataType::I16, -32768.0, 32767.0),
         ElementType::Uint4 => (DataType::U8, 0.0, 15.0),
         ElementType::Int4 => (DataType::I8, -8.0, 7.0),
         ElementType::Uint2 => (DataType::U8, 0.0, 3.0),
