@@ -104,8 +104,14 @@ impl Chosen {
                     let better = if self.smallest { ascending } else { ascending.reverse() };
                     better.then(i.cmp(&j))
                 };
-                order.iter_mut().zip(0..).for_each(|(slot, i)| *slot = i);
-                if k < size {
+                if k == 1 {
+                    // Without an order of all.
+                    let best = |best: u32, i: u32| if first(&i, &best).is_lt() { i } else { best };
+                    order[0] = (1..size as u32).fold(0, best);
+                } else {
+                    order.iter_mut().zip(0..).for_each(|(slot, i)| *slot = i);
+                }
+                if 1 < k && k < size {
                     order.select_nth_unstable_by(k - 1, first);
                 }
                 let chosen = &mut order[..k];

@@ -1,6 +1,8 @@
 //! Conv and pooling: what works on windows of `[N, C, spatial..]`.
 
-use amq_format::graph::{AutoPad, Conv, DataType, Dim, Op, Pool, PoolKind};
+use amq_format::graph::{
+    AutoPad, BinaryFunction, Conv, DataType, Dim, Op, Pad, Pool, PoolKind, UnaryFunction,
+};
 
 use super::{blocks, norm, volume};
 use crate::error::{Error, Result};
@@ -186,4 +188,53 @@ fn pool(r: &mut Reader<'_, '_>, x: Value, kind: PoolKind, dilated: bool) -> Resu
         ceil_mode,
         count_include_pad,
     })
+}
+
+/// CausalConvWithState: each channel by itself, after what came before it.
+pub(in crate::onnx) fn causal_conv(r: &mut Reader<'_, '_>) -> Result<()> {
+    let (x, weights, bias) = (r.input(0)?, r.input(1)?, r.optional_input(2));
+    let (dims, shape) = (r.dims(x), r.dims(weights));
+    let (3, [Some(channels), Some(1), Some(kernel)]) =
+        (dims.len(), [0, 1, 2].map(|axis| shape.get(axis).and_then(Dim::as_size)))
+    else {
+        return Err(Error::bad_file("x or W has another shape than [N, C, L] and [C, 1, k]"));
+    };
+    let before = kernel - 1;
+    let padded = match r.optional_input(3) {
+        Some(past) => r.joined("padded", 2, &[past, x])?,
+        None => {
+            let begins = vec![Dim::from(0), Dim::from(0), Dim::from(before)];
+            let ends = vec![Dim::from(0); 3];
+            r.emit("padded", Op::Pad(Pad { mode: 0, begins, ends }), &[x])?
+        }
+    };
+    let turned = r.transpose("weights", weights, &[0, 2, 1])?;
+    let conv = Conv {
+        strides: vec![1],
+        dilations: vec![1],
+        pads: vec![0; 2],
+        auto_pad: AutoPad::Explicit.into(),
+        groups: channels as u64,
+        activations: FLOAT,
+    };
+    let inputs = [Some(padded), Some(turned), bias];
+    let outputs = r.emit_many("", Op::Conv(conv), &inputs, &[true])?;
+    let y = outputs.into_iter().flatten().next();
+    let mut y = y.ok_or_else(|| Error::unsupported("its operator has no output here"))?;
+    match r.string("activation")?.unwrap_or("none") {
+        "none" => {}
+        "silu" | "swish" => {
+            let sigmoid = r.unary("sigmoid", UnaryFunction::Sigmoid, y)?;
+            y = r.binary("swish", BinaryFunction::Mul, y, sigmoid)?;
+        }
+        other => return Err(Error::bad_file(format!("activation {other:?}"))),
+    }
+    r.give(0, y)?;
+    if r.wants(1) {
+        let length = r.dims(padded)[2].clone();
+        let start = r.dim(length.add(&Dim::from(-before)))?;
+        let state = r.sliced("state", padded, 2, (start, length, 1))?;
+        r.give(1, state)?;
+    }
+    Ok(())
 }

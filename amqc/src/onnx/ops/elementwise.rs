@@ -364,3 +364,15 @@ pub(in crate::onnx) fn shrink(r: &mut Reader<'_, '_>) -> Result<()> {
     let y = r.select("", below, more, upper)?;
     r.give(0, y)
 }
+
+/// `a sigmoid(alpha a) b`
+pub(in crate::onnx) fn swish_gate(r: &mut Reader<'_, '_>) -> Result<()> {
+    let (a, b) = (r.input(0)?, r.input(1)?);
+    let alpha = r.float("alpha")?.unwrap_or(1.0);
+    let inner = r.with_scalar("scaled", BinaryFunction::Mul, a, alpha)?;
+    let sigmoid = r.unary("sigmoid", UnaryFunction::Sigmoid, inner)?;
+    let gate = r.binary("gate", BinaryFunction::Mul, a, sigmoid)?;
+    let y = r.binary("", BinaryFunction::Mul, gate, b)?;
+    r.keeps_shape("B", a, y)?;
+    r.give(0, y)
+}

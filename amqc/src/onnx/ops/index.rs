@@ -235,3 +235,41 @@ pub(in crate::onnx) fn eye_like(r: &mut Reader<'_, '_>) -> Result<()> {
     let y = r.cast_to("", diagonal, to)?;
     r.give(0, y)
 }
+
+/// TensorScatter: a cache with new entries written along an axis from given places on.
+pub(in crate::onnx) fn cache_update(r: &mut Reader<'_, '_>) -> Result<()> {
+    let (cache, update) = (r.input(0)?, r.input(1)?);
+    let axis = r.int("axis")?.unwrap_or(-2);
+    let axis = r.axis(axis, r.rank(cache))?;
+    let circular = match r.string("mode")?.unwrap_or("linear") {
+        "linear" => false,
+        "circular" => true,
+        other => return Err(Error::bad_file(format!("mode {other:?}"))),
+    };
+    if axis == 0 {
+        return Err(Error::bad_file("its axis is that of the batch"));
+    }
+    let dims = r.dims(update);
+    let rank = dims.len();
+    let steps = r.count_up("steps", &dims[axis])?;
+    let mut along = vec![dims[axis].clone()];
+    along.resize(rank - axis, Dim::from(1));
+    let mut places = r.reshape("steps_reshape", steps, along)?;
+    if let Some(first) = r.optional_input(2) {
+        let first = r.cast_to("first", first, DataType::I64)?;
+        let mut batch = r.dims(first);
+        batch.resize(rank, Dim::from(1));
+        let first = r.reshape("first_reshape", first, batch)?;
+        places = r.binary("places", B::Add, first, places)?;
+    }
+    if circular {
+        let size = r.dims(cache)[axis].clone();
+        let size = amq_format::Elements { dims: vec![], values: vec![size] };
+        let size = r.known(DataType::I64, size)?;
+        places = r.binary("around", B::Modulo, places, size)?;
+    }
+    let places = r.expanded("indices", places, dims)?;
+    let op = ScatterElements { axis: axis as u32, kind: ScatterKind::Replace.into() };
+    let y = r.emit("", Op::ScatterElements(op), &[cache, places, update])?;
+    r.give(0, y)
+}

@@ -178,3 +178,35 @@ pub(in crate::onnx) fn pad(r: &mut Reader<'_, '_>) -> Result<()> {
     let y = r.emit("", Op::Pad(Pad { mode: mode.into(), begins, ends }), &inputs)?;
     r.give(0, y)
 }
+
+/// CenterCropPad: as much of the middle as there is, in the middle of what is asked for.
+pub(in crate::onnx) fn center_crop_pad(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let wanted = r.known_input(1)?.values;
+    let dims = r.dims(x);
+    let axes = match r.ints("axes")? {
+        Some(axes) => r.axes(axes, dims.len())?,
+        None => (0..dims.len()).collect(),
+    };
+    if axes.len() != wanted.len() {
+        return Err(Error::bad_file(format!("{} sizes for {} axes", wanted.len(), axes.len())));
+    }
+    let mut begins = vec![Dim::from(0); dims.len()];
+    let mut ends = begins.clone();
+    for (axis, size) in axes.into_iter().zip(&wanted) {
+        if *size == dims[axis] {
+            continue;
+        }
+        let (Some(from), Some(to)) = (dims[axis].as_size(), size.as_size()) else {
+            return Err(Error::unsupported(format!("an axis of {} to {size}", dims[axis]))
+                .remedy("give dimensions sizes with --dim"));
+        };
+        // The odd entry is at the end.
+        let half = (to - from) / 2;
+        begins[axis] = Dim::from(half);
+        ends[axis] = Dim::from(to - from - half);
+    }
+    let pad = Pad { mode: PadMode::Constant.into(), begins, ends };
+    let y = r.emit("", Op::Pad(pad), &[x])?;
+    r.give(0, y)
+}

@@ -1,13 +1,14 @@
 //! Resizing, and values between entries.
 
 use amq_format::graph::{
-    Dim, GridSample, Interpolation, Op, Placement, Resize, RoiAlign, Rounding, SamplePadding,
+    BinaryFunction, Dim, GridSample, Interpolation, Op, Placement, ReduceKind, Resize, RoiAlign,
+    Rounding, SamplePadding,
 };
 
 use crate::error::{Error, Result};
 use crate::onnx::attrs::Reader;
 use crate::onnx::builder::Value;
-use crate::tensor::Data;
+use crate::tensor::{Data, Tensor};
 
 /// What an opset lets a node say of places and weights.
 struct Ways {
@@ -297,5 +298,50 @@ pub(in crate::onnx) fn roi_align(r: &mut Reader<'_, '_>) -> Result<()> {
     let scale = r.float("spatial_scale")?.unwrap_or(1.0);
     let op = RoiAlign { max, height, width, samples, scale, half_pixel };
     let y = r.emit("", Op::RoiAlign(op), &inputs)?;
+    r.give(0, y)
+}
+
+/// AffineGrid: for each point of a grid of known size, where a matrix of its batch item takes it.
+pub(in crate::onnx) fn affine_grid(r: &mut Reader<'_, '_>) -> Result<()> {
+    let theta = r.input(0)?;
+    let sizes = r.known_input(1)?.numbers();
+    let spatial: Option<Vec<usize>> = sizes
+        .as_deref()
+        .and_then(|sizes| sizes.get(2..)?.iter().map(|&size| usize::try_from(size).ok()).collect());
+    let spatial = spatial.filter(|sizes| matches!(sizes.len(), 2 | 3));
+    let spatial = spatial.ok_or_else(|| Error::unsupported("a grid whose size is not known"))?;
+    let align_corners = r.flag("align_corners", false)?;
+    let axes = spatial.len();
+    let points = spatial.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+    let points = points.filter(|&points| points <= 1 << 24);
+    let points = points.ok_or_else(|| Error::unsupported("a grid of more than 2^24 points"))?;
+    // Rows of coordinates, the last axis first, then of ones.
+    let mut rows = vec![1.0f32; (axes + 1) * points];
+    let mut behind = 1;
+    for (row, &size) in spatial.iter().rev().enumerate() {
+        for point in 0..points {
+            let (i, n) = ((point / behind % size) as f64, size as f64);
+            rows[row * points + point] = match align_corners {
+                true => -1.0 + 2.0 * i / (n - 1.0),
+                false => (2.0 * i + 1.0) / n - 1.0,
+            } as f32;
+        }
+        behind *= size;
+    }
+    let dims = vec![1, 1, axes + 1, points];
+    let grid = r.constant("points", Tensor { dims, data: Data::F32(rows) })?;
+    let matrices = r.dims(theta);
+    if matrices.len() != 3 {
+        return Err(Error::bad_file(format!("theta has {} axes instead of 3", matrices.len())));
+    }
+    let batch = matrices[0].clone();
+    let apart = [&matrices[..], &[Dim::from(1)]].concat();
+    let apart = r.reshape("matrices", theta, apart)?;
+    let products = r.binary("products", BinaryFunction::Mul, apart, grid)?;
+    let sums = r.reduced("sums", ReduceKind::Sum, products, &[2], false)?;
+    let turned = r.transpose("turned", sums, &[0, 2, 1])?;
+    let spatial = spatial.iter().map(|&size| Dim::from(size as i64));
+    let dims = [batch].into_iter().chain(spatial).chain([matrices[1].clone()]).collect();
+    let y = r.reshape("", turned, dims)?;
     r.give(0, y)
 }
