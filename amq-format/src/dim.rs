@@ -240,19 +240,6 @@ impl Dim {
         Ok(if op == DimOp::Max { larger.clone() } else { smaller.clone() })
     }
 
-    /// Whether this is certainly not negative, whatever the names (each at least 1) stand for.
-    fn at_least_zero(&self) -> Result<bool, DimError> {
-        let mut lower = 0i64;
-        for (factors, coefficient) in self.polynomial()? {
-            let names = factors.iter().all(|factor| factor.as_name().is_some());
-            if !(factors.is_empty() || names && coefficient > 0) {
-                return Ok(false);
-            }
-            lower = lower.checked_add(coefficient).ok_or(DimError::Overflow)?;
-        }
-        Ok(lower >= 0)
-    }
-
     /// The dimension that the two give when broadcast together.
     pub fn broadcast(&self, other: &Dim) -> Result<Dim, DimError> {
         match (self.as_size(), other.as_size()) {
@@ -481,5 +468,6 @@ fn write_call(f: &mut fmt::Formatter<'_>, name: &str, args: &[Dim]) -> fmt::Resu
     f.write_str(")")
 }
 
+mod bounds;
 #[cfg(test)]
 mod tests;

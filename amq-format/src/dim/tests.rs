@@ -68,3 +68,17 @@ fn what_grows_without_bound_is_refused() {
     });
     assert_eq!(multiplied, Err(DimError::TooComplex));
 }
+
+#[test]
+fn quotients_and_maxima_are_not_below_their_parts() {
+    let (n, zero) = (Dim::named("n"), Dim::from(0));
+    let half = n.floor_div(&Dim::from(2)).unwrap();
+    assert_eq!(half.larger(&zero), Ok(half.clone()));
+    let most = half.larger(&Dim::from(1)).unwrap();
+    assert_eq!(most.larger(&zero), Ok(most.clone()));
+    assert_eq!(most.larger(&Dim::from(1)), Ok(most.clone()));
+    let less = n.add(&Dim::from(-3)).unwrap();
+    assert_ne!(less.larger(&zero), Ok(less.clone()));
+    let quotient = less.floor_div(&Dim::from(2)).unwrap();
+    assert_ne!(quotient.larger(&zero), Ok(quotient));
+}
