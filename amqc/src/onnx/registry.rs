@@ -303,10 +303,12 @@ pub(super) fn find(domain: &str, name: &str) -> Result<&'static Operator> {
         "Loop" | "Scan" => "control flow is not supported",
         "SplitToSequence" | "ConcatFromSequence" => "sequences of tensors are not supported",
         _ if name.starts_with("Sequence") => "sequences of tensors are not supported",
+        _ if is_random(name) => "random numbers are not supported",
         _ => "the operator is not supported",
     };
     let remedy = match name {
         "Loop" | "Scan" => "export recurrent layers as LSTM, GRU or RNN, or unroll the loop",
+        _ if is_random(name) => "export the model without it, or make what it gives an input",
         _ => "docs/operators.md lists what is supported",
     };
     Err(Error::unsupported(what).remedy(remedy))
@@ -328,6 +330,10 @@ fn foreign(domain: &str) -> Error {
     };
     Error::unsupported(format!("its operator belongs to {domain:?}, not to ONNX's own operators"))
         .remedy(remedy)
+}
+
+fn is_random(name: &str) -> bool {
+    name.starts_with("Random") || matches!(name, "Bernoulli" | "Multinomial")
 }
 
 /// The names of ONNX's own operators that are read.
@@ -386,7 +392,11 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_comes_with_advice() {
-        for (name, advice) in [("Loop", "unroll"), ("TfIdfVectorizer", "docs/operators.md")] {
+        for (name, advice) in [
+            ("Loop", "unroll"),
+            ("RandomNormalLike", "an input"),
+            ("TfIdfVectorizer", "docs/operators.md"),
+        ] {
             let error = find("", name).err().unwrap();
             assert!(error.help().unwrap().contains(advice), "{name}: {error}");
         }
