@@ -183,6 +183,9 @@ impl Dim {
         if let (Some(a), Some(b)) = (self.as_size(), other.as_size()) {
             return floor_div(a, b).map(Dim::from);
         }
+        if let Some((dividend, divisor)) = self.quotient_over(other)? {
+            return dividend.floor_div(&divisor);
+        }
         let divisor = other.polynomial()?;
         if divisor.len() == 1
             && let Some((divisor_factors, &divisor_coefficient)) = divisor.first_key_value()
@@ -250,6 +253,13 @@ impl Dim {
             (Some(_), None) => Ok(self.clone()),
             (None, Some(_)) => Ok(other.clone()),
             (None, None) => {
+                // What is not 1 is the size of both.
+                let sure = |dim: &Dim| dim.least().map(|least| least.is_some_and(|size| size > 1));
+                let (mine, others) = (sure(self)?, sure(other)?);
+                if mine || others {
+                    let both = mine && others;
+                    return Ok(if (both && self < other) || !others { self } else { other }.clone());
+                }
                 let mut args = vec![self.clone(), other.clone()];
                 args.sort_unstable();
                 Dim::expression(DimOp::Broadcast, args)
@@ -469,5 +479,6 @@ fn write_call(f: &mut fmt::Formatter<'_>, name: &str, args: &[Dim]) -> fmt::Resu
 }
 
 mod bounds;
+mod quotient;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ impl Dim {
     }
 
     /// A number that it is certainly not below, if one is found.
-    fn least(&self) -> Result<Option<i64>, DimError> {
+    pub(super) fn least(&self) -> Result<Option<i64>, DimError> {
         let mut sum = 0i64;
         for (factors, coefficient) in self.polynomial()? {
             let mut term = coefficient;

@@ -82,3 +82,24 @@ fn quotients_and_maxima_are_not_below_their_parts() {
     let quotient = less.floor_div(&Dim::from(2)).unwrap();
     assert_ne!(quotient.larger(&zero), Ok(quotient));
 }
+
+#[test]
+fn quotients_of_quotients_are_one() {
+    let n = Dim::named("n");
+    let half = n.add(&Dim::from(-1)).unwrap().floor_div(&Dim::from(2)).unwrap();
+    let quarter = half.add(&Dim::from(3)).unwrap().floor_div(&Dim::from(2)).unwrap();
+    assert_eq!(quarter, n.add(&Dim::from(5)).unwrap().floor_div(&Dim::from(4)).unwrap());
+    for size in 1..30 {
+        let expected = ((size - 1i64).div_euclid(2) + 3).div_euclid(2);
+        assert_eq!(quarter.eval(&|_| Some(size)), Ok(expected));
+    }
+}
+
+#[test]
+fn a_size_above_one_is_that_of_both() {
+    let (n, m) = (Dim::named("n"), Dim::named("m"));
+    let twice = n.mul(&Dim::from(2)).unwrap();
+    assert_eq!(m.broadcast(&twice), Ok(twice.clone()));
+    assert_eq!(twice.broadcast(&m), Ok(twice));
+    assert!(n.broadcast(&m).unwrap().as_broadcast().is_some());
+}
