@@ -101,6 +101,10 @@ fn tensors_are_what_their_bytes_say() {
                     .flat_map(f32::to_le_bytes)
                     .chain(view.i64s().flat_map(i64::to_le_bytes))
                     .chain(view.i32s().flat_map(i32::to_le_bytes))
+                    .chain(view.i16s().flat_map(i16::to_le_bytes))
+                    .chain(view.u16s().flat_map(u16::to_le_bytes))
+                    .chain(view.u32s().flat_map(u32::to_le_bytes))
+                    .chain(view.u64s().flat_map(u64::to_le_bytes))
                     .collect();
                 assert!(view.data_type.size() == 1 || read == *data);
             }

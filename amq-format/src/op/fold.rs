@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 /// Element `k` of the window at position `p` of an axis falls on entry
 /// `p stride + k dilation - pad`; what falls beside the axis is dropped.
 ///
-/// Inputs: x f32 `[N, C * elements of a window, positions..]`. Outputs: y `[N, C, sizes..]`.
+/// Inputs: x f32 `[N, positions.., C * elements of a window]`. Outputs: y `[N, C, sizes..]`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Fold {
     /// Size of the window along each spatial axis: one to three.
@@ -75,8 +75,9 @@ impl Operator for Fold {
             .iter()
             .try_fold(1i64, |product, &size| product.checked_mul(i64::try_from(size).ok()?));
         let elements = Dim::from(elements.ok_or_else(|| fault!("its windows are too large"))?);
-        let channels = x.dims[1].floor_div(&elements)?;
-        same("the size of axis 1", &x.dims[1], &channels.mul(&elements)?)?;
+        let last = &x.dims[x.dims.len() - 1];
+        let channels = last.floor_div(&elements)?;
+        same("the size of the last axis", last, &channels.mul(&elements)?)?;
         let mut dims = vec![x.dims[0].clone(), channels];
         dims.extend_from_slice(&self.sizes);
         ensure!(dims.len() == x.dims.len(), "its sizes are not those of its windows");

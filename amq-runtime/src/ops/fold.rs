@@ -1,6 +1,7 @@
 //! Windows put together again.
 
 use alloc::boxed::Box;
+use core::ops::Range;
 
 use amq_format::graph::Fold;
 
@@ -24,14 +25,20 @@ struct Axis {
 }
 
 impl Axis {
-    /// For one element of the window, the positions at which it falls on an entry, and the entry at
-    /// the first of them.
-    fn reach(&self, element: usize) -> (core::ops::Range<usize>, usize) {
-        let at = element * self.dilation;
-        let first = self.pad.saturating_sub(at).div_ceil(self.stride);
-        let end = (self.size + self.pad).saturating_sub(at).div_ceil(self.stride);
-        let end = end.min(self.positions).max(first);
-        (first..end, (first * self.stride + at).saturating_sub(self.pad))
+    /// The entry that an element of the window at a position falls on, if it is one.
+    #[inline(always)]
+    fn entry(&self, position: usize, element: usize) -> Option<usize> {
+        let at = position * self.stride + element * self.dilation;
+        at.checked_sub(self.pad).filter(|at| *at < self.size)
+    }
+
+    /// The elements of the window at a position that fall on entries.
+    #[inline(always)]
+    fn inside(&self, position: usize) -> Range<usize> {
+        let start = position * self.stride;
+        let first = self.pad.saturating_sub(start).div_ceil(self.dilation);
+        let end = (self.size + self.pad).saturating_sub(start).div_ceil(self.dilation);
+        first.min(self.kernel)..end.min(self.kernel)
     }
 }
 
@@ -50,16 +57,18 @@ impl Compute for Fold {
                 stride: number(self.strides[i])?,
                 dilation: number(self.dilations[i])?,
                 pad: number(self.pads[i])?,
-                positions: x.dims[i + 2],
+                positions: x.dims[i + 1],
                 size: y.dims[i + 2],
             };
         }
-        Ok(Computation::Kernel(Box::new(Windows { axes })))
+        Ok(Computation::Kernel(Box::new(Windows { axes, channels: y.dims[1] })))
     }
 }
 
 struct Windows {
     axes: [Axis; AXES],
+    /// Channels of y.
+    channels: usize,
 }
 
 impl Kernel for Windows {
@@ -72,41 +81,52 @@ impl Kernel for Windows {
         if x.is_empty() || y.is_empty() {
             return Ok(());
         }
-        let planes = x.chunks_exact(elements * positions).zip(y.chunks_exact_mut(plane));
-        for (x, y) in planes {
-            call.target.vectorize(
-                #[inline(always)]
-                || self.plane(x, y),
-            );
+        let channels = self.channels;
+        let items = x.chunks_exact(channels * elements * positions);
+        for (x, y) in items.zip(y.chunks_exact_mut(channels * plane)) {
+            for (channel, y) in y.chunks_exact_mut(plane).enumerate() {
+                call.target.vectorize(
+                    #[inline(always)]
+                    || self.plane(&x[channel * elements..], channels * elements, y),
+                );
+            }
         }
         Ok(())
     }
 }
 
 impl Windows {
-    /// One channel: the elements of a window one after the other.
+    /// One channel of windows that are `step` elements apart.
     #[inline(always)]
-    fn plane(&self, x: &[f32], y: &mut [f32]) {
+    fn plane(&self, x: &[f32], step: usize, y: &mut [f32]) {
         let [depth, height, width] = &self.axes;
-        let positions = depth.positions * height.positions * width.positions;
-        for (element, x) in x.chunks_exact(positions).enumerate() {
-            let (column, rest) = (element % width.kernel, element / width.kernel);
-            let (row, layer) = (rest % height.kernel, rest / height.kernel);
-            let (columns, first_column) = width.reach(column);
-            let (rows, first_row) = height.reach(row);
-            let (layers, first_layer) = depth.reach(layer);
-            for (i, z) in layers.enumerate() {
-                let at_layer = (first_layer + i * depth.stride) * height.size;
-                for (j, r) in rows.clone().enumerate() {
-                    let from = (z * height.positions + r) * width.positions;
-                    let x = &x[from..from + width.positions][columns.clone()];
-                    let to = (at_layer + first_row + j * height.stride) * width.size;
-                    let y = &mut y[to..to + width.size][first_column.min(width.size)..];
-                    if width.stride == 1 {
-                        y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
-                    } else {
-                        y.iter_mut().step_by(width.stride).zip(x).for_each(|(y, x)| *y += x);
-                    }
+        let mut windows = x.chunks(step);
+        for z in 0..depth.positions {
+            for r in 0..height.positions {
+                for c in 0..width.positions {
+                    let Some(window) = windows.next() else { return };
+                    self.window(window, [z, r, c], y);
+                }
+            }
+        }
+    }
+
+    /// Adds one window where it falls.
+    #[inline(always)]
+    fn window(&self, x: &[f32], [z, r, c]: [usize; AXES], y: &mut [f32]) {
+        let [depth, height, width] = &self.axes;
+        let columns = width.inside(c);
+        let Some(first) = width.entry(c, columns.start) else { return };
+        for layer in depth.inside(z) {
+            let Some(at_layer) = depth.entry(z, layer) else { continue };
+            for row in height.inside(r) {
+                let Some(at_row) = height.entry(r, row) else { continue };
+                let x = &x[(layer * height.kernel + row) * width.kernel..][columns.clone()];
+                let y = &mut y[(at_layer * height.size + at_row) * width.size..][first..];
+                if width.dilation == 1 {
+                    y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
+                } else {
+                    y.iter_mut().step_by(width.dilation).zip(x).for_each(|(y, x)| *y += x);
                 }
             }
         }

@@ -5,6 +5,8 @@ use core::cmp::Ordering;
 
 use amq_format::graph::TopK;
 
+use super::binary::larger;
+use super::reduce::in_lanes;
 use crate::call::{Call, Kernel, Memory, mismatch};
 use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
 use crate::error::{Fault, fault};
@@ -63,6 +65,17 @@ impl Kernel for Chosen {
             }};
         }
         match x {
+            Data::F32(x) if self.k == 1 && self.inner == 1 && !self.smallest => {
+                let values = match values {
+                    Some(DataMut::F32(values)) => Some(values),
+                    None => None,
+                    _ => return Err(mismatch()),
+                };
+                call.target.vectorize(
+                    #[inline(always)]
+                    || self.largest(x, values, indices),
+                );
+            }
             Data::F32(x) => choose!(x, F32, compare),
             Data::I64(x) => choose!(x, I64, Ord::cmp),
             Data::I32(x) => choose!(x, I32, Ord::cmp),
@@ -84,6 +97,22 @@ fn compare(a: &f32, b: &f32) -> Ordering {
 }
 
 impl Chosen {
+    /// The largest of each row: first what it is, then where it is first.
+    #[inline(always)]
+    fn largest(&self, x: &[f32], mut values: Option<&mut [f32]>, mut indices: Option<&mut [i64]>) {
+        for (i, x) in x.chunks_exact(self.size.max(1)).enumerate() {
+            let most = in_lanes(x, f32::NEG_INFINITY, |x| x, larger);
+            let first = x.iter().position(|&x| x == most || x.is_nan() && most.is_nan());
+            let first = first.unwrap_or_default();
+            if let Some(values) = &mut values {
+                values[i] = x[first];
+            }
+            if let Some(indices) = &mut indices {
+                indices[i] = first as i64;
+            }
+        }
+    }
+
     fn choose<T: Copy>(
         &self,
         x: &[T],

@@ -11,7 +11,8 @@ use super::walk::strides;
 use crate::call::{Call, Kernel, Memory, mismatch};
 use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
 use crate::error::{Fault, fault};
-use crate::view::with_same_type;
+use crate::infer::MAX_RANK;
+use crate::view::{Data, DataMut, with_same_type};
 
 /// An axis that is resized.
 struct Axis {
@@ -231,25 +232,64 @@ fn nearest(
         }
     }
     let last = sources.pop().unwrap_or_else(|| alloc::vec![Some(0)]);
+    // Where nothing lies outside, offsets alone.
+    let whole: Option<Vec<usize>> = last.iter().copied().collect();
     let border = Border { outer: sources, last, body: 0..0 };
-    Ok(Computation::Kernel(Box::new(Nearest { border, outside: op.outside })))
+    Ok(Computation::Kernel(Box::new(Nearest { border, whole, outside: op.outside })))
 }
 
 struct Nearest {
     border: Border,
+    whole: Option<Vec<usize>>,
     outside: f32,
 }
 
 impl Kernel for Nearest {
     fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
-        use crate::view::{Data, DataMut};
         match (call.inputs.data(0)?, call.outputs.data()?) {
-            (Data::F32(x), DataMut::F32(y)) => self.border.fill(x, self.outside, y),
+            (Data::F32(x), DataMut::F32(y)) => self.fill(x, self.outside, y),
             (x, y) => with_same_type!(x, y, |x, y| {
-                self.border.fill(x, Default::default(), y);
+                self.fill(x, Default::default(), y);
             }, else return Err(mismatch())),
         }
         Ok(())
+    }
+}
+
+impl Nearest {
+    fn fill<T: Copy>(&self, x: &[T], outside: T, y: &mut [T]) {
+        let Some(whole) = &self.whole else { return self.border.fill(x, outside, y) };
+        if y.is_empty() {
+            return;
+        }
+        let width = whole.len();
+        let mut before = None;
+        let mut counters = [0; MAX_RANK];
+        for row in 0..y.len() / width {
+            let sources = self.border.outer.iter().zip(&counters).map(|(axis, &i)| axis[i]);
+            let at = sources.sum::<Option<usize>>();
+            // Rows that come again are copied.
+            if at.is_some() && at == before {
+                y.copy_within((row - 1) * width..row * width, row * width);
+            } else {
+                let y = &mut y[row * width..][..width];
+                match at {
+                    Some(at) => {
+                        let x = &x[at..];
+                        y.iter_mut().zip(whole).for_each(|(y, &source)| *y = x[source]);
+                    }
+                    None => y.fill(outside),
+                }
+            }
+            before = at;
+            for (axis, counter) in self.border.outer.iter().zip(&mut counters).rev() {
+                *counter += 1;
+                if *counter < axis.len() {
+                    break;
+                }
+                *counter = 0;
+            }
+        }
     }
 }
 

@@ -94,10 +94,10 @@ fn windows_are_folded_where_they_overlap() {
     let (kernel, strides) = ([2usize, 3], [1usize, 2]);
     let (dilations, pads) = ([2usize, 1], [1usize, 1]);
     let (positions, sizes) = ([3, 4], [4, 6]);
-    let x = floats(&[1, 12, 3, 4], noise(144));
+    let x = floats(&[1, 3, 4, 12], noise(144));
     let mut expected = [0.0f32; 48];
     for at in 0..144 {
-        let (column, row, rest) = (at % 4, at / 4 % 3, at / 12);
+        let (rest, column, row) = (at % 12, at / 12 % 4, at / 48);
         let (k, l, channel) = (rest % 3, rest / 3 % 2, rest / 6);
         let y = (row * strides[0] + l * dilations[0]).checked_sub(pads[0]);
         let x_at = (column * strides[1] + k * dilations[1]).checked_sub(pads[1]);

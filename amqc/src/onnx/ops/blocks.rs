@@ -124,7 +124,7 @@ pub(in crate::onnx) fn column_to_image(r: &mut Reader<'_, '_>) -> Result<()> {
     if dims.len() != 3 {
         return Err(Error::bad_file(format!("its input has {} axes instead of 3", dims.len())));
     }
-    let mut apart = dims[..2].to_vec();
+    let mut apart = dims[..1].to_vec();
     for i in 0..axes {
         let extent = (kernel[i] as i64 - 1) * dilations[i] as i64 + 1;
         let room = (pads[i] + pads[i + axes]) as i64 - extent;
@@ -132,6 +132,8 @@ pub(in crate::onnx) fn column_to_image(r: &mut Reader<'_, '_>) -> Result<()> {
         let steps = r.dim(room.floor_div(&Dim::from(strides[i] as i64)))?;
         apart.push(r.dim(steps.add(&Dim::from(1)))?);
     }
+    apart.push(dims[1].clone());
+    let x = r.transpose("windows", x, &[0, 2, 1])?;
     let x = r.reshape("positions", x, apart)?;
     let pads = pads[..axes].to_vec();
     let y = r.emit("", Op::Fold(Fold { kernel, strides, dilations, pads, sizes }), &[x])?;

@@ -1,7 +1,7 @@
-//! Transposed convolution: what each pixel gives to each place of its window is a convolution with
-//! windows of one pixel, and windows are then put together.
+//! Transposed convolution: what each pixel gives to each place of its window is a product with a matrix,
+//! and windows are then put together.
 
-use amq_format::graph::{BinaryFunction as B, Conv, Dim, Fold, Op};
+use amq_format::graph::{BinaryFunction as B, Conv, Dim, Fold, Linear, Op};
 
 use super::conv::sizes;
 use super::layout::product;
@@ -41,28 +41,31 @@ pub(in crate::onnx) fn conv_transpose(r: &mut Reader<'_, '_>) -> Result<()> {
     let apart = [groups, read, given, taps].map(Dim::from).to_vec();
     let apart = r.reshape("weights_apart", weights, apart)?;
     let turned = r.transpose("weights_turned", apart, &[0, 2, 3, 1])?;
-    // Windows of one pixel see no more than one axis of a volume.
-    let plane = axes.min(2);
-    let mut rows = vec![Dim::from(groups * given * taps)];
-    rows.resize(plane + 1, Dim::from(1));
-    rows.push(Dim::from(read));
-    let matrix = r.reshape("weights", turned, rows)?;
-    let mut pixels = dims.clone();
-    if axes > 2 {
-        pixels = vec![dims[0].clone(), dims[1].clone(), dims[2].clone(), product(&dims[3..])?];
-    }
+    let rows = groups * given * taps;
+    let pixels = vec![dims[0].clone(), dims[1].clone(), product(&dims[2..])?];
     let flat = r.reshape("flatten", x, pixels)?;
-    let conv = Conv {
-        strides: vec![1; plane],
-        dilations: vec![1; plane],
-        pads: vec![0; 2 * plane],
-        auto_pad: 0,
-        groups: groups as u64,
-        activations: FLOAT,
+    let windows = if groups == 1 {
+        let matrix = vec![Dim::from(rows), Dim::from(read)];
+        let matrix = r.reshape("weights", turned, matrix)?;
+        let vectors = r.transpose("pixels", flat, &[0, 2, 1])?;
+        r.emit("", Op::Linear(Linear { activations: FLOAT }), &[vectors, matrix])?
+    } else {
+        let matrix = [rows, 1, read].map(Dim::from).to_vec();
+        let matrix = r.reshape("weights", turned, matrix)?;
+        let conv = Conv {
+            strides: vec![1],
+            dilations: vec![1],
+            pads: vec![0; 2],
+            auto_pad: 0,
+            groups: groups as u64,
+            activations: FLOAT,
+        };
+        let maps = r.emit("", Op::Conv(conv), &[flat, matrix])?;
+        r.transpose("windows_last", maps, &[0, 2, 1])?
     };
-    let windows = r.emit("", Op::Conv(conv), &[flat, matrix])?;
-    let mut positions = vec![dims[0].clone(), Dim::from(groups * given * taps)];
+    let mut positions = vec![dims[0].clone()];
     positions.extend_from_slice(&dims[2..]);
+    positions.push(Dim::from(rows));
     let windows = r.reshape("windows", windows, positions)?;
     let fold = Fold { kernel, strides, dilations, pads: begins, sizes: spatial };
     let mut y = r.emit("fold", Op::Fold(fold), &[windows])?;
