@@ -144,7 +144,7 @@ impl<'a> Store<'a> {
             // Each number is a byte.
             None => {
                 check_length(tensor.int32_data.len(), needed, &tensor.dims)?;
-                fitting::<u8>(&tensor.int32_data)?.into()
+                fitting::<i32, u8>(&tensor.int32_data)?.into()
             }
         };
         Ok((Tensor { dims, data: packed::unpacked(element, &raw, count) }, Precision::F32))
