@@ -76,6 +76,9 @@ fn cubic(distance: f64, a: f64) -> f64 {
     }
 }
 
+/// Most weights of an axis.
+const MOST_TAPS: usize = 1 << 24;
+
 /// One axis of an interpolation.
 struct Pass {
     /// Entries before.
@@ -111,7 +114,8 @@ impl Pass {
             _ => libm::ceil(1.0 / stretch),
         };
         let taps = 2 * half as usize;
-        let count = axis.to.checked_mul(taps).ok_or_else(|| fault!("{taps} are too many"))?;
+        let count = axis.to.checked_mul(taps).filter(|&count| count <= MOST_TAPS);
+        let count = count.ok_or_else(|| fault!("{taps} entries for each of {}", axis.to))?;
         let (mut entries, mut weights) = (room(count)?, room(count)?);
         let mut outside = Vec::new();
         let mut at_place = room::<f64>(taps)?;

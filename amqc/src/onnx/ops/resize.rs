@@ -194,6 +194,15 @@ fn resized(
     if let Some(scale) = scales.iter().flatten().find(|scale| !positive(scale)) {
         return Err(Error::bad_file(format!("the scale {scale} is not positive")));
     }
+    // Before opset 11 the standard does not say which entry is nearest.
+    let between = |scale: &&f32| **scale < 1.0 && (1.0 / f64::from(**scale)).fract() != 0.0;
+    if r.opset < 11
+        && ways.mode == Interpolation::Nearest
+        && let Some(scale) = scales.iter().flatten().find(between)
+    {
+        return Err(Error::unsupported(format!("nearest entries for the scale {scale}"))
+            .remedy("export the model with opset 11 or later"));
+    }
     let crop = ways.placement == Placement::Crop;
     let region = match region.filter(|_| crop) {
         Some(region) if region.len() == 2 * count => region,
