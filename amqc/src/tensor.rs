@@ -72,6 +72,10 @@ impl Tensor {
             Data::I32(values) => Data::I32(take(values, size, inner, range)),
             Data::U8(values) => Data::U8(take(values, size, inner, range)),
             Data::I8(values) => Data::I8(take(values, size, inner, range)),
+            Data::I16(values) => Data::I16(take(values, size, inner, range)),
+            Data::U16(values) => Data::U16(take(values, size, inner, range)),
+            Data::U32(values) => Data::U32(take(values, size, inner, range)),
+            Data::U64(values) => Data::U64(take(values, size, inner, range)),
             Data::Bool(values) => Data::Bool(take(values, size, inner, range)),
         };
         Tensor { dims, data }

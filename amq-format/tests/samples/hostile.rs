@@ -329,7 +329,7 @@ fn graphs(all: &mut Vec<Hostile>) {
     add("G16", "input-of-size-zero", &|graph| graph.inputs[0].dims[1] = 0.into());
     add("G12", "input-of-negative-size", &|graph| graph.inputs[0].dims[1] = (-1).into());
     add("G16", "output-twice", &|graph| graph.outputs[1].value = 7);
-    add("T2", "port-of-unknown-type", &|graph| graph.inputs[0].data_type = 6);
+    add("T2", "port-of-unknown-type", &|graph| graph.inputs[0].data_type = 99);
     add("T3", "port-of-nine-axes", &|graph| graph.inputs[0].dims = vec![1.into(); 9]);
     add("G17", "other-name", &|graph| graph.states[0].name = "memory".into());
     add("G17", "no-input", &|graph| graph.states[0].input = 8);
