@@ -2,11 +2,13 @@
 
 use amq_format::graph::CoefficientType;
 
-use super::coefficients::{Coefficients, Levels, MAX_PLANES, round, solve};
+use super::coefficients::{Coefficients, Levels, MAX_PLANES, normalise, round, solve};
 use super::norm::{Norm, add_scaled, dot};
 
 /// Rounds of feedback, each followed by a fit of the coefficients.
 const FEEDBACK: usize = 2;
+/// Columns beyond which one round must do.
+const MANY_COLUMNS: usize = 1024;
 /// Rounds of coordinate descent, each followed by a fit of the coefficients.
 const DESCENTS: usize = 6;
 /// Sweeps of a round at most.
@@ -33,6 +35,8 @@ pub(super) struct Found {
     pub(super) codes: Vec<u8>,
     pub(super) coefficients: Coefficients,
     pub(super) error: f64,
+    /// `H b` of each plane `b`: kept as codes change, for that costs less than to compute it.
+    images: Vec<Vec<f64>>,
 }
 
 impl<'a> Problem<'a> {
@@ -51,11 +55,15 @@ impl<'a> Problem<'a> {
     /// The least error that is found from these codes and coefficients; `None` if the coefficients
     /// need a wider type.
     pub(super) fn solve(&self, codes: &[u8], coefficients: &Coefficients) -> Option<Found> {
-        let mut found = Found { codes: codes.to_vec(), coefficients: *coefficients, error: 0.0 };
-        found.error = self.error(&found);
-        let mut next = found.clone();
-        for _ in 0..FEEDBACK {
+        let images = vec![vec![0.0; codes.len()]; self.planes];
+        let mut next =
+            Found { codes: codes.to_vec(), coefficients: *coefficients, error: 0.0, images };
+        self.image(&mut next);
+        let mut found = Found { error: self.error(&next), ..next.clone() };
+        let rounds = if codes.len() > MANY_COLUMNS { 1 } else { FEEDBACK };
+        for _ in 0..rounds {
             self.feed_back(&mut next);
+            self.image(&mut next);
             self.fit_coefficients(&mut next)?;
             if next.error < found.error {
                 found = next.clone();
@@ -92,9 +100,10 @@ impl<'a> Problem<'a> {
     fn descend(&self, found: &mut Found) -> bool {
         let levels = Levels::new(&found.coefficients, self.planes);
         let mut values: Vec<f64> = found.codes.iter().map(|&code| levels.value(code)).collect();
-        let mut slope = vec![0.0; values.len()];
-        self.norm.apply(&values, &mut slope);
-        add_scaled(&mut slope, -1.0, &self.product);
+        let mut slope = self.product.iter().map(|x| -x).collect::<Vec<f64>>();
+        for (image, &a) in found.images.iter().zip(&found.coefficients) {
+            add_scaled(&mut slope, a, image);
+        }
         let mut changed = false;
         for _ in 0..SWEEPS {
             let mut settled = true;
@@ -107,6 +116,12 @@ impl<'a> Problem<'a> {
                 let gain = -step * (2.0 * slope[column] + step * row[column]);
                 if gain <= 1e-12 * self.energy {
                     continue;
+                }
+                for (plane, image) in found.images.iter_mut().enumerate() {
+                    let turned = (found.codes[column] ^ code) >> plane & 1 == 1;
+                    if turned {
+                        add_scaled(image, 2.0 * sign(code, plane), row);
+                    }
                 }
                 (values[column], found.codes[column]) = (level, code);
                 add_scaled(&mut slope, step, row);
@@ -125,26 +140,21 @@ impl<'a> Problem<'a> {
             found.error = self.error(found);
             return Some(());
         }
-        let n = self.weights.len();
-        let sign = |code: u8, plane: usize| if code >> plane & 1 == 1 { 1.0 } else { -1.0 };
-        let planes: Vec<Vec<f64>> = (0..self.planes)
-            .map(|plane| found.codes.iter().map(|&code| sign(code, plane)).collect())
-            .collect();
         let mut gram = [[0.0; MAX_PLANES]; MAX_PLANES];
         let mut right = [0.0; MAX_PLANES];
-        let mut image = vec![0.0; n];
-        for (i, plane) in planes.iter().enumerate() {
-            self.norm.apply(plane, &mut image);
-            right[i] = dot(plane, &self.product);
-            for (entry, other) in gram[i].iter_mut().zip(&planes) {
-                *entry = dot(other, &image);
+        let mut plane = vec![0.0; found.codes.len()];
+        for i in 0..self.planes {
+            signs(&found.codes, i, &mut plane);
+            right[i] = dot(&plane, &self.product);
+            for (entry, image) in gram[i].iter_mut().zip(&found.images) {
+                *entry = dot(&plane, image);
             }
         }
         let full = gram.iter().enumerate().map(|(i, row)| row[i]).fold(0.0, f64::max);
         let (kept, wanted) = (gram, right);
         let solved = solve(&mut gram, &mut right, self.planes, full);
         found.coefficients = solved;
-        normalise(&mut found.coefficients, &mut found.codes, self.planes);
+        self.normalise(found);
         let exact = found.coefficients;
         found.coefficients = round(&exact, self.coefficient_type)?;
         // The error of the rounded ones is that of the exact ones but for a second-order term.
@@ -158,18 +168,48 @@ impl<'a> Problem<'a> {
         Some(())
     }
 
+    /// `e^T H e` of the error `e`.
     fn error(&self, found: &Found) -> f64 {
         let levels = Levels::new(&found.coefficients, self.planes);
-        let errors: Vec<f64> =
-            self.weights.iter().zip(&found.codes).map(|(w, &c)| w - levels.value(c)).collect();
-        self.norm.of(&errors)
+        let mut image = self.product.clone();
+        for (plane, &a) in found.images.iter().zip(&found.coefficients) {
+            add_scaled(&mut image, -a, plane);
+        }
+        let errors = self.weights.iter().zip(&found.codes).map(|(w, &c)| w - levels.value(c));
+        errors.zip(&image).map(|(e, image)| e * image).sum()
+    }
+
+    /// Computes the images of the planes.
+    fn image(&self, found: &mut Found) {
+        let mut plane = vec![0.0; found.codes.len()];
+        for (index, image) in found.images.iter_mut().enumerate() {
+            signs(&found.codes, index, &mut plane);
+            self.norm.apply(&plane, image);
+        }
+    }
+
+    /// Makes coefficients descend from positive, and changes codes with them.
+    fn normalise(&self, found: &mut Found) {
+        let old = found.coefficients;
+        let recode = normalise(&mut found.coefficients, self.planes);
+        for code in &mut found.codes {
+            *code = recode[usize::from(*code)];
+        }
+        // Seldom: planes change places or signs.
+        if found.coefficients != old {
+            self.image(found);
+        }
     }
 }
 
-/// Makes coefficients descend from positive, and changes codes with them.
-fn normalise(coefficients: &mut Coefficients, codes: &mut [u8], planes: usize) {
-    let recode = super::coefficients::normalise(coefficients, planes);
-    for code in codes {
-        *code = recode[usize::from(*code)];
+/// The sign of a plane in a code.
+fn sign(code: u8, plane: usize) -> f64 {
+    if code >> plane & 1 == 1 { 1.0 } else { -1.0 }
+}
+
+/// A plane of codes.
+fn signs(codes: &[u8], plane: usize, out: &mut [f64]) {
+    for (out, &code) in out.iter_mut().zip(codes) {
+        *out = sign(code, plane);
     }
 }

@@ -14,7 +14,6 @@ pub(super) struct Norm {
     h: Vec<f64>,
     /// `H = U D U^T`, `U` upper triangular with ones in its diagonal, which are not kept.
     u: Vec<f64>,
-    d: Vec<f64>,
 }
 
 impl Norm {
@@ -29,8 +28,8 @@ impl Norm {
         for i in 0..columns {
             h[i * columns + i] += damping * mean;
         }
-        let (u, d) = factor(&h, columns, 1e-9 * mean);
-        Some(Norm { columns, h, u, d })
+        let (u, _) = factor(&h, columns, 1e-9 * mean);
+        Some(Norm { columns, h, u })
     }
 
     /// A row of `H`.
@@ -48,15 +47,6 @@ impl Norm {
         for (out, row) in out.iter_mut().zip(self.h.chunks_exact(self.columns)) {
             *out = dot(row, e);
         }
-    }
-
-    /// `e^T H e`.
-    pub(super) fn of(&self, e: &[f64]) -> f64 {
-        let mut image = e.to_vec();
-        for (column, &e) in e.iter().enumerate() {
-            add_scaled(&mut image[column + 1..], e, self.later(column));
-        }
-        image.iter().zip(&self.d).map(|(x, d)| d * x * x).sum()
     }
 }
 
@@ -117,16 +107,17 @@ mod tests {
     fn factors_give_the_moment_again() {
         let mut random = Random(1);
         for columns in [1, 2, 7, 40] {
-            let norm = Norm::new(moment(&mut random, columns, 100), columns, 0.01).unwrap();
+            let h = moment(&mut random, columns, 100);
+            let (u, d) = factor(&h, columns, 0.0);
             let u = |i: usize, j: usize| match i.cmp(&j) {
-                std::cmp::Ordering::Less => norm.later(i)[j - i - 1],
+                std::cmp::Ordering::Less => u[i * columns + j],
                 std::cmp::Ordering::Equal => 1.0,
                 std::cmp::Ordering::Greater => 0.0,
             };
             for i in 0..columns {
                 for j in 0..columns {
-                    let product: f64 = (0..columns).map(|k| u(i, k) * norm.d[k] * u(j, k)).sum();
-                    assert!((product - norm.row(i)[j]).abs() < 1e-9, "{i} {j}");
+                    let product: f64 = (0..columns).map(|k| u(i, k) * d[k] * u(j, k)).sum();
+                    assert!((product - h[i * columns + j]).abs() < 1e-9, "{i} {j}");
                 }
             }
         }
