@@ -113,12 +113,18 @@ pub fn compile_for(
     let source = onnx::load(path, &onnx::Limits::default())?;
     let located = |error: Error| error.within(path.display());
     let mut module = simplified(&source, options).map_err(located)?;
-    let notes = std::mem::take(&mut module.notes);
+    let mut notes = std::mem::take(&mut module.notes);
     let states = states(&module);
     let weights = Weights::find(&module).map_err(located)?;
     let plan = Plan::new(&module, &weights, resolver).map_err(located)?;
     let tell = |layer: &str, done, total| progress(Progress { layer, done, total });
     let fitted = Fitted::new(&module, &plan, moments, &tell).map_err(located)?;
+    if !fitted.unmet.is_empty() {
+        notes.push(format!(
+            "fitted without the calibration data, which do not meet them or take too much memory: {}",
+            fitted.unmet.join(", ")
+        ));
+    }
     let layers = report::layers(&module, &weights, &plan, &fitted);
     let mut draft = emit::emit(module, &plan, &fitted);
     let external = onnx::external_files(&source).map_err(located)?;

@@ -15,7 +15,7 @@ use crate::tensor::Data;
 use crate::weights::Weight;
 
 /// The codes of a network's matrices.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Fitted {
     /// Each constant that was coded: tied weights with the same settings are one.
     pub matrices: Vec<Matrix>,
@@ -24,6 +24,9 @@ pub struct Fitted {
     /// Of each entry of the plan, what is added to the products' biases, one for each row: the mean
     /// product of what the codes leave with the vectors of the calibration data.
     pub shifts: Vec<Option<Vec<f64>>>,
+    /// Names of matrices that were to be calibrated and are fitted by their weights alone: no data met
+    /// them, or what did takes too much memory.
+    pub unmet: Vec<String>,
 }
 
 /// A constant that was coded.
@@ -50,7 +53,7 @@ impl Fitted {
         progress: &(dyn Fn(&str, usize, usize) + Sync),
     ) -> Result<Fitted> {
         check_biases(module)?;
-        let mut fitted = Fitted { matrices: Vec::new(), places: Vec::new(), shifts: Vec::new() };
+        let mut fitted = Fitted::default();
         for Planned { weight, choice } in &plan.matrices {
             let Data::F32(data) = &module.constants[&weight.value].data else {
                 fitted.places.push(None);
@@ -77,6 +80,9 @@ impl Fitted {
                             true => consumers(module, weight).into_iter().collect(),
                             false => blocks.iter().map(moment).collect::<Vec<_>>(),
                         };
+                        if norms.is_empty() {
+                            fitted.unmet.push(weight.name.clone());
+                        }
                         quant::quantize_for(data, rows, cols, fit, &norms, &tell)
                     }
                     false => quant::quantize(data, rows, cols, fit, &tell),
@@ -215,4 +221,37 @@ fn check_finite(weight: &Weight, data: &[f32]) -> Result<()> {
         false => "the model is damaged, or its training diverged",
     };
     Err(Error::bad_file(format!("{}: weight {bad} is {}", weight.name, data[bad])).remedy(remedy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::tests::Build;
+    use crate::options::ConvertOptions;
+    use crate::passes;
+    use crate::settings::Given;
+    use crate::weights::Weights;
+
+    /// What is said of a calibrated matrix with these moments.
+    fn unmet(moments: &Moments) -> Vec<String> {
+        let build = Build::new(13).input("x", "n 4").weight("w", &[4, 8]);
+        let build = build.node("MatMul", "x w", "y").output("y");
+        let mut module = build.import().unwrap();
+        passes::run(&mut module).unwrap();
+        let flags = Given { method: Some(Method::Calibrated), ..Given::default() };
+        let options = ConvertOptions { flags, ..ConvertOptions::default() };
+        let weights = Weights::find(&module).unwrap();
+        let plan = Plan::new(&module, &weights, options.resolver().unwrap()).unwrap();
+        Fitted::new(&module, &plan, Some(moments), &|_, _, _| ()).unwrap().unmet
+    }
+
+    #[test]
+    fn a_matrix_that_no_data_met_is_named() {
+        let mut sums = Sums::new(4);
+        sums.add(0, &[1.0, -2.0, 0.5, 3.0, -1.0, 2.0, 0.0, 1.0], [1.0, 1.0].into_iter());
+        sums.settle();
+        let block = Block { node: 0, part: Part::W, rows: (0..8).collect(), sums };
+        assert!(unmet(&Moments { blocks: vec![block] }).is_empty());
+        assert_eq!(unmet(&Moments::default()).len(), 1);
+    }
 }

@@ -117,11 +117,14 @@ impl<const BITS: usize, const CODES: usize> Product<'_, BITS, CODES> {
                             scales,
                             ahead,
                         };
-                        let results = part.multiply(lanes).map(|sum| {
-                            // A sum of segments begins at +0, which is not -0.
-                            let zero = lanes.splat(0.0);
-                            sum.map_or(zero, |sum| lanes.add(zero, sum))
-                        });
+                        // A sum of segments begins at +0, which is not -0. No closure: it would not
+                        // have the instruction set.
+                        let mut results = [lanes.splat(0.0); $n];
+                        for (result, sum) in results.iter_mut().zip(part.multiply(lanes)) {
+                            if let Some(sum) = sum {
+                                *result = lanes.add(*result, sum);
+                            }
+                        }
                         self.out.write_all(lanes, block, vector, results);
                         vector += $n;
                     }
@@ -260,9 +263,14 @@ impl<const BITS: usize, const CODES: usize, const V: usize> Segment<'_, BITS, CO
             // An adder does not pay: it would be emptied after its first step.
             [lines] => {
                 let lines = &lines[plane..plane + N];
-                let counts =
-                    self.words.map(|words| count_pair::<L, CODES, N>(lanes, lines, &words[0]));
-                core::array::from_fn(|i| core::array::from_fn(|v| counts[v][i]))
+                let mut counts = [[[lanes.splat_bits(0); CODES]; V]; N];
+                for (v, words) in self.words.iter().enumerate() {
+                    let of_vector = count_pair::<L, CODES, N>(lanes, lines, &words[0]);
+                    for i in 0..N {
+                        counts[i][v] = of_vector[i];
+                    }
+                }
+                counts
             }
             _ => self.count_pairs(lanes, plane),
         }

@@ -282,14 +282,16 @@ impl Product<'_> {
         while plane < bits {
             planes!(1);
         }
-        let results = core::array::from_fn(|v| {
-            let mut dot = dots[v];
+        // No closure: it would not have the instruction set.
+        let mut results = [lanes.splat(0.0); N];
+        for v in 0..N {
             if let Some(offsets) = &self.weights.offsets {
                 let sum = lanes.splat(totals[v].values as f32);
-                dot = lanes.fma(lanes.load(&offsets[block]), sum, dot);
+                dots[v] = lanes.fma(lanes.load(&offsets[block]), sum, dots[v]);
             }
-            lanes.fma(lanes.splat(self.vectors.scales[places[v]]), dot, lanes.splat(0.0))
-        });
+            let scale = lanes.splat(self.vectors.scales[places[v]]);
+            results[v] = lanes.fma(scale, dots[v], results[v]);
+        }
         self.out.write_all::<L, N>(lanes, block, vector, results);
     }
 

@@ -141,7 +141,6 @@ struct Observer {
     places: BTreeMap<(usize, Part, usize), usize>,
     softmax: Option<Softmax>,
     bytes: usize,
-    left_out: BTreeSet<usize>,
 }
 
 /// A product of which a softmax is taken.
@@ -161,7 +160,6 @@ impl Observer {
             places: BTreeMap::new(),
             softmax: None,
             bytes: 0,
-            left_out: BTreeSet::new(),
         };
         observer.softmax = softmax.and_then(|node| {
             let graph = file.graph();
@@ -197,7 +195,7 @@ impl Observer {
         };
         let mut sound = sound.into_iter();
         self.blocks.retain(|_| sound.next() == Some(true));
-        Ok(Moments { blocks: self.blocks, left_out: self.left_out.into_iter().collect() })
+        Ok(Moments { blocks: self.blocks })
     }
 }
 
@@ -217,10 +215,7 @@ impl Probe for Observer {
         }
         let place = match self.places.get(&(node, matrix, first_row)) {
             Some(&place) => place,
-            None if self.bytes + bytes(columns) > MOST_BYTES => {
-                self.left_out.insert(node);
-                return;
-            }
+            None if self.bytes + bytes(columns) > MOST_BYTES => return,
             None => {
                 self.bytes += bytes(columns);
                 self.places.insert((node, matrix, first_row), self.blocks.len());

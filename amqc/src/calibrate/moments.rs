@@ -14,8 +14,6 @@ const WIDE: usize = 8;
 pub struct Moments {
     /// One for each matrix, part of a matrix or, under a softmax, cluster of rows.
     pub blocks: Vec<Block>,
-    /// Nodes whose matrices have more columns than moments of which fit in memory.
-    pub left_out: Vec<usize>,
 }
 
 /// What some rows of a matrix meet.
