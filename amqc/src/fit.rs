@@ -226,6 +226,7 @@ fn check_finite(weight: &Weight, data: &[f32]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calibrate::source::Source;
     use crate::onnx::tests::Build;
     use crate::options::ConvertOptions;
     use crate::passes;
@@ -239,7 +240,9 @@ mod tests {
         let mut module = build.import().unwrap();
         passes::run(&mut module).unwrap();
         let flags = Given { method: Some(Method::Calibrated), ..Given::default() };
-        let options = ConvertOptions { flags, ..ConvertOptions::default() };
+        let source = Source { path: "x.npz".into(), vocabulary: None, axis: 0, most: None };
+        let options =
+            ConvertOptions { flags, calibration: Some(source), ..ConvertOptions::default() };
         let weights = Weights::find(&module).unwrap();
         let plan = Plan::new(&module, &weights, options.resolver().unwrap()).unwrap();
         Fitted::new(&module, &plan, Some(moments), &|_, _, _| ()).unwrap().unmet
