@@ -8,7 +8,7 @@ use crate::{ensure, fault};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt::{Display, Write};
+use core::fmt::{Debug, Display, Write};
 
 /// What is known of a value before it is computed.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +59,18 @@ impl Fact {
     }
 }
 
+/// A node's bodies, and the names of the sizes that it gives.
+pub(crate) trait Bodies: Debug {
+    /// Types and shapes of a body's inputs, as it declares them.
+    fn inputs(&self, body: usize) -> Vec<Fact>;
+
+    /// What a body gives, from what is known of its inputs.
+    fn infer(&self, body: usize, inputs: &[Fact]) -> Result<Vec<Fact>, Fault>;
+
+    /// The names of the sizes that the node gives.
+    fn binds(&self) -> &[String];
+}
+
 /// What is known of a node's inputs.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
@@ -66,6 +78,8 @@ pub struct Facts<'a> {
     pub(crate) inputs: &'a [Option<&'a Fact>],
     /// Dimensions of tensors of the graph.
     pub(crate) sizes: &'a Sizes,
+    /// What the node runs.
+    pub(crate) bodies: &'a dyn Bodies,
 }
 
 impl<'a> Facts<'a> {

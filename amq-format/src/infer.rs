@@ -1,12 +1,14 @@
 //! Types, shapes and known elements of what nodes give.
 
 use crate::dim::Dim;
-use crate::fact::{Fact, Facts, list};
+use crate::fact::{Bodies, Fact, Facts, list};
 use crate::fault::Fault;
-use crate::graph::Node;
+use crate::graph::{ABSENT, Graph, Node, Port};
 use crate::known::Sizes;
 use crate::spec::MAX_RANK;
 use crate::{ensure, fault};
+use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 
 /// Infers through a graph, node by node, in the order in which they can run.
@@ -38,7 +40,8 @@ impl Inference {
         let arity = op.arity();
         let (count, least, most) = (inputs.len(), arity.needed, arity.inputs);
         ensure!((least..=most).contains(&count), "it has {count} inputs, not {least} to {most}");
-        let facts = Facts { inputs, sizes: &self.sizes };
+        let around = Around { inference: self, node };
+        let facts = Facts { inputs, sizes: &self.sizes, bodies: &around };
         (0..least).try_for_each(|i| facts.get(i).map(drop))?;
         let mut outputs = op.rule(&facts)?;
         let (given, most) = (node.outputs.len(), outputs.len());
@@ -52,5 +55,63 @@ impl Inference {
             self.given(fact);
         }
         Ok(outputs)
+    }
+}
+
+/// A node and what is known around it.
+#[derive(Debug)]
+struct Around<'a> {
+    inference: &'a Inference,
+    node: &'a Node,
+}
+
+impl Around<'_> {
+    fn body(&self, body: usize) -> Result<&Graph, Fault> {
+        self.node.bodies.get(body).ok_or_else(|| fault!("it has no body {body}"))
+    }
+}
+
+impl Bodies for Around<'_> {
+    fn inputs(&self, body: usize) -> Vec<Fact> {
+        let inputs = self.node.bodies.get(body).map(|body| &body.inputs);
+        let fact = |port: &Port| Fact::new(port.data_type(), port.dims.clone());
+        inputs.into_iter().flatten().map(fact).collect()
+    }
+
+    fn infer(&self, body: usize, inputs: &[Fact]) -> Result<Vec<Fact>, Fault> {
+        let graph = self.body(body)?;
+        let (found, declared) = (inputs.len(), graph.inputs.len());
+        ensure!(found == declared, "body {body} has {declared} inputs, it is given {found}");
+        let mut inference = self.inference.clone();
+        let mut facts: Vec<Option<Fact>> = vec![None; graph.values.len()];
+        for (port, fact) in graph.inputs.iter().zip(inputs) {
+            let (found, declared) = (fact.data_type.name(), port.data_type().name());
+            let name = &graph.values[port.value as usize];
+            ensure!(
+                found == declared,
+                "{name:?} in body {body} is {declared}, it is given {found}"
+            );
+            inference.given(fact);
+            facts[port.value as usize] = Some(fact.clone());
+        }
+        for node in &graph.nodes {
+            let inputs: Vec<Option<&Fact>> =
+                node.inputs.iter().map(|&value| facts[value as usize].as_ref()).collect();
+            let given = inference
+                .node(node, &inputs)
+                .map_err(|fault| fault!("node {:?} of body {body}: {fault}", node.name))?;
+            for (&value, fact) in node.outputs.iter().zip(given) {
+                if value != ABSENT {
+                    facts[value as usize] = Some(fact);
+                }
+            }
+        }
+        let output = |port: &Port| facts[port.value as usize].clone();
+        let outputs: Option<Vec<Fact>> = graph.outputs.iter().map(output).collect();
+        outputs.ok_or_else(|| fault!("an output of body {body} is given by nothing"))
+    }
+
+    fn binds(&self) -> &[String] {
+        &self.node.binds
     }
 }

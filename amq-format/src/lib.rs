@@ -39,6 +39,7 @@
 pub extern crate alloc;
 
 mod activations;
+mod carried;
 mod digest;
 mod dim;
 mod error;

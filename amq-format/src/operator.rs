@@ -71,8 +71,19 @@ pub struct Arity {
     pub outputs: usize,
     /// Graphs that it runs.
     pub bodies: usize,
-    /// Names of sizes that it gives when it runs.
+    /// Names of sizes that it gives when it runs; the largest number stands for any number.
     pub binds: usize,
+    /// Which inputs its bodies have too.
+    pub captures: Captures,
+}
+
+/// Inputs that all bodies of a node have, in the node's order: its last and theirs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Captures {
+    /// The first of them among the node's inputs.
+    pub first: usize,
+    /// The first of them among a body's inputs.
+    pub at: usize,
 }
 
 impl Arity {
@@ -83,7 +94,14 @@ impl Arity {
 
     /// Of an operator without bodies that gives no sizes.
     pub(crate) const fn new(needed: usize, inputs: usize, outputs: usize) -> Arity {
-        Arity { needed, inputs, outputs, bodies: 0, binds: 0 }
+        let captures = Captures { first: 0, at: 0 };
+        Arity { needed, inputs, outputs, bodies: 0, binds: 0, captures }
+    }
+
+    /// Of an operator with so many bodies, any number of inputs, outputs and names of sizes.
+    pub(crate) const fn of_bodies(bodies: usize, captures: Captures) -> Arity {
+        let any = usize::MAX;
+        Arity { needed: captures.first, inputs: any, outputs: any, bodies, binds: any, captures }
     }
 }
 

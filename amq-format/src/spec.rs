@@ -55,6 +55,9 @@ pub const GROUP_COLUMNS: u64 = 32;
 /// Most axes a tensor may have.
 pub const MAX_RANK: usize = 8;
 
+/// Most bodies that stand in each other.
+pub const MAX_BODIES: usize = 8;
+
 /// Largest stride, dilation, window or border of a convolution or pooling.
 pub const MAX_WINDOW: u64 = 1 << 24;
 

@@ -1,14 +1,15 @@
 //! The rules of a graph, apart from its constants' data.
 
+use crate::carried::check_states;
 use crate::error::{Error, Rule, within};
 use crate::fault::{Refusal, refuse_unless};
-use crate::graph::{ABSENT, DataType, Dim, Graph, Node, Op, Port, State, Tensor, ValueId};
+use crate::graph::{ABSENT, DataType, Dim, Graph, Node, Op, Port, Tensor, ValueId};
 use crate::limits::Limits;
-use crate::operator::{Constants, unfit};
+use crate::operator::{Captures, Constants, unfit};
 use crate::scan::scan;
 use crate::since::Since;
-use crate::spec::{MAJOR, MAX_RANK, MINOR};
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::spec::{MAJOR, MAX_BODIES, MAX_RANK, MINOR};
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -44,40 +45,133 @@ pub(crate) fn decode(
 
 /// Checks a graph; tells of each tensor whether it is a weight or a bias.
 pub(crate) fn check(graph: &Graph, limits: &Limits) -> Result<Vec<bool>, Error> {
-    check_names(graph, limits)?;
-    graph.nodes.iter().try_for_each(|node| known(node, limits, false))?;
-    let constants = check_values(graph)?;
-    let names = check_inputs(graph, limits)?;
-    let (inputs, outputs) = (by_value(&graph.inputs), by_value(&graph.outputs));
-    check_outputs(graph, &constants, &names)?;
-    let mut weights = vec![false; graph.tensors.len()];
-    let context = Context { graph, constants, names };
-    for node in &graph.nodes {
-        let Some(op) = &node.op else { continue };
-        let refused = |(rule, what): Refusal| at_node(rule, node, &what);
-        context.check(node, op).map_err(refused)?;
-        node.bodies.iter().try_for_each(|body| check(body, limits).map(drop))?;
-        for slot in op.operator().slots().iter().filter(|slot| slot.is_constant()) {
-            let value = node.inputs.get(slot.input).copied().unwrap_or(ABSENT);
-            if let Some(tensor) = context.constants[value as usize] {
-                weights[tensor] = true;
+    let weights = vec![false; graph.tensors.len()];
+    let mut checker =
+        Checker { tensors: &graph.tensors, weights, names: BTreeSet::new(), depth: 0, limits };
+    checker.graph(graph, &|_| None)?;
+    Ok(checker.weights)
+}
+
+/// What a graph and its bodies are checked with.
+struct Checker<'a> {
+    /// The constants, of which all are the outermost graph's.
+    tensors: &'a [Tensor],
+    /// Of each, whether it is a weight or a bias.
+    weights: Vec<bool>,
+    /// Names that dimensions may have.
+    names: BTreeSet<String>,
+    /// Graphs around the one that is checked.
+    depth: usize,
+    limits: &'a Limits,
+}
+
+impl<'a> Checker<'a> {
+    /// Checks a graph, of whose inputs `given` tells which are constants.
+    fn graph(
+        &mut self,
+        graph: &'a Graph,
+        given: &dyn Fn(usize) -> Option<usize>,
+    ) -> Result<(), Error> {
+        check_names(graph, self.limits)?;
+        graph.nodes.iter().try_for_each(|node| known(node, self.limits, false))?;
+        let mut constants = check_values(graph)?;
+        for (i, port) in graph.inputs.iter().enumerate() {
+            constants[port.value as usize] = given(i);
+        }
+        // Names of a body are forgotten after it.
+        let mut added = self.check_inputs(graph)?;
+        for node in &graph.nodes {
+            let Some(op) = &node.op else { continue };
+            let refused = |(rule, what): Refusal| at_node(rule, node, &what);
+            check_arity(node, op).map_err(refused)?;
+            added.extend(self.add_binds(node)?);
+            let context = Context { tensors: self.tensors, constants: &constants };
+            context.check(node, op, &self.names).map_err(refused)?;
+            for slot in op.operator().slots().iter().filter(|slot| slot.is_constant()) {
+                let value = node.inputs.get(slot.input).copied().unwrap_or(ABSENT);
+                if let Some(tensor) = constants[value as usize] {
+                    self.weights[tensor] = true;
+                }
+            }
+            for body in &node.bodies {
+                self.body(node, op, body, &constants)?;
             }
         }
-    }
-    let mut joined = (BTreeSet::new(), BTreeSet::new());
-    for state in &graph.states {
-        if !joined.0.insert(state.input) || !joined.1.insert(state.output) {
-            return Err(at_state(Rule::G17, state, "another state has its input or output"));
+        check_outputs(graph, self.tensors, &constants, &self.names)?;
+        check_states(graph, self.tensors, &constants)?;
+        for name in added.iter().filter(|_| self.depth > 0) {
+            self.names.remove(name);
         }
-        let (input, output) = (inputs.get(&state.input), outputs.get(&state.output));
-        let (Some(input), Some(output)) = (input, output) else {
-            return Err(at_state(Rule::G17, state, "it does not join an input and an output"));
-        };
-        check_state(&context, state, input, output)
-            .map_err(|(rule, what)| at_state(rule, state, what))?;
+        Ok(())
     }
-    check_streams(graph, &inputs, &outputs)?;
-    Ok(weights)
+
+    fn body(
+        &mut self,
+        node: &Node,
+        op: &Op,
+        body: &'a Graph,
+        constants: &[Option<usize>],
+    ) -> Result<(), Error> {
+        let refuse = |rule, what: &str| Err(at_node(rule, node, what));
+        if self.depth == MAX_BODIES {
+            return refuse(Rule::G9, "bodies are nested too deeply");
+        }
+        if !(body.tensors.is_empty() && body.states.is_empty() && body.streams.is_empty()) {
+            return refuse(Rule::G9, "a body has constants, states or streams");
+        }
+        let Captures { first, at } = op.operator().arity().captures;
+        let (found, needed) = (body.inputs.len(), at + node.inputs.len() - first);
+        if found != needed {
+            return refuse(Rule::G9, &format!("a body has {found} inputs, not {needed}"));
+        }
+        let given = |input: usize| {
+            let value = *node.inputs.get(first + input.checked_sub(at)?)?;
+            constants[value as usize]
+        };
+        self.depth += 1;
+        let checked = self.graph(body, &given);
+        self.depth -= 1;
+        checked
+    }
+
+    /// Adds the names that inputs' shapes have alone, in a body also those less 1; gives those that are
+    /// new.
+    fn check_inputs(&mut self, graph: &'a Graph) -> Result<Vec<String>, Error> {
+        let mut added = Vec::new();
+        let body = self.depth > 0;
+        let name = |dim: &'a Dim| dim.as_name().or_else(|| dim.as_given().filter(|_| body));
+        for name in graph.inputs.iter().flat_map(|port| &port.dims).filter_map(name) {
+            within("name_bytes", name.len() as u64, self.limits.name_bytes)?;
+            if name.is_empty() {
+                let detail = "an input has a dimension with an empty name";
+                return Err(Error::invalid(Rule::G12, detail));
+            }
+            if self.names.insert(String::from(name)) {
+                added.push(String::from(name));
+            }
+        }
+        for port in &graph.inputs {
+            check_port(graph, port, &self.names)?;
+            if self.depth == 0 && port.dims.iter().any(|dim| dim.as_size() == Some(0)) {
+                let name = &graph.values[port.value as usize];
+                let detail = format!("input {name:?} has a dimension of 0");
+                return Err(Error::invalid(Rule::G16, detail));
+            }
+        }
+        Ok(added)
+    }
+
+    /// Adds the names of the sizes that a node gives.
+    fn add_binds(&mut self, node: &Node) -> Result<Vec<String>, Error> {
+        for name in &node.binds {
+            within("name_bytes", name.len() as u64, self.limits.name_bytes)?;
+            if name.is_empty() || !self.names.insert(name.clone()) {
+                let what = format!("it gives a size {name:?}, which is there already");
+                return Err(at_node(Rule::G9, node, &what));
+            }
+        }
+        Ok(node.binds.clone())
+    }
 }
 
 /// The minor version that first has all operators of a graph, as `since` tells of each. All else in
@@ -93,14 +187,6 @@ pub(crate) fn least_minor(graph: &Graph, since: &dyn Fn(&Op) -> Since) -> u16 {
 fn at_node(rule: Rule, node: &Node, what: &str) -> Error {
     let op = node.op.as_ref().map_or("no operator", Op::name);
     Error::invalid(rule, format!("node {:?} ({op}): {what}", node.name))
-}
-
-fn at_state(rule: Rule, state: &State, what: &str) -> Error {
-    Error::invalid(rule, format!("state {:?}: {what}", state.name))
-}
-
-fn by_value(ports: &[Port]) -> BTreeMap<ValueId, &Port> {
-    ports.iter().map(|port| (port.value, port)).collect()
 }
 
 /// The operator is one that this crate knows. Where a node has none and the graph has unknown
@@ -130,26 +216,23 @@ fn known(node: &Node, limits: &Limits, unknown_fields: bool) -> Result<(), Error
     Ok(())
 }
 
-/// What nodes are checked against.
-struct Context<'a> {
-    graph: &'a Graph,
+/// The constants that nodes are checked against.
+struct Context<'a, 'c> {
+    tensors: &'a [Tensor],
     /// Each value's tensor.
-    constants: Vec<Option<usize>>,
-    /// Names that dimensions may have.
-    names: BTreeSet<String>,
+    constants: &'c [Option<usize>],
 }
 
-impl<'a> Context<'a> {
+impl<'a> Context<'a, '_> {
     /// The constant that gives a value, if one does.
     fn constant(&self, value: ValueId) -> Option<&'a Tensor> {
         let index = (*self.constants.get(value as usize)?)?;
-        self.graph.tensors.get(index)
+        self.tensors.get(index)
     }
 
     /// The rules of a node by itself, as its operator declares them.
-    fn check(&self, node: &Node, op: &Op) -> Result<(), Refusal> {
+    fn check(&self, node: &Node, op: &Op, names: &BTreeSet<String>) -> Result<(), Refusal> {
         let declared = op.operator();
-        check_arity(node, op)?;
         declared.attributes()?;
         // An operator of a version that lacks what its attributes say.
         let since = declared.since().version;
@@ -157,7 +240,7 @@ impl<'a> Context<'a> {
             format!("its attributes are of version {since}, it is of version {}", node.version)
         })?;
         for dim in declared.dims().into_iter().flatten() {
-            check_dim(dim, &self.names, i64::MIN).map_err(|what| (Rule::G12, what))?;
+            check_dim(dim, names, i64::MIN).map_err(|what| (Rule::G12, what))?;
         }
         self.check_multi_bit(node, op)?;
         let constants = Constants { inputs: &node.inputs, constant: &|value| self.constant(value) };
@@ -174,7 +257,12 @@ impl<'a> Context<'a> {
 
     /// Multi-bit inputs stand only where the operator takes them, divided into its rows.
     fn check_multi_bit(&self, node: &Node, op: &Op) -> Result<(), Refusal> {
-        for (input, &value) in node.inputs.iter().enumerate() {
+        // What a body gets is seen where the body uses it.
+        let own = match node.bodies.is_empty() {
+            true => node.inputs.len(),
+            false => op.operator().arity().captures.first,
+        };
+        for (input, &value) in node.inputs.iter().enumerate().take(own) {
             let Some(tensor) = self.constant(value) else { continue };
             let Some(coding) = &tensor.multi_bit else { continue };
             let slots = op.operator().slots();
@@ -198,7 +286,9 @@ fn check_arity(node: &Node, op: &Op) -> Result<(), Refusal> {
     let arity = op.operator().arity();
     let (bodies, binds) = (node.bodies.len(), node.binds.len());
     refuse_unless(bodies == arity.bodies, Rule::G9, || format!("{bodies} bodies"))?;
-    refuse_unless(binds == arity.binds, Rule::G9, || format!("{binds} names of sizes"))?;
+    refuse_unless(arity.binds == usize::MAX || binds == arity.binds, Rule::G9, || {
+        format!("{binds} names of sizes")
+    })?;
     let (inputs, outputs) = (node.inputs.len(), node.outputs.len());
     refuse_unless(
         (arity.needed..=arity.inputs).contains(&inputs) && (1..=arity.outputs).contains(&outputs),
@@ -312,29 +402,9 @@ fn check_dim(dim: &Dim, names: &BTreeSet<String>, least: i64) -> Result<(), Stri
     }
 }
 
-/// Gives the names that dimensions are made of.
-fn check_inputs(graph: &Graph, limits: &Limits) -> Result<BTreeSet<String>, Error> {
-    let mut names = BTreeSet::new();
-    for name in graph.inputs.iter().flat_map(|port| &port.dims).filter_map(Dim::as_name) {
-        within("name_bytes", name.len() as u64, limits.name_bytes)?;
-        if name.is_empty() {
-            return Err(Error::invalid(Rule::G12, "an input has a dimension with an empty name"));
-        }
-        names.insert(String::from(name));
-    }
-    for port in &graph.inputs {
-        check_port(graph, port, &names)?;
-        if port.dims.iter().any(|dim| dim.as_size() == Some(0)) {
-            let name = &graph.values[port.value as usize];
-            let detail = format!("input {name:?} has a dimension of 0");
-            return Err(Error::invalid(Rule::G16, detail));
-        }
-    }
-    Ok(names)
-}
-
 fn check_outputs(
     graph: &Graph,
+    tensors: &[Tensor],
     constants: &[Option<usize>],
     names: &BTreeSet<String>,
 ) -> Result<(), Error> {
@@ -348,68 +418,11 @@ fn check_outputs(
         if !seen.insert(port.value) {
             return Err(Error::invalid(Rule::G16, format!("output {name:?} is listed twice")));
         }
-        let tensor = constants[port.value as usize].map(|index| &graph.tensors[index]);
+        let tensor = constants[port.value as usize].map(|index| &tensors[index]);
         if tensor.is_some_and(|tensor| tensor.multi_bit.is_some()) {
             return Err(Error::invalid(Rule::G14, format!("output {name:?} is multi-bit")));
         }
         check_port(graph, port, names)?;
-    }
-    Ok(())
-}
-
-fn check_state(
-    context: &Context<'_>,
-    state: &State,
-    input: &Port,
-    output: &Port,
-) -> Result<(), (Rule, &'static str)> {
-    let refuse = |what| Err((Rule::G17, what));
-    if state.name != context.graph.values[state.input as usize] {
-        return refuse("it has not the name of its input");
-    }
-    if input.data_type != output.data_type || input.dims != output.dims {
-        return refuse("its input and output have different types or shapes");
-    }
-    if state.initial == ABSENT {
-        return Ok(());
-    }
-    let Some(initial) = context.constant(state.initial) else {
-        return refuse("its initial value is no constant");
-    };
-    if initial.multi_bit.is_some() {
-        return Err((Rule::G14, "its initial value is multi-bit"));
-    }
-    let fits = |(&size, dim): (&u64, &Dim)| {
-        size == 1 || dim.as_size().is_some_and(|d| u64::try_from(d) == Ok(size))
-    };
-    if initial.data_type != input.data_type
-        || initial.dims.len() != input.dims.len()
-        || !initial.dims.iter().zip(&input.dims).all(fits)
-    {
-        return refuse("its initial value has another type or shape");
-    }
-    Ok(())
-}
-
-fn check_streams(
-    graph: &Graph,
-    inputs: &BTreeMap<ValueId, &Port>,
-    outputs: &BTreeMap<ValueId, &Port>,
-) -> Result<(), Error> {
-    let mut seen = BTreeSet::new();
-    for stream in &graph.streams {
-        let port = inputs.get(&stream.value).or_else(|| outputs.get(&stream.value));
-        let fits = port.is_some_and(|port| {
-            let rank = port.dims.len();
-            (stream.time_axis as usize) < rank
-                && stream
-                    .batch_axis
-                    .is_none_or(|axis| (axis as usize) < rank && axis != stream.time_axis)
-        });
-        if !fits || !seen.insert(stream.value) {
-            let detail = format!("the stream of value {} is wrong or repeated", stream.value);
-            return Err(Error::invalid(Rule::G18, detail));
-        }
     }
     Ok(())
 }

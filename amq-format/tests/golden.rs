@@ -120,7 +120,7 @@ fn tensors_are_what_their_bytes_say() {
             }
         }
     }
-    assert_eq!((coded, grouped), (7, 1));
+    assert_eq!((coded, grouped), (8, 1));
 }
 
 #[test]

@@ -109,6 +109,14 @@ fn everything() -> Graph {
             half_pixel: true,
         }),
         Op::Fourier(Fourier { points: dims.clone(), inverse: true, onesided: true }),
+        Op::If(If { dims: dims.clone() }),
+        Op::Loop(Loop {
+            carried: 1,
+            trips: dims.clone(),
+            dims: dims.clone(),
+            counted: true,
+            conditional: true,
+        }),
     ];
     let node = |op| Node {
         name: "node".into(),

@@ -65,6 +65,7 @@ fn inputs(file: &[u8]) -> Result<Vec<Tensor>, Box<dyn Error>> {
             }
             // Lengths up to the number of steps.
             DataType::I32 => 4 - i % 3,
+            DataType::Bool => 1,
             _ => (i * 7 + 3) % 5,
         };
         let elements = (0..dims.iter().product::<usize>() as i64).map(element).collect();

@@ -8,7 +8,7 @@ use amq_format::graph::ValueId;
 use crate::error::{Fault, fault};
 use crate::kernels::Target;
 use crate::probe::Tap;
-use crate::product::{Hands, Scratch};
+use crate::product::{Budget, Hands, Scratch};
 use crate::registers::Registers;
 use crate::values::{Room, Values};
 use crate::view::{Buffer, Data, DataMut};
@@ -21,6 +21,17 @@ pub(crate) trait Kernel: Send + Sync {
 
     /// Computes the outputs. Slices have the lengths of the shapes that the kernel was made for.
     fn run(&self, call: &mut Call<'_>) -> Result<(), Fault>;
+}
+
+/// A node's computation for one set of input shapes that has memory of its own, or finds sizes of its
+/// outputs when it runs.
+pub(crate) trait Dynamic: Send + Sync {
+    /// Takes the memory that `run` needs, as far as that is known.
+    fn reserve(&mut self, _memory: &mut Memory) {}
+
+    /// Computes the outputs, whose slots grow where sizes were not known, and adds the sizes that the
+    /// node gives, in order.
+    fn run(&mut self, call: &mut Call<'_>, sizes: &mut Vec<i64>) -> Result<(), Fault>;
 }
 
 /// What a kernel works with.
@@ -77,6 +88,7 @@ impl Memory {
 }
 
 /// Inputs of a node while it runs.
+#[derive(Clone, Copy)]
 pub(crate) struct Operands<'a> {
     pub(crate) ids: &'a [ValueId],
     pub(crate) values: Values<'a>,
@@ -116,6 +128,19 @@ impl Results<'_> {
     pub(crate) fn each(&mut self) -> impl Iterator<Item = Option<DataMut<'_>>> {
         let rooms = self.slots.iter_mut().zip(self.rooms);
         rooms.map(|(slot, room)| room.map(|room| slot.data_mut(room.len)))
+    }
+
+    /// An output of so many elements, for which its slot grows; none where it is absent.
+    pub(crate) fn grown(
+        &mut self,
+        i: usize,
+        len: usize,
+        budget: &mut Budget,
+    ) -> Result<Option<DataMut<'_>>, Fault> {
+        let Some(Some(_)) = self.rooms.get(i) else { return Ok(None) };
+        let slot = &mut self.slots[i];
+        budget.slot(slot, len)?;
+        Ok(Some(slot.data_mut(len)))
     }
 
     /// The first output.

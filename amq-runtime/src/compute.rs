@@ -5,10 +5,10 @@ use alloc::boxed::Box;
 use amq_format::graph::Node;
 use amq_format::operator::Operator;
 
-use crate::call::Kernel;
+use crate::call::{Dynamic, Kernel};
 use crate::error::{Fault, fault};
 use crate::kernels::Target;
-use crate::shape::Shape;
+use crate::shape::{Shape, Sizes};
 use crate::view::{Data, DataMut};
 use crate::weights::Constants;
 
@@ -30,8 +30,10 @@ pub(crate) enum Computation {
     View,
     /// The output's elements are functions of those at the same place.
     Elementwise(Box<dyn Elementwise>),
-    /// All else.
+    /// All else whose outputs' sizes are known.
     Kernel(Box<dyn Kernel>),
+    /// What has memory of its own, or finds sizes of its outputs when it runs.
+    Dynamic(Box<dyn Dynamic>),
 }
 
 /// Most operands of a function.
@@ -53,10 +55,13 @@ pub(crate) trait Elementwise: Send + Sync {
     ) -> Result<(), Fault>;
 }
 
-/// Shapes of a node's inputs, none where one is absent, and of its outputs.
+/// Shapes of a node's inputs, none where one is absent, and of its outputs. A size of an output that
+/// only the node knows is 0.
 pub(crate) struct Shapes<'a> {
     pub(crate) inputs: &'a [Option<Shape>],
     pub(crate) outputs: &'a [Shape],
+    /// The sizes of all names.
+    pub(crate) sizes: &'a Sizes,
 }
 
 impl<'a> Shapes<'a> {

@@ -8,9 +8,11 @@ use crate::call::{Call, Memory, Operands, Results};
 use crate::error::{Error, Fault};
 use crate::infer;
 use crate::kernels::Target;
-use crate::plan::{Output, Plan, Signature, State};
+use crate::plan;
 use crate::probe::{Probe, Tap};
 use crate::program::Program;
+use crate::schedule::{Output, Plan, Segment, Signature, State, Step, Then, Work};
+use crate::shape::{Shape, Sizes};
 use crate::values::{Given, Nothing, Room, Values};
 use crate::view::{Buffer, Data, DataMut, View, with_same_type};
 use crate::workers::Workers;
@@ -28,17 +30,27 @@ pub(crate) struct Means<'a, 'p> {
 
 /// The memory in which a program runs. Always the same program.
 pub(crate) struct Frame {
+    /// Of a body, the sizes of names in the graph around it.
+    outer: Option<Sizes>,
     /// The plan used last comes first.
     plans: Vec<Plan>,
     slots: Vec<Buffer>,
     /// The slots of a node's outputs while it runs.
     taken: Vec<Buffer>,
+    /// The sizes that a node gave.
+    given: Vec<i64>,
 }
 
 impl Frame {
     /// A frame that holds no memory yet.
     pub(crate) fn new() -> Frame {
-        Frame { plans: Vec::with_capacity(PLANS), slots: Vec::new(), taken: Vec::new() }
+        let (slots, taken, given) = (Vec::new(), Vec::new(), Vec::new());
+        Frame { outer: None, plans: Vec::with_capacity(PLANS), slots, taken, given }
+    }
+
+    /// A frame of a body, with the sizes of names in the graph around it.
+    pub(crate) fn within(outer: &Sizes) -> Frame {
+        Frame { outer: Some(outer.clone()), ..Frame::new() }
     }
 
     /// Makes the plan for inputs of these shapes the current one, planning it if need be: slots and
@@ -59,15 +71,17 @@ impl Frame {
             self.plans[..=found].rotate_right(1);
             return Ok(());
         }
+        memory.scratch.budget.limit = limit;
         let inputs = (0..program.inputs.len()).map(|i| dims(i).map(<[usize]>::to_vec)).collect();
         let signature = Signature { inputs, apart };
-        let plan = match self.make(program, signature.clone(), memory, limit) {
+        let plan = match self.make(program, signature.clone(), memory) {
             // The memory of other plans may be what is too much.
-            Err(Error::Memory { .. }) if !self.slots.is_empty() => {
+            Err(Error::Memory { .. }) if self.outer.is_none() && !self.slots.is_empty() => {
                 self.plans.clear();
                 self.slots.clear();
                 *memory = Memory::new(memory.workers());
-                self.make(program, signature, memory, limit)?
+                memory.scratch.budget.limit = limit;
+                self.make(program, signature, memory)?
             }
             plan => plan?,
         };
@@ -82,34 +96,12 @@ impl Frame {
         program: &Program,
         signature: Signature,
         memory: &mut Memory,
-        limit: u64,
     ) -> Result<Plan, Error> {
-        let mut slots: Vec<Slot> =
-            self.slots.iter().map(|slot| (slot.data_type(), slot.len())).collect();
-        let plan = Plan::new(program, signature, &mut slots, limit)?;
-        let arena = arena::bytes(&slots);
-        let held = |memory: &Memory| arena.saturating_add(memory.scratch.budget.held);
-        if held(memory) > limit {
-            return Err(Error::Memory { needed: held(memory), limit });
-        }
-        for (i, &(data_type, len)) in slots.iter().enumerate() {
-            if i == self.slots.len() {
-                self.slots.push(Buffer::new(data_type));
-            }
-            if !self.slots[i].grow(len) {
-                let needed = (len as u64).saturating_mul(data_type.size() as u64);
-                return Err(Error::Memory { needed, limit });
-            }
-        }
-        memory.scratch.budget.limit = limit - arena;
-        for step in plan.steps() {
-            self.taken.reserve(step.outputs.len());
-            step.kernel.reserve(memory);
-        }
-        match mem::take(&mut memory.scratch.budget.lacking) {
-            0 => Ok(plan),
-            lacking => Err(Error::Memory { needed: held(memory).saturating_add(lacking), limit }),
-        }
+        let mut slots = sizes(&self.slots);
+        let limit = memory.scratch.budget.limit;
+        let mut plan = plan::plan(program, signature, self.outer.as_ref(), &mut slots, limit)?;
+        self.taken.reserve(prepare(&mut self.slots, &slots, &mut plan.first, memory)?);
+        Ok(plan)
     }
 
     /// Of each state of the program that the current plan starts with, what it needs.
@@ -142,7 +134,7 @@ impl Frame {
                 inputs: Operands {
                     ids: &[program.graph.states[state].initial],
                     values: Values {
-                        places: &plan.places,
+                        places: &plan.first.places,
                         slots: &self.slots,
                         constants: &program.constants,
                         given: &Nothing,
@@ -166,44 +158,81 @@ impl Frame {
         given: &dyn Given,
         means: &mut Means<'_, '_>,
     ) -> Result<(), Error> {
-        let Frame { plans, slots, taken } = self;
-        let (plan, constants) = (&plans[0], &program.constants);
-        let nodes = program.graph.nodes.len();
+        let Frame { plans, slots, taken, given: sizes, .. } = self;
+        let Plan { signature, first, .. } = &mut plans[0];
+        let constants = &program.constants;
+        let mut segment = first;
+        let mut number = 0;
         // What is shown up to now: views have no steps of their own.
         let mut shown = 0;
-        for step in plan.steps() {
-            if let Some(probe) = &mut means.probe {
-                let values = Values { places: &plan.places, slots, constants, given };
-                (shown..step.node).for_each(|node| show(program, plan, &values, node, *probe));
-                shown = step.node;
+        loop {
+            sizes.clear();
+            let Segment { places, steps, then, shapes, .. } = &mut *segment;
+            for Step { node, work, inputs, outputs } in steps {
+                if let Some(probe) = &mut means.probe {
+                    let values = Values { places, slots, constants, given };
+                    (shown..*node).for_each(|node| show(program, shapes, &values, node, *probe));
+                    shown = *node;
+                }
+                let slot = |room: &Option<Room>| room.map(|room| mem::take(&mut slots[room.slot]));
+                taken.extend(outputs.iter().map(slot).map(Option::unwrap_or_default));
+                let mut call = Call {
+                    inputs: Operands {
+                        ids: inputs,
+                        values: Values { places, slots, constants, given },
+                    },
+                    outputs: Results { slots: taken, rooms: outputs },
+                    target: means.target,
+                    memory: means.memory,
+                    workers: means.workers,
+                    tap: Tap::new(*node, &mut means.probe),
+                };
+                let done = match work {
+                    Work::Kernel(kernel) => kernel.run(&mut call),
+                    Work::Dynamic(dynamic) => {
+                        sizes.clear();
+                        dynamic.run(&mut call, sizes)
+                    }
+                };
+                // Also after an error, for the calls to come.
+                for (room, slot) in outputs.iter().zip(taken.drain(..)) {
+                    if let Some(room) = room {
+                        slots[room.slot] = slot;
+                    }
+                }
+                done.map_err(|fault| infer::at(&program.graph.nodes[*node], fault))?;
             }
-            let slot = |room: &Option<Room>| room.map(|room| mem::take(&mut slots[room.slot]));
-            taken.extend(step.outputs.iter().map(slot).map(Option::unwrap_or_default));
-            let values = Values { places: &plan.places, slots, constants, given };
-            let done = step.kernel.run(&mut Call {
-                inputs: Operands { ids: &step.inputs, values },
-                outputs: Results { slots: taken, rooms: &step.outputs },
-                target: means.target,
-                memory: means.memory,
-                workers: means.workers,
-                tap: Tap::new(step.node, &mut means.probe),
-            });
-            // Also after an error, for the calls to come.
-            for (room, slot) in step.outputs.iter().zip(taken.drain(..)) {
-                if let Some(room) = room {
-                    slots[room.slot] = slot;
+            let end = program.segments.get(number).map_or(0, |nodes| nodes.end);
+            if let Some(probe) = &mut means.probe {
+                let values = Values { places, slots, constants, given };
+                // What the last node gave is shown when its shape is known.
+                let last = end - usize::from(matches!(then, Then::More { .. }));
+                (shown..last).for_each(|node| show(program, shapes, &values, node, *probe));
+                shown = last;
+            }
+            if matches!(segment.then, Then::End(_)) {
+                break;
+            }
+            let Then::More { known, next } = &mut segment.then else { return Ok(()) };
+            match next.iter().position(|segment| segment.given == *sizes) {
+                Some(found) => next[..=found].rotate_right(1),
+                None => {
+                    let (apart, limit) = (signature.apart, means.memory.scratch.budget.limit);
+                    let (known, mut grown) = ((**known).clone(), self::sizes(slots));
+                    let mut planned = plan::after(program, known, sizes, apart, &mut grown, limit)?;
+                    taken.reserve(prepare(slots, &grown, &mut planned, means.memory)?);
+                    next.truncate(PLANS - 1);
+                    next.insert(0, planned);
                 }
             }
-            done.map_err(|fault| infer::at(&program.graph.nodes[step.node], fault))?;
+            segment = &mut next[0];
+            number += 1;
         }
-        if let Some(probe) = &mut means.probe {
-            let values = Values { places: &plan.places, slots, constants, given };
-            (shown..nodes).for_each(|node| show(program, plan, &values, node, *probe));
-        }
-        for Output { room, copied, .. } in &plan.outputs {
+        let Then::End(outputs) = &segment.then else { return Ok(()) };
+        for Output { room, copied, .. } in outputs {
             let Some(value) = copied else { continue };
             let mut taken = mem::take(&mut slots[room.slot]);
-            let values = Values { places: &plan.places, slots, constants, given };
+            let values = Values { places: &segment.places, slots, constants, given };
             if let Some(from) = values.get(*value) {
                 copy(from, taken.data_mut(room.len));
             }
@@ -212,23 +241,79 @@ impl Frame {
         Ok(())
     }
 
+    /// The shape of an output, where it is known before the call.
+    pub(crate) fn output_dims(&self, i: usize) -> Option<&[usize]> {
+        self.plans[0].outputs().get(i).map(|output| output.dims.as_slice())
+    }
+
     /// An output of the last call.
     pub(crate) fn output(&self, i: usize) -> View<'_> {
-        let Output { dims, room, .. } = &self.plans[0].outputs[i];
+        let Output { dims, room, .. } = &self.plans[0].outputs()[i];
         View { dims, data: self.slots[room.slot].data(room.len) }
     }
 
     /// The elements of an output of the last call.
     pub(crate) fn output_mut(&mut self, i: usize) -> DataMut<'_> {
-        let room = self.plans[0].outputs[i].room;
+        let room = self.plans[0].outputs()[i].room;
         self.slots[room.slot].data_mut(room.len)
     }
 }
 
+/// Types and sizes of slots.
+fn sizes(slots: &[Buffer]) -> Vec<Slot> {
+    slots.iter().map(|slot| (slot.data_type(), slot.len())).collect()
+}
+
+/// Takes the memory that a segment needs: slots of these sizes, and what its kernels work in. Gives the
+/// most outputs that a step has.
+fn prepare(
+    slots: &mut Vec<Buffer>,
+    needed: &[Slot],
+    segment: &mut Segment,
+    memory: &mut Memory,
+) -> Result<usize, Error> {
+    let budget = &mut memory.scratch.budget;
+    let limit = budget.limit;
+    let refused = |held: u64, more: u64| {
+        let needed = held.saturating_add(more);
+        Error::Memory { needed, limit }
+    };
+    let more = arena::bytes(needed).saturating_sub(arena::bytes(&sizes(slots)));
+    budget.take(more).map_err(|_| refused(budget.held, more))?;
+    for (i, &(data_type, len)) in needed.iter().enumerate() {
+        if i == slots.len() {
+            slots.push(Buffer::new(data_type));
+        }
+        if !slots[i].grow(len) {
+            return Err(refused(0, (len as u64).saturating_mul(data_type.size() as u64)));
+        }
+    }
+    let mut outputs = 0;
+    for step in &mut segment.steps {
+        outputs = outputs.max(step.outputs.len());
+        match &mut step.work {
+            Work::Kernel(kernel) => kernel.reserve(memory),
+            Work::Dynamic(dynamic) => dynamic.reserve(memory),
+        }
+    }
+    let budget = &mut memory.scratch.budget;
+    match mem::take(&mut budget.lacking) {
+        0 => Ok(outputs),
+        lacking => Err(refused(budget.held, lacking)),
+    }
+}
+
 /// Shows a probe what a node gave.
-fn show(program: &Program, plan: &Plan, values: &Values<'_>, node: usize, probe: &mut dyn Probe) {
+fn show(
+    program: &Program,
+    shapes: &[Option<Shape>],
+    values: &Values<'_>,
+    node: usize,
+    probe: &mut dyn Probe,
+) {
     for (output, &value) in program.graph.nodes[node].outputs.iter().enumerate() {
-        if let (Some(dims), Some(data)) = (plan.dims(value), values.get(value)) {
+        let shape = shapes.get(value as usize).and_then(Option::as_ref);
+        if let (Some(Shape { dims, .. }), Some(data)) = (shape, values.get(value)) {
             probe.output(node, output, View { dims, data });
         }
     }

@@ -40,6 +40,7 @@ mod product;
 mod program;
 mod quantize;
 mod registers;
+mod schedule;
 mod session;
 mod shape;
 mod sizes;

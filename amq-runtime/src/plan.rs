@@ -8,113 +8,70 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
+use core::mem;
 use core::ops::Range;
 
-use amq_format::graph::{self, ABSENT, DataType, ValueId};
+use amq_format::graph::{self, ABSENT, DataType, Dim, ValueId};
 
 use crate::arena::{self, Arena, Slot};
-use crate::call::Kernel;
 use crate::compute::{Computation, Shapes};
 use crate::error::{Error, Fault};
 use crate::fuse::fuse;
 use crate::infer::{self, Fact, list};
 use crate::ops::{self, Chain, Part};
 use crate::program::Program;
-use crate::shape::Shape;
-use crate::sizes::{self, Sizes};
+use crate::schedule::{Known, Need, Output, Plan, Segment, Signature, State, Step, Then, Work};
+use crate::shape::{Shape, Sizes};
+use crate::sizes;
 use crate::values::{Place, Room, Source};
 
-/// What a plan is made for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Signature {
-    /// Shape of each graph input; none where it is a state that is not given.
-    pub(crate) inputs: Vec<Option<Vec<usize>>>,
-    /// Whether each node is a step of its own, so that its results can be seen.
-    pub(crate) apart: bool,
+/// Plans a call in slots of which some may exist, within a limit of bytes. A body knows the sizes
+/// of names in the graph around it.
+pub(crate) fn plan(
+    program: &Program,
+    signature: Signature,
+    outer: Option<&Sizes>,
+    slots: &mut Vec<Slot>,
+    limit: u64,
+) -> Result<Plan, Error> {
+    let sizes = sizes::bind(&program.inputs, &signature.inputs, outer)?;
+    let inputs = sizes::input_shapes(program, &signature.inputs, &sizes)?;
+    let mut planner = Planner::new(program, sizes, &inputs, slots, limit)?;
+    let states = planner.begin(&signature);
+    let first = planner.plan(signature.apart, Vec::new())?;
+    Ok(Plan { signature, states, first })
 }
 
-/// A schedule for one signature.
-pub(crate) struct Plan {
-    pub(crate) signature: Signature,
-    /// Of each value.
-    pub(crate) places: Vec<Place>,
-    /// A size that a node gives is known to all segments after its own.
-    pub(crate) segments: Vec<Segment>,
-    pub(crate) outputs: Vec<Output>,
-    /// Of each state of the program that is not given.
-    pub(crate) states: Vec<Option<State>>,
-    /// Of each value, if all results can be seen.
-    shapes: Vec<Option<Shape>>,
-}
-
-/// Steps for which all sizes are known when the first starts.
-pub(crate) struct Segment {
-    pub(crate) steps: Vec<Step>,
-}
-
-/// A kernel to run.
-pub(crate) struct Step {
-    /// The node, or the last one of a chain.
-    pub(crate) node: usize,
-    pub(crate) kernel: Box<dyn Kernel>,
-    /// The values that the kernel reads.
-    pub(crate) inputs: Vec<ValueId>,
-    /// Of each output, none where it is absent.
-    pub(crate) outputs: Vec<Option<Room>>,
-}
-
-/// A graph output.
-pub(crate) struct Output {
-    pub(crate) dims: Vec<usize>,
-    pub(crate) room: Room,
-    /// The value to copy there at the end, where it lies elsewhere.
-    pub(crate) copied: Option<ValueId>,
-}
-
-/// A state that a call starts with.
-pub(crate) struct State {
-    pub(crate) dims: Vec<usize>,
-    pub(crate) room: Room,
-    /// Broadcasts the initial value, if that is not zero.
-    pub(crate) initial: Option<Box<dyn Kernel>>,
-}
-
-impl Plan {
-    /// Plans a call in slots of which some may exist, within a limit of bytes.
-    pub(crate) fn new(
-        program: &Program,
-        signature: Signature,
-        slots: &mut Vec<Slot>,
-        limit: u64,
-    ) -> Result<Plan, Error> {
-        let sizes = sizes::bind(&program.inputs, &signature.inputs)?;
-        let inputs = sizes::input_shapes(program, &signature.inputs, &sizes)?;
-        let mut planner = Planner::new(program, sizes, &inputs, slots, limit)?;
-        let states = planner.begin(&signature);
-        let mut segments = Vec::with_capacity(program.segments.len());
-        for nodes in &program.segments {
-            segments.push(planner.segment(nodes.clone(), signature.apart)?);
-        }
-        let outputs = planner.end()?;
-        planner.within(arena::bytes(planner.arena.slots))?;
-        let shapes = if signature.apart { planner.shapes } else { Vec::new() };
-        Ok(Plan { signature, places: planner.places, segments, outputs, states, shapes })
-    }
-
-    /// The shape of a value, if its node is a step of its own.
-    pub(crate) fn dims(&self, value: ValueId) -> Option<&[usize]> {
-        Some(&self.shapes.get(value as usize)?.as_ref()?.dims)
-    }
-
-    /// All steps, in order.
-    pub(crate) fn steps(&self) -> impl Iterator<Item = &Step> {
-        self.segments.iter().flat_map(|segment| &segment.steps)
-    }
+/// Plans what follows where the last node of a segment has given sizes.
+pub(crate) fn after(
+    program: &Program,
+    known: Known,
+    given: &[i64],
+    apart: bool,
+    slots: &mut Vec<Slot>,
+    limit: u64,
+) -> Result<Segment, Error> {
+    let mut planner = Planner {
+        program,
+        segment: known.segment + 1,
+        sizes: known.sizes,
+        limit,
+        arena: Arena { free: known.free, slots },
+        shapes: known.shapes,
+        roots: known.roots,
+        needed: known.needed,
+        places: known.places,
+        open: Vec::new(),
+    };
+    planner.close(known.open, given)?;
+    planner.plan(apart, given.to_vec())
 }
 
 /// What is known so far.
 struct Planner<'a> {
     program: &'a Program,
+    /// Number of the segment that is planned.
+    segment: usize,
     sizes: Sizes,
     limit: u64,
     arena: Arena<'a>,
@@ -126,15 +83,8 @@ struct Planner<'a> {
     needed: Vec<Need>,
     /// Of each value.
     places: Vec<Place>,
-}
-
-/// How long a place is needed.
-#[derive(Clone, Copy)]
-enum Need {
-    /// Up to the step of a node, as far as that is planned; none if nothing reads it yet.
-    Until(Option<usize>),
-    /// No more: another value may lie there.
-    Over,
+    /// Outputs whose shapes have sizes that their node gives.
+    open: Vec<(ValueId, Fact)>,
 }
 
 impl<'a> Planner<'a> {
@@ -148,9 +98,11 @@ impl<'a> Planner<'a> {
         let values = program.graph.values.len();
         let mut planner = Planner {
             program,
+            segment: 0,
             sizes,
             limit,
             arena: Arena { free: (0..slots.len()).collect(), slots },
+            open: Vec::new(),
             shapes: program.constant_shapes.clone(),
             roots: (0..values as ValueId).collect(),
             needed: program.last_read.iter().map(|&read| Need::Until(read)).collect(),
@@ -173,6 +125,10 @@ impl<'a> Planner<'a> {
         }
         let graph = &self.program.graph;
         for (i, (port, given)) in graph.inputs.iter().zip(&signature.inputs).enumerate() {
+            // Constants that a body gets are its own.
+            if self.program.constant_shapes[port.value as usize].is_some() {
+                continue;
+            }
             let source = match given {
                 Some(_) => Source::Given(i),
                 None => Source::Slot(self.allocate(port.value)),
@@ -195,8 +151,61 @@ impl<'a> Planner<'a> {
         })
     }
 
+    /// Plans the segment that is next, to which the node before gave sizes.
+    fn plan(mut self, apart: bool, given: Vec<i64>) -> Result<Segment, Error> {
+        let segments = &self.program.segments;
+        let steps = match segments.get(self.segment) {
+            Some(nodes) => self.steps(nodes.clone(), apart)?,
+            None => Vec::new(),
+        };
+        let then = if self.segment + 1 < segments.len() || !self.open.is_empty() {
+            Then::More { known: Box::new(self.known()), next: Vec::new() }
+        } else {
+            Then::End(self.end()?)
+        };
+        self.within(arena::bytes(self.arena.slots))?;
+        let shapes = if apart { self.shapes } else { Vec::new() };
+        Ok(Segment { given, places: self.places, steps, then, shapes })
+    }
+
+    fn known(&mut self) -> Known {
+        Known {
+            segment: self.segment,
+            sizes: self.sizes.clone(),
+            shapes: self.shapes.clone(),
+            roots: self.roots.clone(),
+            needed: self.needed.clone(),
+            places: self.places.clone(),
+            free: self.arena.free.clone(),
+            open: mem::take(&mut self.open),
+        }
+    }
+
+    /// Takes the sizes that the last node of the segment before gave.
+    fn close(&mut self, open: Vec<(ValueId, Fact)>, given: &[i64]) -> Result<(), Error> {
+        let before = self.program.segments.get(self.segment - 1).map(|nodes| nodes.end - 1);
+        let Some(node) = before.and_then(|node| self.program.graph.nodes.get(node)) else {
+            return Ok(());
+        };
+        for (name, &size) in node.binds.iter().zip(given) {
+            // Names stand for at least 1.
+            self.sizes.insert(name.clone(), (size.saturating_add(1), node.name.clone()));
+        }
+        for (value, mut fact) in open {
+            for dim in &mut fact.dims {
+                let size = dim.eval(&|name| Some(self.sizes.get(name)?.0));
+                *dim = Dim::from(size.map_err(|why| infer::at(node, why.into()))?);
+            }
+            let shape = Shape::new(&fact).map_err(|fault| infer::at(node, fault))?;
+            self.limit(&shape)?;
+            self.places[value as usize].len = shape.len();
+            self.shapes[value as usize] = Some(shape);
+        }
+        Ok(())
+    }
+
     /// Plans nodes all whose sizes are known.
-    fn segment(&mut self, nodes: Range<usize>, apart: bool) -> Result<Segment, Error> {
+    fn steps(&mut self, nodes: Range<usize>, apart: bool) -> Result<Vec<Step>, Error> {
         let graph = &self.program.graph;
         let computations = self.computations(nodes.clone())?;
         let fusion = fuse(self.program, nodes.clone(), &computations, &self.shapes, apart);
@@ -218,8 +227,10 @@ impl<'a> Planner<'a> {
                     self.place(value, self.places[root as usize].source);
                 }
                 Computation::Kernel(kernel) => {
-                    let outputs = node.outputs.iter().map(|&value| self.room(value)).collect();
-                    steps.push(Step { node: i, kernel, inputs: node.inputs.clone(), outputs });
+                    steps.push(self.step(i, Work::Kernel(kernel)));
+                }
+                Computation::Dynamic(dynamic) => {
+                    steps.push(self.step(i, Work::Dynamic(dynamic)));
                 }
                 Computation::Elementwise(function) => {
                     let output = node.outputs.first().copied().unwrap_or(ABSENT);
@@ -239,7 +250,14 @@ impl<'a> Planner<'a> {
                 self.free(*member, i);
             }
         }
-        Ok(Segment { steps })
+        Ok(steps)
+    }
+
+    /// The step of a node alone.
+    fn step(&mut self, i: usize, work: Work) -> Step {
+        let node = &self.program.graph.nodes[i];
+        let outputs = node.outputs.iter().map(|&value| self.room(value)).collect();
+        Step { node: i, work, inputs: node.inputs.clone(), outputs }
     }
 
     /// Finds the shapes and computations of nodes.
@@ -260,7 +278,14 @@ impl<'a> Planner<'a> {
             let facts = infer::infer(&bound, &facts)?;
             let mut outputs = Vec::with_capacity(facts.len());
             for (fact, &value) in facts.iter().zip(&node.outputs) {
-                let shape = Shape::new(fact).map_err(at)?;
+                let shape = match fact.dims.iter().all(|dim| dim.as_size().is_some()) {
+                    true => Shape::new(fact),
+                    false => {
+                        self.open.extend((value != ABSENT).then(|| (value, fact.clone())));
+                        Shape::new(&without_open(fact))
+                    }
+                };
+                let shape = shape.map_err(at)?;
                 if value != ABSENT {
                     self.limit(&shape)?;
                     self.shapes[value as usize] = Some(shape.clone());
@@ -268,7 +293,7 @@ impl<'a> Planner<'a> {
                 outputs.push(shape);
             }
             let op = bound.op.as_ref().ok_or_else(|| at(Fault("it has no operator".into())))?;
-            let shapes = Shapes { inputs: &inputs, outputs: &outputs };
+            let shapes = Shapes { inputs: &inputs, outputs: &outputs, sizes: &self.sizes };
             let computation = ops::computation(op, kept, &shapes).map_err(at)?;
             if let (Computation::View, Some(&from), Some(&to)) =
                 (&computation, node.inputs.first(), node.outputs.first())
@@ -314,7 +339,7 @@ impl<'a> Planner<'a> {
             }
             None => self.room(output),
         };
-        Ok(Step { node, kernel: Box::new(chain), inputs, outputs: Vec::from([room]) })
+        Ok(Step { node, work: Work::Kernel(Box::new(chain)), inputs, outputs: Vec::from([room]) })
     }
 
     /// Gives back what a node of a step that is now planned needed last.
@@ -399,4 +424,10 @@ impl<'a> Planner<'a> {
         let limit = self.limit;
         if needed > limit { Err(Error::Memory { needed, limit }) } else { Ok(()) }
     }
+}
+
+/// A fact with 0 in place of sizes that are not known yet.
+fn without_open(fact: &Fact) -> Fact {
+    let size = |dim: &Dim| Dim::from(dim.as_size().unwrap_or(0));
+    Fact::new(fact.data_type, fact.dims.iter().map(size).collect())
 }

@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -34,7 +35,7 @@ pub(crate) struct Program {
     /// Of each value that is a constant, its shape.
     pub(crate) constant_shapes: Vec<Option<Shape>>,
     /// Of each value that is a constant read by kernels, its elements.
-    pub(crate) constants: Vec<Option<Buffer>>,
+    pub(crate) constants: Vec<Option<Arc<Buffer>>>,
     /// Of each node.
     pub(crate) kept: Vec<Kept>,
     /// Nodes that are planned together: between segments, nodes may bind sizes.
@@ -65,7 +66,10 @@ impl Program {
             inputs: ports(&graph.inputs),
             outputs: ports(&graph.outputs),
             constant_shapes,
-            constants: constants.plain(&read_as_they_are(&graph, constants)),
+            constants: {
+                let read = read_as_they_are(&graph, constants);
+                constants.plain(&read)
+            },
             kept,
             segments: segments(&graph),
             last_read: last_read(&graph),
@@ -155,5 +159,7 @@ fn read_as_they_are(graph: &Graph, constants: &Constants<'_>) -> Vec<bool> {
     }
     graph.outputs.iter().for_each(|port| read[port.value as usize] = true);
     graph.states.iter().for_each(|state| read[state.initial as usize] = true);
+    // The absent value is read by nobody.
+    read[ABSENT as usize] = false;
     read
 }

@@ -314,7 +314,8 @@ impl Session {
                      {needed}: reset the session to start anew"
                 )));
             }
-            let next = self.frame.output(state.output).dims;
+            // A size that a node gives is no state's.
+            let Some(next) = self.frame.output_dims(state.output) else { continue };
             if next != needed.dims {
                 let (next, needed) = (list(next), list(&needed.dims));
                 return Err(Error::State(format!(

@@ -1,11 +1,16 @@
 //! Types and shapes in numbers.
 
+use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use amq_format::graph::{DataType, Dim};
 
 use crate::error::{Fault, ensure, fault};
 use crate::infer::{Fact, MAX_RANK, list};
+
+/// The sizes that names of dimensions stand for, each with the input or node that says so.
+pub(crate) type Sizes = BTreeMap<String, (i64, String)>;
 
 /// A type and a shape in numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! Sizes that the inputs of a call give to the names of dimensions.
 
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -10,13 +9,16 @@ use amq_format::graph::Dim;
 use crate::error::Error;
 use crate::infer::{Fact, list};
 use crate::program::{Port, Program};
+use crate::shape::Sizes;
 
-/// The sizes that names of dimensions stand for, each with the input that says so.
-pub(crate) type Sizes = BTreeMap<String, (i64, String)>;
-
-/// Takes the sizes of named dimensions from the shapes that are given, and checks the others.
-pub(crate) fn bind(ports: &[Port], signature: &[Option<Vec<usize>>]) -> Result<Sizes, Error> {
-    let mut sizes = Sizes::new();
+/// Takes the sizes of named dimensions from the shapes that are given, and checks the others. A body
+/// knows those of the graph around it, and a size in it may be a name less 1.
+pub(crate) fn bind(
+    ports: &[Port],
+    signature: &[Option<Vec<usize>>],
+    outer: Option<&Sizes>,
+) -> Result<Sizes, Error> {
+    let mut sizes = outer.cloned().unwrap_or_default();
     let given = || ports.iter().zip(signature).filter_map(|(p, s)| Some((p, s.as_ref()?)));
     for (Port { name: input, dims: expected, .. }, dims) in given() {
         if dims.len() != expected.len() {
@@ -27,7 +29,9 @@ pub(crate) fn bind(ports: &[Port], signature: &[Option<Vec<usize>>]) -> Result<S
             )));
         }
         for (&size, dim) in dims.iter().zip(expected) {
-            let Some(name) = dim.as_name() else { continue };
+            let given = dim.as_given().filter(|_| outer.is_some());
+            let Some(name) = dim.as_name().or(given) else { continue };
+            let size = size.saturating_add(usize::from(given.is_some()));
             if size == 0 {
                 return Err(Error::Input(format!(
                     "{input} has shape {}: its dimension {name} has to be at least 1",

@@ -1,5 +1,7 @@
 //! Where the values of a call lie.
 
+use alloc::sync::Arc;
+
 use amq_format::graph::ValueId;
 
 use crate::view::{Buffer, Data};
@@ -51,7 +53,7 @@ impl Given for Nothing {
 pub(crate) struct Values<'a> {
     pub(crate) places: &'a [Place],
     pub(crate) slots: &'a [Buffer],
-    pub(crate) constants: &'a [Option<Buffer>],
+    pub(crate) constants: &'a [Option<Arc<Buffer>>],
     pub(crate) given: &'a dyn Given,
 }
 

@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;
+use core::mem;
 use core::ops::Range;
 
 use amq_format::graph::{self, ABSENT, Activations, DataType, Dim, ValueId};
@@ -26,8 +27,10 @@ pub(crate) struct Constants<'f> {
     network: &'f Network<'f>,
     /// Of each value, its tensor.
     tensors: Vec<Option<usize>>,
-    /// Matrices that several nodes may share.
-    matrices: BTreeMap<(ValueId, Activations), Arc<Matrix>>,
+    /// Matrices that several nodes may share, by their tensors.
+    matrices: BTreeMap<(usize, Activations), Arc<Matrix>>,
+    /// Elements that several graphs may share, by their tensors.
+    elements: BTreeMap<usize, Arc<Buffer>>,
     /// Bytes that nodes may still take copies of.
     left: Cell<u64>,
     target: Target,
@@ -42,7 +45,22 @@ impl<'f> Constants<'f> {
         let size = |index: usize| 4 * network.tensor(index).dims().iter().product::<usize>() as u64;
         let all = (0..network.graph().tensors.len()).map(size).fold(0, u64::saturating_add);
         let left = Cell::new(all.saturating_mul(MAX_COPIES).saturating_add(64 << 20));
-        Constants { network, tensors, matrices: BTreeMap::new(), left, target }
+        let (matrices, elements) = (BTreeMap::new(), BTreeMap::new());
+        Constants { network, tensors, matrices, elements, left, target }
+    }
+
+    /// Does something in a body, of whose values `outer` tells which are constants here.
+    pub(crate) fn within<T>(
+        &mut self,
+        outer: &[ValueId],
+        then: impl FnOnce(&mut Constants<'f>) -> T,
+    ) -> T {
+        let tensor = |&value: &ValueId| self.tensors.get(value as usize).copied().flatten();
+        let inner = outer.iter().map(tensor).collect();
+        let around = mem::replace(&mut self.tensors, inner);
+        let done = then(self);
+        self.tensors = around;
+        done
     }
 
     /// The target that weights are packed for.
@@ -63,8 +81,7 @@ impl<'f> Constants<'f> {
                 self.network.graph().tensors[index].data_type(),
                 self.network.tensor(index).dims().iter().map(|&d| Dim::from(d as i64)).collect(),
             );
-            let name = &self.network.graph().values[value];
-            let named = |Fault(what)| Error::Input(format!("constant {name}: {what}"));
+            let named = |Fault(what)| Error::Input(format!("constant {value}: {what}"));
             Shape::new(&fact).map(Some).map_err(named)
         };
         self.tensors.iter().enumerate().map(shape).collect()
@@ -124,12 +141,14 @@ impl<'f> Constants<'f> {
         value: ValueId,
         activations: Activations,
     ) -> Result<Arc<Matrix>, Fault> {
-        if let Some(matrix) = self.matrices.get(&(value, activations)) {
+        let tensor = self.tensors.get(value as usize).copied().flatten();
+        let tensor = tensor.ok_or_else(|| fault!("its weights are no constant"))?;
+        if let Some(matrix) = self.matrices.get(&(tensor, activations)) {
             return Ok(Arc::clone(matrix));
         }
         let matrix = Matrix::pack(&self.source(value)?, activations, self.target);
         let matrix = Arc::new(matrix.map_err(|why| fault!("{why}"))?);
-        self.matrices.insert((value, activations), Arc::clone(&matrix));
+        self.matrices.insert((tensor, activations), Arc::clone(&matrix));
         Ok(matrix)
     }
 
@@ -150,12 +169,18 @@ impl<'f> Constants<'f> {
     }
 
     /// The plain constants among the values that are `read` as they are.
-    pub(crate) fn plain(&self, read: &[bool]) -> Vec<Option<Buffer>> {
-        let constant = |(value, &read): (usize, &bool)| match self.view(value as ValueId) {
-            Some(TensorView::Plain(view)) if read => Some(elements(&view)),
-            _ => None,
+    pub(crate) fn plain(&mut self, read: &[bool]) -> Vec<Option<Arc<Buffer>>> {
+        let mut constant = |(value, &read): (usize, &bool)| {
+            let tensor = (*self.tensors.get(value)?)?;
+            match self.network.tensor(tensor) {
+                TensorView::Plain(view) if read => {
+                    let shared = self.elements.entry(tensor);
+                    Some(Arc::clone(shared.or_insert_with(|| Arc::new(elements(&view)))))
+                }
+                _ => None,
+            }
         };
-        read.iter().enumerate().map(constant).collect()
+        read.iter().enumerate().map(&mut constant).collect()
     }
 }
 

@@ -89,3 +89,39 @@ fn a_convolutional_network_allocates_nothing() {
     call();
     assert_eq!(allocations(call), 0);
 }
+
+#[test]
+fn branches_and_loops_of_known_sizes_allocate_nothing() {
+    for (file, name) in [(common::branch(), "x"), (common::fibonacci(), "first")] {
+        let model = Arc::new(Model::load(&file).unwrap());
+        let (limit, one, x) = ([50], [1], [1.0, -2.0, 3.0]);
+        let mut session = Session::new(model);
+        let mut call = || {
+            for go in [[1], [0]] {
+                let mut inputs = vec![("go", View::bool(&[], &go))];
+                match name {
+                    "x" => inputs.push(("x", View::f32(&[3], &x))),
+                    _ => inputs.extend([
+                        ("limit", View::i64(&[], &limit)),
+                        ("first", View::i64(&[], &one)),
+                        ("second", View::i64(&[], &one)),
+                    ]),
+                }
+                let before = ALLOCATIONS.with(Counter::get);
+                assert!(session.run(&inputs).is_ok());
+                inputs.clear();
+                TAKEN
+                    .with(|taken| taken.set(taken.get() + ALLOCATIONS.with(Counter::get) - before));
+            }
+        };
+        call();
+        TAKEN.with(|taken| taken.set(0));
+        call();
+        assert_eq!(TAKEN.with(Counter::get), 0, "{name}");
+    }
+}
+
+thread_local! {
+    /// Allocations of calls alone.
+    static TAKEN: Counter<usize> = const { Counter::new(0) };
+}

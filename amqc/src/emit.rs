@@ -1,7 +1,7 @@
 //! Puts the file together: the graph with its codes in place of the weights that they stand for.
 
 use amq_format::Draft;
-use amq_format::graph::{self, ABSENT, MultiBit, ValueId};
+use amq_format::graph::{self, ABSENT, MultiBit, Port, ValueId};
 use amq_format::operator::Role;
 
 use crate::fit::{Fitted, Matrix};
@@ -25,8 +25,10 @@ pub(crate) fn emit(mut module: Module, plan: &Plan, fitted: &Fitted) -> Draft {
             continue;
         };
         let weight = &planned.weight;
-        let node = &mut module.graph.nodes[weight.node];
-        node.inputs[weight.slot.input] = values[*place];
+        let constant = &module.constants[&weight.value];
+        let data_type = constant.data.data_type() as i32;
+        let port = Port { value: values[*place], data_type, dims: constant.fact().dims };
+        let node = ir::set_input(&mut module.graph, &weight.place, weight.slot.input, &port);
         let op = node.op.as_mut().map(|op| op.operator_mut());
         if let Some(kind) = op.and_then(|op| op.activations_mut(weight.slot.input)) {
             *kind = *activations as i32;
@@ -37,12 +39,13 @@ pub(crate) fn emit(mut module: Module, plan: &Plan, fitted: &Fitted) -> Draft {
             correct_bias(&mut module, &mut names, &planned.weight, shift);
         }
     }
+    ir::drop_unread(&mut module.graph);
     draft(module, &fitted.matrices, &values)
 }
 
 /// Adds to the bias of a product, one for each row of its matrix; makes one where there is none.
 fn correct_bias(module: &mut Module, names: &mut Names, weight: &Weight, shift: &[f64]) {
-    let node = &module.graph.nodes[weight.node];
+    let node = module.node(&weight.place);
     let slots = node.op.as_ref().map(|op| op.operator().slots()).unwrap_or_default();
     let Some(slot) = slots.iter().find(|slot| slot.role == Role::Bias) else { return };
     let input = slot.input;
@@ -53,6 +56,10 @@ fn correct_bias(module: &mut Module, names: &mut Names, weight: &Weight, shift: 
         None => (1, 0),
     };
     let length = weight.rows / weight.directions;
+    // What bodies meet is not seen, so none is corrected.
+    if !weight.place.is_outermost() {
+        return;
+    }
     let old = node.inputs.get(input).and_then(|value| module.constants.get(value));
     let mut bias = match old.map(|constant| &constant.data) {
         Some(Data::F32(bias)) => bias.clone(),
@@ -70,7 +77,7 @@ fn correct_bias(module: &mut Module, names: &mut Names, weight: &Weight, shift: 
     };
     let name = names.unique(&format!("{}/bias", weight.name), '.');
     let value = module.add_constant(name, Tensor { dims, data: Data::F32(bias) });
-    let inputs = &mut module.graph.nodes[weight.node].inputs;
+    let inputs = &mut module.graph.nodes[weight.place.node].inputs;
     if inputs.len() <= input {
         inputs.resize(input + 1, ABSENT);
     }

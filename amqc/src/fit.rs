@@ -150,7 +150,9 @@ fn blocks<'a>(weight: &Weight, moments: &'a Moments) -> Vec<Met<'a>> {
         let rows: Vec<usize> =
             block.rows.iter().map(|row| row + direction * of_direction).collect();
         let fits = block.sums.columns() == weight.cols && rows.iter().all(|&r| r < weight.rows);
-        (block.node == weight.node && fits).then_some((rows, &block.sums))
+        // What bodies meet is not seen.
+        let place = weight.place.is_outermost() && block.node == weight.place.node;
+        (place && fits).then_some((rows, &block.sums))
     };
     moments.blocks.iter().filter_map(met).collect()
 }
@@ -167,10 +169,14 @@ fn moment((rows, sums): &Met<'_>) -> quant::Moment {
 /// multiplied with what is looked up.
 fn consumers(module: &Module, table: &Weight) -> Option<quant::Moment> {
     let cols = table.cols;
-    let mut same = BTreeSet::from([*module.graph.nodes[table.node].outputs.first()?]);
+    if !table.place.is_outermost() {
+        return None;
+    }
+    let index = table.place.node;
+    let mut same = BTreeSet::from([*module.graph.nodes[index].outputs.first()?]);
     let mut all = vec![0.0; cols * cols];
     let mut found = false;
-    for node in &module.graph.nodes[table.node + 1..] {
+    for node in &module.graph.nodes[index + 1..] {
         let reads = node.inputs.first().is_some_and(|value| same.contains(value));
         match &node.op {
             Some(Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_)) if reads => {

@@ -65,7 +65,7 @@ impl Plan {
         let never_negative = sign::never_negative(module)?;
         let mut matrices = Vec::with_capacity(weights.matrices.len());
         for weight in &weights.matrices {
-            let node = &module.graph.nodes[weight.node];
+            let node = module.node(&weight.place);
             let settings = resolver.settings(&node.name, weight.slot.suffix)?;
             let choice = match fit(weight, &settings) {
                 Err(why) => Choice::Float { why },
@@ -103,7 +103,7 @@ fn activations(
     never_negative: &BTreeSet<ValueId>,
 ) -> (Activations, Option<String>) {
     let asked = settings.activations;
-    let node = &module.graph.nodes[weight.node];
+    let node = module.node(&weight.place);
     if weight.is_table() || asked == Activations::F32 {
         return (Activations::F32, None);
     }
@@ -116,6 +116,7 @@ fn activations(
     }
     if let Some(offset) = with_offset(asked)
         && multiplies_input(weight)
+        && weight.place.is_outermost()
         && node.inputs.first().is_some_and(|x| never_negative.contains(x))
     {
         return (offset, Some("never negative: an offset stands beside the codes".into()));

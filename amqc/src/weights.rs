@@ -8,7 +8,7 @@ use amq_format::graph::{Cell, Node, Op, ValueId};
 use amq_format::operator::{Role, Slot};
 
 use crate::error::Result;
-use crate::ir::Module;
+use crate::ir::{Module, Outermost, Place, visit};
 use crate::table::Table;
 use crate::tensor::Data;
 
@@ -19,8 +19,8 @@ pub struct Weight {
     pub name: String,
     /// The node's operator or cell, as people read it.
     pub op: &'static str,
-    /// Number of the node.
-    pub node: usize,
+    /// Where the node stands.
+    pub place: Place,
     /// Its input.
     pub slot: Slot,
     /// The constant.
@@ -71,19 +71,20 @@ impl Weights {
     /// A weight is computed from the graph's inputs.
     pub fn find(module: &Module) -> Result<Weights> {
         module.check_weights()?;
-        let nodes = module.graph.nodes.iter().enumerate();
-        let matrices = nodes.flat_map(|(index, node)| matrices(module, index, node)).collect();
-        let mut weights = Weights { matrices, others: Vec::new() };
+        let mut weights = Weights::default();
+        visit(&module.graph, &mut |place, node, outermost| {
+            weights.matrices.extend(matrices(module, place, node, outermost));
+        });
         weights.others = others(module, &weights.matrices);
         Ok(weights)
     }
 }
 
-fn matrices(module: &Module, index: usize, node: &Node) -> Vec<Weight> {
+fn matrices(module: &Module, place: &Place, node: &Node, outermost: &Outermost<'_>) -> Vec<Weight> {
     let slots = node.op.as_ref().map(|op| op.operator().slots()).unwrap_or_default();
     let weight = |slot: Slot| {
         let lead = slot.rows()?;
-        let value = *node.inputs.get(slot.input)?;
+        let value = outermost(*node.inputs.get(slot.input)?);
         let constant = module.constants.get(&value)?;
         let is_table = matches!(slot.role, Role::Table { .. });
         if !matches!(&constant.data, Data::F32(_)) || is_table && constant.dims.len() != lead + 1 {
@@ -97,7 +98,8 @@ fn matrices(module: &Module, index: usize, node: &Node) -> Vec<Weight> {
             Some(Op::Recurrent(layer)) => layer.direction().count(),
             _ => 1,
         };
-        Some(Weight { name, op: op_name(node), node: index, slot, value, rows, cols, directions })
+        let place = place.clone();
+        Some(Weight { name, op: op_name(node), place, slot, value, rows, cols, directions })
     };
     slots.into_iter().filter_map(weight).collect()
 }
@@ -105,20 +107,26 @@ fn matrices(module: &Module, index: usize, node: &Node) -> Vec<Weight> {
 fn others(module: &Module, matrices: &[Weight]) -> Vec<Other> {
     let mut seen: BTreeSet<ValueId> = matrices.iter().map(|weight| weight.value).collect();
     let mut others = Vec::new();
-    for node in &module.graph.nodes {
+    visit(&module.graph, &mut |_, node, outermost| {
         let slots = node.op.as_ref().map(|op| op.operator().slots()).unwrap_or_default();
-        for (input, value) in node.inputs.iter().enumerate() {
-            let Some(constant) = module.constants.get(value) else { continue };
+        // What a body gets is seen where the body uses it.
+        let own = match (&node.op, node.bodies.is_empty()) {
+            (Some(op), false) => op.operator().arity().captures.first,
+            _ => node.inputs.len(),
+        };
+        for (input, &value) in node.inputs.iter().enumerate().take(own) {
+            let value = outermost(value);
+            let Some(constant) = module.constants.get(&value) else { continue };
             let wide = constant.dims.iter().filter(|&&dim| dim > 1).count() > 1;
             let bias = slots.iter().any(|slot| slot.input == input && slot.role == Role::Bias);
             let (Data::F32(data), Some(&cols)) = (&constant.data, constant.dims.last()) else {
                 continue;
             };
-            if !wide || bias || !seen.insert(*value) {
+            if !wide || bias || !seen.insert(value) {
                 continue;
             }
             others.push(Other {
-                name: format!("{}: {}", node.name, module.name(*value)),
+                name: format!("{}: {}", node.name, module.name(value)),
                 op: op_name(node),
                 rows: data.len() / cols.max(1),
                 cols,
@@ -129,7 +137,7 @@ fn others(module: &Module, matrices: &[Weight]) -> Vec<Other> {
                 },
             });
         }
-    }
+    });
     others
 }
 

@@ -26,6 +26,16 @@ fn divisions_that_are_exact_leave_no_trace() {
 }
 
 #[test]
+fn sizes_that_a_node_gives_are_in_normal_form() {
+    let given = Dim::given("m");
+    assert_eq!(given, name("m").add(&Dim::from(-1)).unwrap());
+    assert_eq!(given.as_given(), Some("m"));
+    assert_eq!(given.larger(&Dim::from(0)).unwrap(), given);
+    assert_eq!(name("m").as_given(), None);
+    assert_eq!(name("m").add(&name("n")).unwrap().as_given(), None);
+}
+
+#[test]
 fn names_are_at_least_one() {
     let last = name("t").add(&Dim::from(-1)).unwrap();
     assert_eq!(last.larger(&Dim::from(0)).unwrap(), last);

@@ -2,6 +2,7 @@
 //! has its message and what it declares.
 
 mod along;
+mod control;
 mod elementwise;
 mod fold;
 mod index;
@@ -19,6 +20,7 @@ use crate::operator::{Held, Operator};
 use alloc::boxed::Box;
 
 pub use along::{Cumulative, CumulativeKind, ReverseSequence};
+pub use control::{If, Loop};
 pub use elementwise::{Binary, BinaryFunction, Cast, Select, Unary, UnaryFunction};
 pub use fold::Fold;
 pub use index::{GatherElements, GatherNd, ScatterElements, ScatterKind, ScatterNd};
@@ -70,6 +72,8 @@ macro_rules! for_each_operator {
             44 GridSample(GridSample),
             45 RoiAlign(RoiAlign),
             46 Fourier(Fourier),
+            47 If(If),
+            48 Loop(Loop),
         }
     };
 }

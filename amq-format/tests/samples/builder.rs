@@ -106,13 +106,26 @@ impl Builder {
     }
 
     pub fn node(&mut self, name: &str, inputs: &[&str], outputs: &[&str], op: Op) {
+        self.node_with(name, inputs, outputs, op, Vec::new(), &[]);
+    }
+
+    pub fn node_with(
+        &mut self,
+        name: &str,
+        inputs: &[&str],
+        outputs: &[&str],
+        op: Op,
+        bodies: Vec<Graph>,
+        binds: &[&str],
+    ) {
+        let binds = binds.iter().map(|name| String::from(*name)).collect();
         let node = Node {
             name: name.into(),
             inputs: inputs.iter().map(|name| self.value(name)).collect(),
             outputs: outputs.iter().map(|name| self.value(name)).collect(),
             version: 1,
-            bodies: Vec::new(),
-            binds: Vec::new(),
+            bodies,
+            binds,
             op: Some(op),
         };
         self.graph.nodes.push(node);

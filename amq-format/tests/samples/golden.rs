@@ -18,6 +18,7 @@ pub fn draft() -> Draft {
     speech(&mut b);
     image(&mut b);
     places(&mut b);
+    control(&mut b);
     let provenance = String::from(r#"{"source":"by hand","report":[]}"#);
     Draft { provenance: Some(provenance), ..b.draft() }
 }
@@ -274,4 +275,63 @@ fn places(b: &mut Builder) {
         let dims: Vec<Dim> = dims.iter().copied().map(Dim::from).collect();
         b.output(name, DataType::F32, &dims);
     }
+}
+
+/// A branch whose sizes depend on which is taken, and a loop that ends by itself.
+fn control(b: &mut Builder) {
+    b.input("go", DataType::Bool, &sizes([1]));
+    b.multi_bit("branch.W", &[4, 4], coding(2, 4));
+    let mut then = Builder::new();
+    then.input("h", DataType::F32, &sizes([1, 4]));
+    then.input("W", DataType::F32, &sizes([4, 4]));
+    let linear = Op::Linear(Linear { activations: Activations::Int8 as i32 });
+    then.node("product", &["h", "W"], &["y"], linear);
+    then.output("y", DataType::F32, &sizes([1, 4]));
+    let mut otherwise = Builder::new();
+    otherwise.input("h", DataType::F32, &sizes([1, 4]));
+    otherwise.input("W", DataType::F32, &sizes([4, 4]));
+    otherwise.node("twice", &["h", "h"], &["y"], Op::Concat(Concat { axis: 0 }));
+    otherwise.output("y", DataType::F32, &sizes([2, 4]));
+    let rows = Dim::given("rows");
+    let branch = Op::If(If { dims: vec![rows.clone(), 4.into()] });
+    let bodies = vec![then.graph, otherwise.graph];
+    b.node_with("branch", &["go", "means", "branch.W"], &["branched"], branch, bodies, &["rows"]);
+    b.output("branched", DataType::F32, &[rows.clone(), 4.into()]);
+
+    b.tensor("most", DataType::I64, &[], 5i64.to_le_bytes().to_vec());
+    b.tensor("limit", DataType::F32, &[], 3f32.to_le_bytes().to_vec());
+    let mut body = Builder::new();
+    body.input("turn", DataType::I64, &[]);
+    body.input("grown", DataType::F32, &[Dim::given("length")]);
+    body.input("extent", DataType::F32, &sizes([1]));
+    body.input("h", DataType::F32, &sizes([4]));
+    body.input("limit", DataType::F32, &[]);
+    body.node("next", &["grown", "extent"], &["grown.next"], Op::Concat(Concat { axis: 0 }));
+    let affine = Unary { function: UnaryFunction::Affine as i32, alpha: 1.0, beta: 1.0 };
+    body.node("more", &["extent"], &["extent.next"], Op::Unary(affine));
+    let less = Binary { function: BinaryFunction::Less as i32 };
+    body.node("less", &["extent.next", "limit"], &["on"], Op::Binary(less));
+    let product = Binary { function: BinaryFunction::Mul as i32 };
+    body.node("scaled", &["h", "extent"], &["part"], Op::Binary(product));
+    body.output("on", DataType::Bool, &sizes([1]));
+    body.output("grown.next", DataType::F32, &[named("length")]);
+    body.output("extent.next", DataType::F32, &sizes([1]));
+    body.output("part", DataType::F32, &sizes([4]));
+    body.output("turn", DataType::I64, &[]);
+    b.f32s("begin", &[1], [0.5]);
+    b.node("flat", &["means"], &["flat"], Op::Reshape(Reshape { dims: vec![4.into()] }));
+    let (length, turns) = (Dim::given("length"), Dim::given("turns"));
+    let dims = vec![length.clone(), 1.into(), turns.clone(), 4.into(), Dim::given("turns")];
+    let round = Loop { carried: 2, trips: vec![], dims, counted: true, conditional: true };
+    b.node_with(
+        "loop",
+        &["most", "go", "flat", "begin", "flat", "limit"],
+        &["grown", "extent", "parts", "turn"],
+        Op::Loop(round),
+        vec![body.graph],
+        &["length", "turns"],
+    );
+    b.output("grown", DataType::F32, &[length]);
+    b.output("parts", DataType::F32, &[turns.clone(), 4.into()]);
+    b.output("turn", DataType::I64, &[turns]);
 }

@@ -97,6 +97,29 @@ fn little() -> Draft {
     Draft { provenance: Some("{}".into()), ..b.draft() }
 }
 
+/// The branch that takes the place of the second node: relu of its one capture, or that as it is.
+fn branch(graph: &mut Graph) -> &mut Node {
+    let is_branch = |node: &Node| matches!(node.op, Some(Op::If(_)));
+    if !graph.nodes.iter().any(is_branch) {
+        let port = graph.outputs[0].clone();
+        let body = Graph {
+            values: vec!["".into(), "h".into(), "y".into()],
+            inputs: vec![Port { value: 1, ..port.clone() }],
+            outputs: vec![Port { value: 2, ..port.clone() }],
+            nodes: vec![Node { inputs: vec![1], outputs: vec![2], ..graph.nodes[1].clone() }],
+            ..Graph::default()
+        };
+        graph.nodes[1] = Node {
+            inputs: vec![5, 6],
+            bodies: vec![body.clone(), body],
+            op: Some(Op::If(If { dims: port.dims })),
+            ..graph.nodes[1].clone()
+        };
+    }
+    let branch = graph.nodes.iter_mut().find(|node| is_branch(node));
+    branch.expect("just added")
+}
+
 /// A field of bytes, as protobuf writes it.
 fn field(tag: u32, content: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -318,6 +341,30 @@ fn graphs(all: &mut Vec<Hostile>) {
     add("G8", "version-two", &|graph| graph.nodes[1].version = 2);
     add("G8", "version-zero", &|graph| graph.nodes[1].version = 0);
     add("G9", "body", &|graph| graph.nodes[1].bodies.push(Graph::default()));
+    add("G9", "size", &|graph| graph.nodes[1].binds.push("m".into()));
+    add("G9", "one-body", &|graph| drop(branch(graph).bodies.pop()));
+    add("G9", "body-with-a-constant", &|graph| {
+        let body = &mut branch(graph).bodies[0];
+        let dims = vec![1];
+        body.tensors.push(Tensor { value: 2, section: 3, dims, ..Tensor::default() });
+        body.nodes.clear();
+    });
+    add("G9", "body-with-fewer-inputs", &|graph| branch(graph).inputs.push(4));
+    add("G9", "size-that-is-there", &|graph| branch(graph).binds.push("n".into()));
+    add("G9", "deep-bodies", &|graph| {
+        for _ in 0..10 {
+            let inner = branch(graph).bodies[0].clone();
+            let node = branch(graph).clone();
+            branch(graph).bodies[0] = Graph {
+                nodes: vec![Node { inputs: vec![1, 1], outputs: vec![2], ..node }],
+                ..inner
+            };
+        }
+    });
+    add("G5", "body-gives-twice", &|graph| branch(graph).bodies[1].nodes[0].outputs[0] = 1);
+    add("G12", "name-of-no-body", &|graph| {
+        branch(graph).bodies[1].outputs[0].dims[0] = named("m");
+    });
     add("G12", "unknown-name", &|graph| graph.outputs[0].dims[0] = named("m"));
     add("G12", "name-only-in-expression", &|graph| {
         graph.inputs[0].dims[0] = named("n").mul(&2.into()).expect("a product");

@@ -11,6 +11,7 @@ use alloc::borrow::Cow;
 
 use amq_format::for_each_operator;
 use amq_format::graph::*;
+use amq_format::operator::Arity;
 
 use crate::compute::{Computation, Compute, Shapes};
 use crate::error::{Fault, fault};
@@ -23,6 +24,7 @@ mod along;
 mod binary;
 mod cast;
 mod concat;
+mod control;
 mod conv;
 mod elementwise;
 mod fold;
@@ -52,28 +54,55 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-/// The node with numbers in place of the names in its operator's sizes.
+/// The node with numbers in place of the names in its operator's sizes, and in those of its bodies;
+/// but for names of which only the node or a body knows the size.
 pub(crate) fn bind<'n>(
     node: &'n Node,
     size_of: &dyn Fn(&str) -> Option<i64>,
 ) -> Result<Cow<'n, Node>, DimError> {
     let names = |dims: &[Dim]| dims.iter().any(|dim| dim.as_size().is_none());
-    if !node.op.as_ref().is_some_and(|op| op.operator().dims().into_iter().any(names)) {
+    let named = node.op.as_ref().is_some_and(|op| op.operator().dims().into_iter().any(names));
+    if !named && node.bodies.is_empty() {
         return Ok(Cow::Borrowed(node));
     }
     let mut node = node.clone();
+    let own = core::mem::take(&mut node.binds);
+    let dim_of = |name: &str| {
+        let own = own.iter().any(|own| own == name);
+        if own { Some(Dim::named(name)) } else { size_of(name).map(Dim::from) }
+    };
     let dims = node.op.iter_mut().flat_map(|op| op.operator_mut().dims_mut());
     for dim in dims.flatten() {
-        *dim = Dim::from(dim.eval(size_of)?);
+        *dim = dim.substitute(&dim_of)?;
     }
+    let known = |name: &str| Some(size_of(name).map_or_else(|| Dim::named(name), Dim::from));
+    node.bodies.iter_mut().try_for_each(|body| bind_body(body, &known))?;
+    node.binds = own;
     Ok(Cow::Owned(node))
 }
 
-/// Whether an input is among what its node keeps, so that its plain elements are not needed.
+fn bind_body(body: &mut Graph, dim_of: &dyn Fn(&str) -> Option<Dim>) -> Result<(), DimError> {
+    for dim in body.inputs.iter_mut().chain(&mut body.outputs).flat_map(|port| &mut port.dims) {
+        *dim = dim.substitute(dim_of)?;
+    }
+    for node in &mut body.nodes {
+        let dims = node.op.iter_mut().flat_map(|op| op.operator_mut().dims_mut());
+        for dim in dims.flatten() {
+            *dim = dim.substitute(dim_of)?;
+        }
+        node.bodies.iter_mut().try_for_each(|body| bind_body(body, dim_of))?;
+    }
+    Ok(())
+}
+
+/// Whether an input, if it is a constant, is among what its node or a body keeps, so that its plain elements are not needed.
 pub(crate) fn is_kept(op: &Op, input: usize, multi_bit: bool) -> bool {
-    let slots = op.operator().slots();
+    let declared = op.operator();
+    let Arity { bodies, captures, .. } = declared.arity();
+    let slots = declared.slots();
     let slot = slots.iter().find(|slot| slot.input == input);
-    slot.is_some_and(|slot| slot.is_constant() || multi_bit)
+    bodies > 0 && input >= captures.first
+        || slot.is_some_and(|slot| slot.is_constant() || multi_bit)
 }
 
 macro_rules! dispatch {

@@ -13,7 +13,7 @@ use crate::compute::{Computation, Shapes};
 use crate::infer::{Fact, infer};
 use crate::kernels::{Isa, Target};
 use crate::probe::Tap;
-use crate::shape::Shape;
+use crate::shape::{Shape, Sizes};
 use crate::values::{Nothing, Place, Room, Source, Values};
 use crate::view::Buffer;
 use crate::weights::Constants;
@@ -97,13 +97,14 @@ fn run_on(target: Target, op: &Op, inputs: &[Tensor]) -> Result<Vec<Tensor>, Str
     let nothing = nothing.network().unwrap();
     let kept =
         super::keep(&node, &mut Constants::new(&nothing, target)).map_err(|fault| fault.0)?;
-    let shapes = Shapes { inputs: &shapes, outputs: &results };
+    let shapes = Shapes { inputs: &shapes, outputs: &results, sizes: &Sizes::new() };
     let computation = super::computation(op, &kept, &shapes).map_err(|fault| fault.0)?;
     let kernel: Box<dyn Kernel> = match computation {
         Computation::View => {
             return Ok(Vec::from([(results[0].dims.clone(), inputs[0].1.clone())]));
         }
         Computation::Kernel(kernel) => kernel,
+        Computation::Dynamic(_) => return Err("it needs a frame".into()),
         Computation::Elementwise(function) => {
             let (output, data_type) = (ids.len() as ValueId, results[0].data_type);
             let part = Part { function, inputs: ids.clone(), output, data_type };

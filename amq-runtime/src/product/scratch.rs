@@ -2,10 +2,12 @@
 
 use alloc::vec::Vec;
 
+use crate::error::{Fault, ensure};
 use crate::kernels::Order;
 use crate::kernels::codes::Coefficients;
 use crate::kernels::lanes::Tables;
 use crate::kernels::tables::Totals;
+use crate::view::Buffer;
 
 /// Memory for quantized activations: as large as the largest product needed. A place holds a vector
 /// that a tap meets.
@@ -55,6 +57,26 @@ impl Default for Budget {
 }
 
 impl Budget {
+    /// Takes bytes, if they are there.
+    pub(crate) fn take(&mut self, bytes: u64) -> Result<(), Fault> {
+        let held = self.held.saturating_add(bytes);
+        let limit = self.limit;
+        ensure!(
+            bytes == 0 || held <= limit,
+            "it needs {held} bytes of memory, {limit} are allowed"
+        );
+        self.held = held;
+        Ok(())
+    }
+
+    /// Makes a slot at least `len` long, if there is memory for that.
+    pub(crate) fn slot(&mut self, slot: &mut Buffer, len: usize) -> Result<(), Fault> {
+        let more = len.saturating_sub(slot.len()) as u64;
+        self.take(more.saturating_mul(slot.data_type().size() as u64))?;
+        ensure!(slot.grow(len), "there is no memory for {len} elements");
+        Ok(())
+    }
+
     /// Makes a vector at least `len` long, if there is memory for that.
     pub(crate) fn grow<T: Clone>(&mut self, vec: &mut Vec<T>, len: usize, value: T) {
         let more = len.saturating_sub(vec.len());

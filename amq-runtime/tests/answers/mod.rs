@@ -126,6 +126,7 @@ enum Elements {
     F32(Vec<f32>),
     I64(Vec<i64>),
     I32(Vec<i32>),
+    Bool(Vec<u8>),
 }
 
 impl Elements {
@@ -134,6 +135,7 @@ impl Elements {
         match tensor.data_type {
             DataType::F32 => Elements::F32(elements.map(|&x| f32::from_bits(x as u32)).collect()),
             DataType::I32 => Elements::I32(elements.map(|&x| x as i32).collect()),
+            DataType::Bool => Elements::Bool(elements.map(|&x| x as u8).collect()),
             _ => Elements::I64(tensor.elements.clone()),
         }
     }
@@ -143,6 +145,7 @@ impl Elements {
             Elements::F32(elements) => View::f32(dims, elements),
             Elements::I64(elements) => View::i64(dims, elements),
             Elements::I32(elements) => View::i32(dims, elements),
+            Elements::Bool(elements) => View::bool(dims, elements),
         }
     }
 }

@@ -150,7 +150,7 @@ impl Builder {
     }
 
     pub(crate) fn node(&mut self, op: Op, inputs: &[ValueId], outputs: &[ValueId]) {
-        self.graph.nodes.push(Node {
+        self.push(Node {
             name: format!("node_{}", self.graph.nodes.len()),
             inputs: inputs.to_vec(),
             outputs: outputs.to_vec(),
@@ -159,6 +159,10 @@ impl Builder {
             binds: Vec::new(),
             op: Some(op),
         });
+    }
+
+    pub(crate) fn push(&mut self, node: Node) {
+        self.graph.nodes.push(node);
     }
 
     pub(crate) fn unary(&mut self, function: UnaryFunction, x: ValueId, name: &str) -> ValueId {
@@ -286,5 +290,80 @@ pub(crate) fn classifier() -> Vec<u8> {
     let classes = b.value("classes");
     b.node(Op::Softmax(Softmax { axis: 1, log: false }), &[scores], &[classes]);
     b.output(classes, DataType::F32, &[batch, sized(5)]);
+    b.finish()
+}
+
+fn port(value: ValueId, data_type: DataType, dims: &[Dim]) -> Port {
+    Port { value, data_type: data_type as i32, dims: dims.to_vec() }
+}
+
+fn node(name: &str, op: Op, inputs: &[ValueId], outputs: &[ValueId]) -> Node {
+    let (inputs, outputs) = (inputs.to_vec(), outputs.to_vec());
+    Node { name: name.into(), inputs, outputs, version: 1, op: Some(op), ..Node::default() }
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    std::iter::once("").chain(names.iter().copied()).map(String::from).collect()
+}
+
+/// y = x, or x twice one after the other, then negated.
+pub(crate) fn branch() -> Vec<u8> {
+    let (n, m) = (named("n"), Dim::given("m"));
+    let mut b = Builder::new();
+    let go = b.input("go", DataType::Bool, &[]);
+    let x = b.input("x", DataType::F32, std::slice::from_ref(&n));
+    let [h, y] = ["h", "y"].map(|name| b.value(name));
+    let body = |op: Op, inputs: &[ValueId], size: Dim| Graph {
+        values: names(&["x", "y"]),
+        inputs: vec![port(1, DataType::F32, std::slice::from_ref(&n))],
+        outputs: vec![port(2, DataType::F32, &[size])],
+        nodes: vec![node("inner", op, inputs, &[2])],
+        ..Graph::default()
+    };
+    let relu = Op::Unary(Unary { function: UnaryFunction::Relu as i32, alpha: 0.0, beta: 0.0 });
+    let twice = n.mul(&2.into()).unwrap();
+    let bodies =
+        vec![body(relu, &[1], n.clone()), body(Op::Concat(Concat { axis: 0 }), &[1, 1], twice)];
+    let op = Op::If(If { dims: vec![m.clone()] });
+    b.push(Node { bodies, binds: vec!["m".into()], ..node("if", op, &[go, x], &[h]) });
+    let neg = Op::Unary(Unary { function: UnaryFunction::Neg as i32, alpha: 0.0, beta: 0.0 });
+    b.push(node("neg", neg, &[h], &[y]));
+    b.output(y, DataType::F32, &[m]);
+    b.finish()
+}
+
+/// Fibonacci numbers below a limit: both carried numbers, and all as a scan.
+pub(crate) fn fibonacci() -> Vec<u8> {
+    let turns = Dim::given("turns");
+    let mut b = Builder::new();
+    let limit = b.input("limit", DataType::I64, &[]);
+    let go = b.input("go", DataType::Bool, &[]);
+    let [first, second] = ["first", "second"].map(|name| b.input(name, DataType::I64, &[]));
+    let [last, all] = ["last", "all"].map(|name| b.value(name));
+    let binary = |function: BinaryFunction| Op::Binary(Binary { function: function as i32 });
+    let scalar = |value| port(value, DataType::I64, &[]);
+    let body = Graph {
+        values: names(&["i", "a", "b", "limit", "next", "on"]),
+        inputs: (1..5).map(scalar).collect(),
+        outputs: vec![port(6, DataType::Bool, &[]), scalar(3), scalar(5), scalar(2)],
+        nodes: vec![
+            node("add", binary(BinaryFunction::Add), &[2, 3], &[5]),
+            node("less", binary(BinaryFunction::Less), &[3, 4], &[6]),
+        ],
+        ..Graph::default()
+    };
+    let op = Loop {
+        carried: 2,
+        trips: vec![],
+        dims: vec![turns.clone()],
+        counted: false,
+        conditional: true,
+    };
+    let inputs = [go, first, second, limit];
+    let outputs = [last, ABSENT, all];
+    let binds = vec!["turns".into()];
+    b.push(Node { bodies: vec![body], binds, ..node("loop", Op::Loop(op), &inputs, &outputs) });
+    b.output(last, DataType::I64, &[]);
+    b.output(all, DataType::I64, &[turns]);
     b.finish()
 }

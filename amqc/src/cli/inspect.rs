@@ -16,6 +16,7 @@ use super::interface::open;
 use super::settings::Settings;
 use crate::compile::{Stage, dump, hex};
 use crate::error::{Error, ErrorKind, ErrorReport, Result};
+use crate::ir::{Outermost, visit};
 use crate::names::shown;
 use crate::open::{Opened, is_amq, port_text, value_name};
 use crate::options::ConvertOptions;
@@ -165,9 +166,7 @@ impl Inspected {
         let name = |value| value_name(graph, value).to_owned();
         let is_amq = opened.report.is_none();
         let mut nodes = BTreeMap::new();
-        for node in &graph.nodes {
-            *nodes.entry(op_name(node)).or_default() += 1;
-        }
+        visit(graph, &mut |_, node, _| *nodes.entry(op_name(node)).or_default() += 1);
         let (major, minor) = file.version();
         let port = |port: &Port| Tensor {
             name: name(port.value),
@@ -275,16 +274,21 @@ impl Inspected {
 /// Every matrix of weights that a node works with, and every table.
 fn layers(file: &Validated<'_>) -> Vec<Layer> {
     let mut layers = Vec::new();
-    for node in &file.graph().nodes {
+    visit(file.graph(), &mut |_, node, outermost| {
         let slots = node.op.as_ref().map(|op| op.operator().slots()).unwrap_or_default();
-        layers.extend(slots.iter().filter_map(|slot| layer(file, node, slot)));
-    }
+        layers.extend(slots.iter().filter_map(|slot| layer(file, node, slot, outermost)));
+    });
     layers
 }
 
-fn layer(file: &Validated<'_>, node: &Node, slot: &Slot) -> Option<Layer> {
+fn layer(
+    file: &Validated<'_>,
+    node: &Node,
+    slot: &Slot,
+    outermost: &Outermost<'_>,
+) -> Option<Layer> {
     let lead = slot.rows()?;
-    let value = *node.inputs.get(slot.input)?;
+    let value = outermost(*node.inputs.get(slot.input)?);
     let tensor = file.graph().tensors.iter().find(|tensor| tensor.value == value)?;
     let rows = tensor.dims.get(..lead)?.iter().product();
     let bits = tensor.multi_bit.as_ref().map(|coded| coded.bits.to_string());

@@ -2,7 +2,7 @@
 
 use amq_format::graph::ABSENT;
 
-use super::Module;
+use super::{Module, visit};
 use crate::error::{Error, Result};
 
 impl Module {
@@ -13,22 +13,24 @@ impl Module {
     /// # Errors
     /// A weight still depends on the graph's inputs; the error names the node and the weight.
     pub fn check_weights(&self) -> Result<()> {
-        for node in &self.graph.nodes {
-            let Some(op) = &node.op else { continue };
+        let mut checked = Ok(());
+        visit(&self.graph, &mut |_, node, outermost| {
+            let Some(op) = &node.op else { return };
             for slot in op.operator().slots().iter().filter(|slot| slot.is_constant()) {
                 let value = node.inputs.get(slot.input).copied().unwrap_or(ABSENT);
-                if value != ABSENT && !self.constants.contains_key(&value) {
-                    return Err(Error::unsupported(format!(
+                let constant = self.constants.contains_key(&outermost(value));
+                if value != ABSENT && !constant && checked.is_ok() {
+                    checked = Err(Error::unsupported(format!(
                         "node {:?}: {} of {} ({:?}) is computed from the graph's inputs",
                         node.name,
                         slot.name,
                         op.name(),
-                        self.name(value)
+                        self.name(outermost(value))
                     ))
                     .remedy("export the model with constant weights"));
                 }
             }
-        }
-        Ok(())
+        });
+        checked
     }
 }

@@ -26,6 +26,8 @@ pub(crate) fn compact(mut graph: Graph) -> (Graph, Vec<ValueId>) {
     graph.tensors.iter_mut().for_each(|tensor| renumber(&mut tensor.value));
     for node in &mut graph.nodes {
         node.inputs.iter_mut().chain(&mut node.outputs).for_each(renumber);
+        let bodies = std::mem::take(&mut node.bodies);
+        node.bodies = bodies.into_iter().map(|body| compact(body).0).collect();
     }
     for state in &mut graph.states {
         [&mut state.input, &mut state.output, &mut state.initial].into_iter().for_each(renumber);

@@ -1,11 +1,14 @@
 //! The compiler's intermediate representation: the vocabulary of [`amq_format::graph`] with
 //! constants as plain vectors.
 
+mod bodies;
 mod check;
 mod compact;
 mod text;
 mod uses;
 
+pub use bodies::Place;
+pub(crate) use bodies::{Outermost, Part, drop_unread, enclose, set_input, visit};
 pub(crate) use compact::compact;
 pub(crate) use uses::{fact, producers};
 

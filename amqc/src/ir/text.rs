@@ -3,7 +3,7 @@
 use std::fmt;
 
 use amq_format::Fact;
-use amq_format::graph::{ABSENT, ValueId};
+use amq_format::graph::{ABSENT, Graph, ValueId};
 
 use super::Module;
 use crate::tensor::{Data, Tensor};
@@ -39,6 +39,9 @@ impl fmt::Display for Module {
                 write!(f, "{} {}", if i > 0 { "," } else { " :" }, shown_fact(fact(output)))?;
             }
             writeln!(f, "  # {}", node.name)?;
+            for body in &node.bodies {
+                write_body(f, body, 1)?;
+            }
         }
         for port in &self.graph.outputs {
             writeln!(f, "output %{}: {}", self.name(port.value), shown_fact(fact(port.value)))?;
@@ -48,6 +51,28 @@ impl fmt::Display for Module {
         }
         Ok(())
     }
+}
+
+/// A body, indented: its inputs, a line an operator without types, and its outputs.
+fn write_body(f: &mut fmt::Formatter<'_>, body: &Graph, depth: usize) -> fmt::Result {
+    let indent = "    ".repeat(depth);
+    let names = |values: &mut dyn Iterator<Item = ValueId>| {
+        let name = |value: ValueId| match value {
+            ABSENT => "_".to_owned(),
+            value => format!("%{}", body.values[value as usize]),
+        };
+        values.map(name).collect::<Vec<_>>().join(", ")
+    };
+    let inputs = names(&mut body.inputs.iter().map(|port| port.value));
+    writeln!(f, "{indent}body {inputs}")?;
+    for node in &body.nodes {
+        let op = node.op.as_ref().map_or("?".into(), |op| op.operator().text());
+        let outputs = names(&mut node.outputs.iter().copied());
+        let inputs = names(&mut node.inputs.iter().copied());
+        writeln!(f, "{indent}{outputs} = {op} {inputs}  # {}", node.name)?;
+        node.bodies.iter().try_for_each(|body| write_body(f, body, depth + 1))?;
+    }
+    writeln!(f, "{indent}gives {}", names(&mut body.outputs.iter().map(|port| port.value)))
 }
 
 impl Module {

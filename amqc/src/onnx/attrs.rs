@@ -8,7 +8,7 @@ use prost::bytes::Bytes;
 
 use super::builder::{Builder, Value};
 use super::proto::{
-    AttributeProto, AttributeType, ElementType, GraphProto, NodeProto, TensorProto, ValueInfoProto,
+    AttributeProto, AttributeType, ElementType, GraphProto, NodeProto, TensorProto,
 };
 use super::tensor::{MAX_RANK, Precision, Store, element};
 use crate::error::{Error, Result};
@@ -26,9 +26,9 @@ pub(super) struct Reader<'a, 'b> {
     /// Version of the operator set that the model uses.
     pub(super) opset: i64,
     pub(super) builder: &'a mut Builder,
-    store: &'a mut Store<'b>,
+    pub(super) store: &'a mut Store<'b>,
     node: &'a NodeProto,
-    name: String,
+    pub(super) name: String,
     inputs: Vec<Option<Value>>,
     inputs_read: Vec<bool>,
     attributes_read: Vec<bool>,
@@ -39,7 +39,7 @@ pub(super) struct Reader<'a, 'b> {
     pub(super) precision: Option<Precision>,
     /// The integer type in the model of the constant that it is.
     element: Option<ElementType>,
-    read_graph: ReadGraph,
+    pub(super) read_graph: ReadGraph,
 }
 
 /// Reads the initializers and nodes of a body, with what their names begin with.
@@ -138,7 +138,7 @@ impl<'a, 'b> Reader<'a, 'b> {
         Ok(())
     }
 
-    fn attribute(
+    pub(super) fn attribute(
         &mut self,
         name: &str,
         expected: AttributeType,
@@ -211,55 +211,6 @@ impl<'a, 'b> Reader<'a, 'b> {
     pub(super) fn tensor(&mut self, name: &str) -> Result<Option<Tensor>> {
         let tensor = self.attribute(name, AttributeType::Tensor)?.map(|a| a.t.as_deref());
         tensor.map(|t| self.decode(t.unwrap_or(&TensorProto::default()))).transpose()
-    }
-
-    /// An attribute that is a graph, which must be there.
-    pub(super) fn graph(&mut self, name: &str) -> Result<&'a GraphProto> {
-        let graph = self.attribute(name, AttributeType::Graph)?.and_then(|a| a.g.as_deref());
-        graph.ok_or_else(|| Error::bad_file(format!("its attribute {name:?} is missing")))
-    }
-
-    /// Reads a body here and now: its inputs are these values. Gives its outputs.
-    pub(super) fn inline(
-        &mut self,
-        graph: &GraphProto,
-        part: &str,
-        inputs: &[Value],
-    ) -> Result<Vec<Value>> {
-        let found = graph.input.len();
-        if found != inputs.len() {
-            return Err(Error::bad_file(format!(
-                "its {part} has {found} inputs, it must have {}",
-                inputs.len()
-            )));
-        }
-        self.builder.enter();
-        let read = self.read_body(graph, part, inputs);
-        self.builder.leave();
-        read
-    }
-
-    fn read_body(
-        &mut self,
-        graph: &GraphProto,
-        part: &str,
-        inputs: &[Value],
-    ) -> Result<Vec<Value>> {
-        for (input, &value) in graph.input.iter().zip(inputs) {
-            self.builder.bind(&input.name, value)?;
-        }
-        let prefix = format!("{}/{part}/", self.name);
-        (self.read_graph)(graph, &prefix, self.opset, self.builder, self.store)?;
-        let mut output = |output: &ValueInfoProto| {
-            let value = self.builder.lookup(&output.name);
-            if value.is_none() && self.builder.refusals.is_lost(&output.name) {
-                self.builder.refusals.lose(&output.name);
-            }
-            value.ok_or_else(|| {
-                Error::bad_file(format!("output {:?} of its {part} is not defined", output.name))
-            })
-        };
-        graph.output.iter().map(&mut output).collect()
     }
 
     /// An attribute that is a sparse tensor.

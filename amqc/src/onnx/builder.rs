@@ -6,7 +6,7 @@ use amq_format::graph::{
     ABSENT, BinaryFunction, Cast, DataType, Dim, Dims, Node, Op, Reshape, Unary, UnaryFunction,
     ValueId,
 };
-use amq_format::{Elements, Fact, Inference};
+use amq_format::{Elements, Fact, Fault, Inference};
 use prost::Message;
 
 use super::missing::Refusals;
@@ -19,20 +19,20 @@ use crate::tensor::{Data, Tensor};
 
 /// A value of the ONNX graph, or one between the operators that an ONNX node became.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Value(usize);
+pub(super) struct Value(pub(super) usize);
 
 /// What is known of a value.
-struct Entry {
+pub(super) struct Entry {
     /// Its name in the module, once it is there.
-    name: String,
-    fact: Fact,
+    pub(super) name: String,
+    pub(super) fact: Fact,
     precision: Precision,
     /// The integer type that it has in the model, where that is not the one that holds it.
     narrower: Option<ElementType>,
     /// What it was made of, where it is part of the arithmetic of a quantized model.
     origin: Option<Origin>,
     /// Its place in the module. Constants and shapes get one when an operator reads them as data.
-    id: Option<ValueId>,
+    pub(super) id: Option<ValueId>,
     constant: Option<Tensor>,
     /// Whether an ONNX value is bound to it, so that its name stays.
     bound: bool,
@@ -69,9 +69,13 @@ pub(super) struct Builder {
     pub(super) refusals: Refusals,
     /// Inputs of the graph that are constants although the model has them as inputs or defaults.
     fixed: HashSet<String>,
-    inference: Inference,
-    entries: Vec<Entry>,
+    pub(super) inference: Inference,
+    pub(super) entries: Vec<Entry>,
     bindings: HashMap<String, Value>,
+    /// Of each value of the module that has one, its entry.
+    pub(super) owners: HashMap<ValueId, usize>,
+    /// Names that dimensions have.
+    dim_names: HashSet<String>,
     /// Of each body that is being read, the names that are bound in it.
     scopes: Vec<Vec<String>>,
     names: Names,
@@ -103,6 +107,30 @@ impl Builder {
         for name in self.scopes.pop().unwrap_or_default() {
             self.bindings.remove(&name);
         }
+    }
+
+    /// Keeps a name of a dimension from being given to another.
+    pub(super) fn reserve_dim(&mut self, name: &str) {
+        self.dim_names.insert(name.to_owned());
+    }
+
+    /// A name for a dimension.
+    pub(super) fn fresh_dim(&mut self, wanted: &str) -> String {
+        let mut name = wanted.to_owned();
+        while !self.dim_names.insert(name.clone()) {
+            name.push('\'');
+        }
+        name
+    }
+
+    /// The names that dimensions have.
+    pub(super) fn dim_names(&self) -> &HashSet<String> {
+        &self.dim_names
+    }
+
+    pub(super) fn set_id(&mut self, value: Value, id: ValueId) {
+        self.entries[value.0].id = Some(id);
+        self.owners.insert(id, value.0);
     }
 
     /// Makes a constant of an input of the graph.
@@ -138,7 +166,7 @@ impl Builder {
         Ok(())
     }
 
-    fn push(&mut self, name: String, fact: Fact) -> Result<Value> {
+    pub(super) fn push(&mut self, name: String, fact: Fact) -> Result<Value> {
         let dims = fact.dims.iter().chain(fact.value.iter().flat_map(|e| &e.values));
         for dim in dims {
             let bytes = dim.encoded_len();
@@ -168,7 +196,7 @@ impl Builder {
     pub(super) fn input(&mut self, name: &str, fact: Fact) -> Result<Value> {
         let id = self.module.add_value(name);
         let value = self.push(name.to_owned(), fact)?;
-        self.entries[value.0].id = Some(id);
+        self.set_id(value, id);
         self.bind(name, value)?;
         Ok(value)
     }
@@ -305,7 +333,7 @@ impl Builder {
             Some(constant) => self.module.add_constant(name, constant),
             None => self.computed_shape(value, &name)?,
         };
-        self.entries[value.0].id = Some(id);
+        self.set_id(value, id);
         Ok(id)
     }
 
@@ -370,7 +398,7 @@ impl Builder {
             self.entries[value.0].narrower = narrower;
             if !known {
                 let id = self.module.add_value(name);
-                self.entries[value.0].id = Some(id);
+                self.set_id(value, id);
                 node.outputs[i] = id;
             }
             outputs[i] = Some(value);
@@ -397,10 +425,7 @@ impl Builder {
         let entries = &self.entries;
         let facts: Vec<_> =
             inputs.iter().map(|input| input.map(|value| &entries[value.0].fact)).collect();
-        self.inference.node(node, &facts).map_err(|fault| {
-            let op = node.op.as_ref().map_or("no operator", Op::name);
-            Error::unsupported(format!("{op}: {fault}"))
-        })
+        self.inference.node(node, &facts).map_err(|fault| refused(node, &fault))
     }
 }
 
@@ -427,4 +452,9 @@ fn chooses(op: Option<&Op>) -> bool {
         ) => true,
         _ => false,
     }
+}
+
+pub(super) fn refused(node: &Node, fault: &Fault) -> Error {
+    let op = node.op.as_ref().map_or("no operator", Op::name);
+    Error::unsupported(format!("{op}: {fault}"))
 }

@@ -111,7 +111,16 @@ fn add_used<'a>(graph: &'a GraphProto, used: &mut HashSet<&'a str>) {
 /// Adds the names that a node and its bodies read.
 fn add_read<'a>(node: &'a NodeProto, used: &mut HashSet<&'a str>) {
     used.extend(node.input.iter().map(String::as_str));
-    node.attribute.iter().filter_map(|a| a.g.as_deref()).for_each(|body| add_used(body, used));
+    for body in node.attribute.iter().filter_map(|a| a.g.as_deref()) {
+        let mut inner = HashSet::new();
+        add_used(body, &mut inner);
+        // What a body defines is its own.
+        let own = body.input.iter().map(|input| &input.name);
+        let own = own.chain(body.initializer.iter().map(|tensor| &tensor.name));
+        let own = own.chain(body.node.iter().flat_map(|node| &node.output));
+        let own: HashSet<&str> = own.map(String::as_str).collect();
+        used.extend(inner.difference(&own));
+    }
 }
 
 fn initializers(

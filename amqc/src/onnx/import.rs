@@ -141,6 +141,7 @@ fn inputs(graph: &GraphProto, ir: i64, interface: &Interface, builder: &mut Buil
         let port = Port { value: builder.id(value)?, data_type, dims };
         builder.module.graph.inputs.push(port);
     }
+    dim_names.iter().for_each(|name| builder.reserve_dim(name));
     let names: Vec<&str> = graph.input.iter().map(|input| input.name.as_str()).collect();
     interface.check(&names, &sized)
 }

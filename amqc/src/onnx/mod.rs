@@ -1,6 +1,7 @@
 //! Reading ONNX: from a file to the operator vocabulary.
 
 mod attrs;
+mod bodies;
 mod builder;
 mod compose;
 mod external;

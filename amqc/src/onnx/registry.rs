@@ -145,7 +145,7 @@ const OPERATORS: &[Operator] = &[
     op("HardSwish", 14, |r| elementwise::unary(r, U::HardSwish), FLOAT),
     op("Hardmax", 7, index::hard_max, FLOAT),
     op("Identity", 7, data::identity, ""),
-    op("If", 7, control::branch, "the branch must be known once inputs and dimensions are"),
+    op("If", 7, control::branch, "outputs of one type and number of axes"),
     op("InstanceNormalization", 7, norm::instance, FLOAT),
     op("IsInf", 10, elementwise::is_infinite, ""),
     op("IsNaN", 9, elementwise::is_nan, ""),
@@ -162,6 +162,7 @@ const OPERATORS: &[Operator] = &[
     op("LessOrEqual", 12, |r| elementwise::binary(r, B::LessOrEqual), ""),
     op("Log", 7, |r| elementwise::unary(r, U::Log), FLOAT),
     op("LogSoftmax", 7, |r| reduce::softmax(r, true), FLOAT),
+    op("Loop", 7, control::looped, "what is carried keeps its type and number of axes"),
     op("LpNormalization", 7, norm::p_normalization, FLOAT),
     op("LpPool", 7, conv::p_pool, WINDOW),
     op("MatMul", 7, matrix::matmul, FLOAT),
@@ -214,6 +215,12 @@ const OPERATORS: &[Operator] = &[
     op("RotaryEmbedding", 23, attention::rotary, "the size of a head must be known"),
     op("Round", 11, |r| elementwise::unary(r, U::Round), FLOAT),
     op("STFT", 17, audio::short_time, "frame step and length must be constant"),
+    op(
+        "Scan",
+        8,
+        control::scan,
+        "since opset 9; what is carried keeps its type and number of axes",
+    ),
     op("Scatter", 9, index::scatter_elements, ""),
     op("ScatterElements", 11, index::scatter_elements, ""),
     op("ScatterND", 11, index::scatter_nd, ""),
@@ -300,14 +307,12 @@ pub(super) fn find(domain: &str, name: &str) -> Result<&'static Operator> {
         return Err(foreign(domain));
     }
     let what = match name {
-        "Loop" | "Scan" => "control flow is not supported",
         "SplitToSequence" | "ConcatFromSequence" => "sequences of tensors are not supported",
         _ if name.starts_with("Sequence") => "sequences of tensors are not supported",
         _ if is_random(name) => "random numbers are not supported",
         _ => "the operator is not supported",
     };
     let remedy = match name {
-        "Loop" | "Scan" => "export recurrent layers as LSTM, GRU or RNN, or unroll the loop",
         _ if is_random(name) => "export the model without it, or make what it gives an input",
         _ => "docs/operators.md lists what is supported",
     };
@@ -393,7 +398,7 @@ mod tests {
     #[test]
     fn what_is_not_supported_comes_with_advice() {
         for (name, advice) in [
-            ("Loop", "unroll"),
+            ("SequenceAt", "docs/operators.md"),
             ("RandomNormalLike", "an input"),
             ("TfIdfVectorizer", "docs/operators.md"),
         ] {

@@ -16,10 +16,11 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
                 *output = ABSENT;
             }
         }
-        while node.outputs.last() == Some(&ABSENT) {
+        // Those of a body are as many as the shapes that its operator states.
+        while node.bodies.is_empty() && node.outputs.last() == Some(&ABSENT) {
             node.outputs.pop();
         }
-        if !node.outputs.is_empty() {
+        if node.outputs.iter().any(|&output| output != ABSENT) {
             live.extend(&node.inputs);
             kept.push(node);
         }

@@ -7,6 +7,7 @@ mod absorb;
 mod dead;
 mod fold;
 mod linear;
+mod settle;
 mod share;
 pub(crate) mod states;
 #[cfg(test)]
@@ -23,10 +24,12 @@ type Pass = (&'static str, fn(&mut Module) -> Result<()>);
 /// The passes, in the order in which they run.
 const PASSES: &[Pass] = &[
     ("fold constants", fold::run),
+    ("take the branches that constants choose", settle::run),
     ("give equal dimensions one name", unify::run),
     ("drop views that change nothing", views::run),
     ("make products with constants linear", linear::run),
     ("absorb scales and biases", absorb::run),
+    ("simplify bodies", |module| module.each_body(&run)),
     ("share equal constants", share::run),
     ("drop what is not used", dead::run),
 ];

@@ -1,5 +1,7 @@
 //! A graph computes the same before and after its passes; states are found where there are any.
 
+mod bodies;
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use amq_format::graph::{Dim, Op};
+use amq_format::graph::{Dim, Graph, Op};
 
 use crate::error::{Error, Result};
 use crate::ir::{Module, fact};
@@ -45,6 +45,11 @@ impl Equal {
         }
     }
 
+    /// Puts `dim` in the place of a name.
+    pub(crate) fn replace(&mut self, name: &str, dim: Dim) {
+        self.0.insert(name.to_owned(), dim);
+    }
+
     /// What stands in a name's place in the end; other dimensions themselves.
     fn stand_in(&mut self, mut dim: Dim) -> Dim {
         let mut passed = Vec::new();
@@ -68,7 +73,10 @@ impl Equal {
         if self.0.is_empty() {
             return Ok(());
         }
-        let graph = &mut module.graph;
+        self.apply_to(&mut module.graph)
+    }
+
+    fn apply_to(&self, graph: &mut Graph) -> Result<()> {
         let of_ports = graph.inputs.iter_mut().chain(&mut graph.outputs);
         let of_ports = of_ports.flat_map(|port| &mut port.dims);
         let of_ops = graph.nodes.iter_mut().filter_map(|node| node.op.as_mut());
@@ -79,6 +87,7 @@ impl Equal {
                 .substitute(&stand_in)
                 .map_err(|error| Error::unsupported(format!("the dimension {dim}: {error}")))?;
         }
-        Ok(())
+        let bodies = graph.nodes.iter_mut().flat_map(|node| &mut node.bodies);
+        bodies.into_iter().try_for_each(|body| self.apply_to(body))
     }
 }

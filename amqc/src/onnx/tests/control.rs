@@ -40,10 +40,8 @@ fn what_a_user_says_decides() {
         assert!(text.contains(expected), "{text}");
         assert!(!text.contains("%sr"), "{text}");
     }
-    let dims = vec![("n".to_owned(), 4)];
-    let interface = Interface { dims, ..Interface::default() };
-    let text = build.import_with(&interface).err().map(|e| e.to_string()).unwrap_or_default();
-    assert!(text.contains("depends on data"), "{text}");
+    let text = build.text();
+    assert!(text.contains("%y = If([n]) %flag, %x"), "{text}");
 }
 
 #[test]
@@ -68,6 +66,26 @@ fn an_input_with_a_default_can_be_fixed() {
     let fixed = vec![("scale".into(), "0.5".into())];
     let text = build.import_with(&Interface { fixed, ..Interface::default() }).unwrap().to_string();
     assert!(text.contains("f32[] = 0.5"), "{text}");
+}
+
+#[test]
+fn branches_of_different_axes_are_refused() {
+    let then = Build::new(13).node("Identity", "x", "a").output("a").body();
+    let otherwise = Build::new(13).ints("axes", &[0]).node("Unsqueeze", "x axes", "b");
+    let both = [("then_branch", A::G(then)), ("else_branch", A::G(otherwise.output("b").body()))];
+    let build = Build::new(13).input("x", "n").typed("flag", ElementType::Bool, "");
+    let error = build.node_with("If", "flag", "y", &both).output("y").error();
+    assert!(error.contains("f32 [n] and f32 [1, n] as output 0"), "{error}");
+    assert!(error.contains("--fix"), "{error}");
+}
+
+#[test]
+fn a_loop_without_end_is_refused() {
+    let body = Build::new(13).typed("i", ElementType::Int64, "").typed("c", ElementType::Bool, "");
+    let body = body.input("v", "n").node("Neg", "v", "w").output("c").output("w").body();
+    let build = Build::new(13).input("x", "n");
+    let error = build.node_with("Loop", "_ _ x", "y", &[("body", A::G(body))]).output("y").error();
+    assert!(error.contains("nothing ends it"), "{error}");
 }
 
 #[test]

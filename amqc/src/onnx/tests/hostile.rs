@@ -118,7 +118,8 @@ fn what_is_not_known_is_refused_by_name() {
     unsupported(attribute, "node \"Abs_1\" (Abs): its attribute fast = \"yes\" is not supported");
     let input = relu().node("Abs", "x x", "z").output("z");
     unsupported(input, "node \"Abs_1\" (Abs): its input 1 (\"x\") is not supported");
-    unsupported(relu().node("Loop", "x", "z").output("z"), "node \"Loop_1\" (Loop): control flow");
+    let sequence = relu().node("SequenceAt", "x", "z").output("z");
+    unsupported(sequence, "node \"SequenceAt_1\" (SequenceAt): sequences of tensors");
     let mut domain = relu();
     domain.graph().node[0].domain = "com.microsoft".into();
     unsupported(domain, "its operator belongs to \"com.microsoft\"");
