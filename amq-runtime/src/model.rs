@@ -20,12 +20,14 @@ pub struct LoadOptions {
     /// Bytes that a session may take for the values of its calls and for working memory. The memory
     /// of weights, which the size of the file bounds, is not counted.
     pub max_arena_bytes: u64,
+    /// Iterations that the loops of a model may take in a call, all together.
+    pub max_iterations: u64,
 }
 
 impl Default for LoadOptions {
-    /// The fastest instruction set of this CPU, and 1 GiB.
+    /// The fastest instruction set of this CPU, 1 GiB, and 2^24 iterations.
     fn default() -> LoadOptions {
-        LoadOptions { isa: Isa::detect(), max_arena_bytes: 1 << 30 }
+        LoadOptions { isa: Isa::detect(), max_arena_bytes: 1 << 30, max_iterations: 1 << 24 }
     }
 }
 
@@ -45,6 +47,7 @@ pub struct Model {
     target: Target,
     states: Vec<StatePort>,
     pub(crate) max_arena_bytes: u64,
+    pub(crate) max_iterations: u64,
 }
 
 impl fmt::Debug for Model {
@@ -105,6 +108,7 @@ impl Model {
             target,
             states,
             max_arena_bytes: options.max_arena_bytes,
+            max_iterations: options.max_iterations,
             program,
         })
     }

@@ -239,6 +239,7 @@ impl Session {
         }
         let scratch = &mut means.memory.scratch;
         scratch.order = scratch.order.reversed();
+        scratch.budget.iterations = model.max_iterations;
         frame.run(program, &Inputs { views: inputs, order }, &mut means)?;
         for i in 0..program.outputs.len() {
             if let DataMut::F32(elements) = frame.output_mut(i) {

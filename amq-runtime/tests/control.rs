@@ -51,13 +51,15 @@ fn a_loop_ends_when_its_body_says_so() {
     }
 }
 
-/// Memory that a loop takes is bounded.
+/// Memory and iterations that loops take are bounded, in each call anew.
 #[test]
 fn a_loop_without_end_is_an_error() {
     let file = fibonacci();
     let file = Validated::new(&file).unwrap();
-    let options = LoadOptions { max_arena_bytes: 1 << 20, ..LoadOptions::default() };
-    let mut session = Session::new(Arc::new(Model::with_options(&file, &options).unwrap()));
+    let session = |options| {
+        let model = Model::with_options(&file, &options).unwrap();
+        Session::new(Arc::new(model))
+    };
     // Both numbers stay 0, below the limit for ever.
     let inputs = [
         ("limit", View::i64(&[], &[1])),
@@ -65,8 +67,22 @@ fn a_loop_without_end_is_an_error() {
         ("first", View::i64(&[], &[0])),
         ("second", View::i64(&[], &[0])),
     ];
-    let error = session.run(&inputs).unwrap_err();
+    let small = LoadOptions { max_arena_bytes: 1 << 20, ..LoadOptions::default() };
+    let error = session(small).run(&inputs).unwrap_err();
     assert!(error.to_string().contains("bytes of memory"), "{error}");
+
+    let mut session = session(LoadOptions { max_iterations: 8, ..LoadOptions::default() });
+    for _ in 0..2 {
+        let error = session.run(&inputs).unwrap_err();
+        assert!(error.to_string().contains("max_iterations"), "{error}");
+        // Numbers up to 10 take six iterations.
+        let ends = [("limit", View::i64(&[], &[10])), inputs[1], one("first"), one("second")];
+        assert_eq!(session.run(&ends).unwrap().get("all").unwrap().dims, [6]);
+    }
+}
+
+fn one(name: &str) -> (&str, View<'static>) {
+    (name, View::i64(&[], &[1]))
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod common;
 use std::sync::Arc;
 
 use amq_format::graph::*;
-use amq_runtime::{Data, Error, Isa, LoadOptions, Model, Session, View};
+use amq_runtime::{Data, Error, LoadOptions, Model, Session, View};
 use common::{Builder, HIDDEN, VOCABULARY, language_model, named, sized};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -71,7 +71,7 @@ fn run(model: Model, size: i64) {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(
-        std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2000)
+        std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(20_000)
     ))]
     #[test]
     fn changed_graphs_are_refused_or_run(
@@ -91,7 +91,11 @@ proptest! {
             *byte = if change < 64 { *byte ^ 1 << (change % 8) } else { change % 128 };
         }
         sign(&mut file);
-        let options = LoadOptions { isa: Isa::detect(), max_arena_bytes: 1 << 26 };
+        let options = LoadOptions {
+            max_arena_bytes: 1 << 26,
+            max_iterations: 1 << 8,
+            ..LoadOptions::default()
+        };
         let file = amq_format::Validated::new(&file);
         if let Ok(model) = file.map_err(Error::from).and_then(|file| Model::with_options(&file, &options)) {
             run(model, size);
@@ -145,7 +149,7 @@ fn working_memory_counts() {
     let tokens = [1; 64];
     let inputs = [("tokens", View::i64(&[32, 2], &tokens))];
     let call = |limit| {
-        let options = LoadOptions { isa: Isa::detect(), max_arena_bytes: limit };
+        let options = LoadOptions { max_arena_bytes: limit, ..LoadOptions::default() };
         let mut session = Session::new(Arc::new(Model::with_options(&file, &options).unwrap()));
         session.run(&inputs).map(|_| ())
     };

@@ -341,6 +341,7 @@ impl Rounds {
         call: &mut Call<'_>,
     ) -> Result<(), Fault> {
         let Rounds { body, carried, captured, scans, conditional, .. } = self;
+        call.memory.scratch.budget.iterate()?;
         let first = leading + carried.len();
         let inputs = call.inputs;
         let given = Round { number, carried, captured: Captured { first, inputs } };

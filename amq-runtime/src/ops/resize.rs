@@ -10,7 +10,7 @@ use super::pad::Border;
 use super::walk::strides;
 use crate::call::{Call, Kernel, Memory, mismatch};
 use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
-use crate::error::{Fault, fault};
+use crate::error::{Fault, ensure, fault};
 use crate::infer::MAX_RANK;
 use crate::view::{Data, DataMut, with_same_type};
 
@@ -113,9 +113,11 @@ impl Pass {
             Interpolation::Cubic => libm::ceil(2.0 / stretch),
             _ => libm::ceil(1.0 / stretch),
         };
-        let taps = 2 * half as usize;
-        let count = axis.to.checked_mul(taps).filter(|&count| count <= MOST_TAPS);
-        let count = count.ok_or_else(|| fault!("{taps} entries for each of {}", axis.to))?;
+        // As a float: a scale near 0 asks for more than an integer holds.
+        let (to, each) = (axis.to, 2.0 * half);
+        ensure!(each * to.max(1) as f64 <= MOST_TAPS as f64, "{each} entries for each of {to}");
+        let taps = each as usize;
+        let count = to * taps;
         let (mut entries, mut weights) = (room(count)?, room(count)?);
         let mut outside = Vec::new();
         let mut at_place = room::<f64>(taps)?;

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::error::{Fault, ensure};
+use crate::error::{Fault, ensure, fault};
 use crate::kernels::Order;
 use crate::kernels::codes::Coefficients;
 use crate::kernels::lanes::Tables;
@@ -39,7 +39,7 @@ pub(crate) struct Scratch {
     pub(super) pixels: Vec<f32>,
 }
 
-/// Bytes of working memory.
+/// What a call may take: bytes of memory, and iterations of loops.
 #[derive(Debug)]
 pub(crate) struct Budget {
     /// What it may take.
@@ -48,11 +48,13 @@ pub(crate) struct Budget {
     pub(crate) held: u64,
     /// Bytes that a vector lacks which could not grow.
     pub(crate) lacking: u64,
+    /// Iterations that are left to the call.
+    pub(crate) iterations: u64,
 }
 
 impl Default for Budget {
     fn default() -> Budget {
-        Budget { limit: u64::MAX, held: 0, lacking: 0 }
+        Budget { limit: u64::MAX, held: 0, lacking: 0, iterations: u64::MAX }
     }
 }
 
@@ -66,6 +68,15 @@ impl Budget {
             "it needs {held} bytes of memory, {limit} are allowed"
         );
         self.held = held;
+        Ok(())
+    }
+
+    /// Takes an iteration, if one is left.
+    pub(crate) fn iterate(&mut self) -> Result<(), Fault> {
+        let left = self.iterations.checked_sub(1);
+        self.iterations = left.ok_or_else(|| {
+            fault!("the call has no iterations left: end it sooner or raise LoadOptions::max_iterations")
+        })?;
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use amq_format::graph::{ABSENT, Dim, Graph, Node, Port, ValueId};
 use amq_format::{Draft, Fact};
-use amq_runtime::{Isa, LoadOptions, Model, Session};
+use amq_runtime::{LoadOptions, Model, Session};
 
 use crate::error::{Error, Result};
 use crate::ir::{self, Module, fact, plain_tensor};
@@ -79,7 +79,7 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
         .map_err(|error| Error::bad_file(format!("constants cannot be computed: {error}")))?;
     let fail = |error| Error::bad_file(format!("constants cannot be computed: {error}"));
     // The budget has bounded the memory already.
-    let options = LoadOptions { isa: Isa::detect(), max_arena_bytes: u64::MAX };
+    let options = LoadOptions { max_arena_bytes: u64::MAX, ..LoadOptions::default() };
     let model = Arc::new(Model::of_network(&network, &options).map_err(fail)?);
     let mut session = Session::new(model);
     let results = session.run(&[]).map_err(fail)?;

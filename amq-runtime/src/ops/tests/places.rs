@@ -174,6 +174,12 @@ fn entries_between_are_weighted() {
         assert!((as_f32(&y)[i] - at * at).abs() < 1e-4, "{i}");
     }
 
+    // A scale near 0 asks for more entries than there are.
+    let scales = [1e-30].to_vec();
+    let far = Resize { antialias: true, scales, ..resize(Interpolation::Linear, 4) };
+    let error = run(Op::Resize(far), &[floats(&[1, 2, 1], [1.0, 2.0])]).unwrap_err();
+    assert!(error.contains("entries for each of 4"), "{error}");
+
     let x = floats(&[1, 1, 2, 3], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     let points = floats(&[1, 1, 3, 2], [-1.0, -1.0, 1.0, 1.0, 0.5, 0.0]);
     let op = GridSample { mode: Interpolation::Linear.into(), padding: 0, align_corners: true };
