@@ -1,10 +1,12 @@
 //! The amq compiler: float ONNX networks in, small binary-coded `.amq` models out.
 
 pub mod bench;
+pub mod by_node;
 pub mod calibrate;
 pub mod cli;
 pub mod compile;
 pub mod data;
+pub mod distance;
 mod emit;
 pub mod error;
 pub mod eval;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::by_node::{ByNode, by_node};
+use crate::distance::Distance;
 use crate::error::{Error, Result};
 use crate::feed::seeded::{seeded, sizes};
 use crate::open::Loaded;
@@ -34,6 +36,9 @@ pub struct Verified {
     pub ok: bool,
     /// Every output of the model.
     pub outputs: Vec<Comparison>,
+    /// Every value that a node gives, where that is asked for.
+    #[serde(flatten)]
+    pub by_node: Option<ByNode>,
 }
 
 /// How far an output is from its reference.
@@ -52,7 +57,8 @@ pub struct Comparison {
 /// Time steps of seeded inputs that are streams.
 const STEPS: i64 = 16;
 
-/// Runs a model and its reference on the same inputs, and compares every output.
+/// Runs a model and its reference on the same inputs, and compares every output; what each node gives
+/// as well, if `nodes` asks for that.
 ///
 /// # Errors
 /// Models that differ in their inputs or outputs, and inputs that one of them cannot take.
@@ -61,6 +67,7 @@ pub fn verify(
     reference: &Loaded,
     inputs: &Inputs,
     limits: Limits,
+    nodes: bool,
 ) -> Result<Verified> {
     let made;
     let inputs_of = match inputs {
@@ -94,7 +101,8 @@ pub fn verify(
             .remedy(OTHER)
         })?);
     }
-    Ok(Verified { ok: outputs.iter().all(|output| limits.allow(output)), outputs })
+    let by_node = nodes.then(|| by_node(loaded, reference, inputs_of)).transpose()?;
+    Ok(Verified { ok: outputs.iter().all(|output| limits.allow(output)), outputs, by_node })
 }
 
 /// The sizes that are given, and [`STEPS`] for time.
@@ -120,31 +128,9 @@ impl Limits {
 
 /// Compares two outputs; `None` if their types or shapes differ.
 fn compare(name: &str, expected: &Tensor, found: &Tensor) -> Option<Comparison> {
-    let same_type = std::mem::discriminant(&expected.data) == std::mem::discriminant(&found.data);
-    if !same_type || expected.dims != found.dims {
-        return None;
-    }
-    let (mut max_abs, mut signal, mut noise, mut float) = (0f64, 0.0, 0.0, false);
-    let mut add = |reference: f64, error: f64| {
-        max_abs = max_abs.max(error.abs());
-        signal += reference * reference;
-        noise += error * error;
-    };
-    if let (Data::F32(expected), Data::F32(found)) = (&expected.data, &found.data) {
-        float = true;
-        for (&x, &y) in expected.iter().zip(found) {
-            match x == y || (x.is_nan() && y.is_nan()) {
-                true => add(if x.is_finite() { x.into() } else { 0.0 }, 0.0),
-                false if (x - y).is_finite() => add(x.into(), f64::from(y) - f64::from(x)),
-                false => add(0.0, f64::INFINITY),
-            }
-        }
-    }
-    let integers = |tensor: &Tensor| tensor.data.integers().unwrap_or_default();
-    for (x, y) in integers(expected).into_iter().zip(integers(found)) {
-        add(x as f64, (i128::from(y) - i128::from(x)) as f64);
-    }
-    let snr_db = if noise == 0.0 { f64::INFINITY } else { 10.0 * (signal / noise).log10() };
+    let distance = Distance::of(expected, found)?;
+    let float = matches!(found.data, Data::F32(_));
+    let (max_abs, snr_db) = (distance.max_abs, distance.snr_db());
     Some(Comparison { name: name.to_owned(), max_abs, snr_db, float })
 }
 

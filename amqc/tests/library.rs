@@ -83,9 +83,9 @@ fn a_quantized_model_is_verified_and_evaluated() {
     assert_eq!(accuracy(&float, &inputs, &labels, None).unwrap().accuracy, 349.0 / 360.0);
     let strict = Limits { max_error: Some(0.0), min_snr: None };
     let given = Inputs::Given(inputs);
-    assert!(verify(&float, &float, &given, strict).unwrap().ok);
-    let differs = verify(&quantized, &float, &given, strict).unwrap();
+    assert!(verify(&float, &float, &given, strict, false).unwrap().ok);
+    let differs = verify(&quantized, &float, &given, strict, false).unwrap();
     assert!(!differs.ok && differs.outputs[0].max_abs > 0.0, "{differs:?}");
     let loose = Limits { max_error: None, min_snr: Some(0.0) };
-    assert!(verify(&quantized, &float, &given, loose).unwrap().ok);
+    assert!(verify(&quantized, &float, &given, loose, false).unwrap().ok);
 }

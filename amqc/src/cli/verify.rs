@@ -4,13 +4,15 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use amq_runtime::Isa;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{Outcome, size};
+use crate::by_node::{ByNode, NodeDistance};
 use crate::error::Result;
 use crate::feed::arrays::{bind, read_inputs};
 use crate::names::shown;
 use crate::open::Opened;
+use crate::table::Table;
 use crate::verify::{Comparison, Inputs, Limits, Verified, verify};
 
 /// Check an .amq file, and compare it with the model it was made from
@@ -40,9 +42,22 @@ pub(super) struct Verify {
     #[arg(long, value_name = "DB", requires = "against", value_parser = limit)]
     #[arg(allow_negative_numbers = true)]
     min_snr: Option<f64>,
+    /// Compare as well what each node gives: the farthest first
+    ///
+    /// Values are the same where their names are. Recurrent layers show their products by gate, and
+    /// the worst of their time steps.
+    #[arg(long, value_name = "WHAT", requires = "against")]
+    by: Option<By>,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// What is compared beside the outputs.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum By {
+    /// Every value that a node gives
+    Node,
 }
 
 fn limit(text: &str) -> Result<f64, String> {
@@ -62,9 +77,9 @@ impl Verify {
                     Some(path) => Inputs::Given(bind(&loaded, read_inputs(&loaded, path)?)?),
                     None => Inputs::Seeded(self.dim.clone()),
                 };
-                verify(&loaded, &reference, &inputs, limits)?
+                verify(&loaded, &reference, &inputs, limits, self.by.is_some())?
             }
-            None => Verified { ok: true, outputs: Vec::new() },
+            None => Verified { ok: true, outputs: Vec::new(), by_node: None },
         };
         let name = self.file.display();
         let limited = self.max_error.is_some() || self.min_snr.is_some();
@@ -74,13 +89,10 @@ impl Verify {
 }
 
 fn text(verified: &Verified, name: &impl std::fmt::Display, limited: bool) -> String {
-    let mut text = String::new();
+    let mut text = verified.by_node.as_ref().map(nodes).unwrap_or_default();
     for Comparison { name, max_abs, snr_db, .. } in &verified.outputs {
-        let max_abs = match max_abs {
-            0.001..1e6 => format!("{max_abs:.3}"),
-            _ => format!("{max_abs:.1e}"),
-        };
-        let _ = writeln!(text, "{}: max error {max_abs}, snr {snr_db:.1} dB", shown(name));
+        let (name, max_abs) = (shown(name), number(*max_abs));
+        let _ = writeln!(text, "{name}: max error {max_abs}, snr {snr_db:.1} dB");
     }
     let _ = match verified.ok {
         true if limited || verified.outputs.is_empty() => writeln!(text, "{name}: ok"),
@@ -88,4 +100,52 @@ fn text(verified: &Verified, name: &impl std::fmt::Display, limited: bool) -> St
         false => writeln!(text, "{name}: differs more than allowed"),
     };
     text
+}
+
+fn number(max_abs: f64) -> String {
+    match max_abs {
+        0.001..1e6 => format!("{max_abs:.3}"),
+        _ => format!("{max_abs:.1e}"),
+    }
+}
+
+/// A line for each value, those of gates, and what could not be compared.
+fn nodes(ByNode { nodes, unmatched }: &ByNode) -> String {
+    let header = ["value", "node", "op", "shape", "snr, dB", "max error", "worst step"];
+    let mut values = Table::new(&header, "lllrrrr");
+    let mut gates = Table::new(&["layer", "product", "gate", "snr, dB", "max error"], "lllrr");
+    for found in nodes {
+        let NodeDistance { value, node, op, dims, max_abs, snr_db, .. } = found;
+        let dims: Vec<String> = dims.iter().map(usize::to_string).collect();
+        let steps = found.steps_snr_db.iter().enumerate();
+        let worst = steps.min_by(|(_, a), (_, b)| a.total_cmp(b));
+        values.row(vec![
+            value.clone(),
+            node.clone(),
+            (*op).into(),
+            dims.join("x"),
+            format!("{snr_db:.1}"),
+            number(*max_abs),
+            worst.map(|(step, snr)| format!("{step}: {snr:.1}")).unwrap_or_default(),
+        ]);
+        for gate in &found.gates {
+            let direction = if gate.direction == 0 { "" } else { ", reverse" };
+            gates.row(vec![
+                node.clone(),
+                format!("{}{direction}", gate.matrix),
+                gate.gate.into(),
+                format!("{:.1}", gate.snr_db),
+                number(gate.max_abs),
+            ]);
+        }
+    }
+    let mut text = values.render();
+    if nodes.iter().any(|node| !node.gates.is_empty()) {
+        text += &format!("\n{}", gates.render());
+    }
+    for other in unmatched {
+        let (value, node) = (shown(&other.value), shown(&other.node));
+        let _ = writeln!(text, "not compared: {value} ({node}, {}): {}", other.op, other.why);
+    }
+    text + "\n"
 }
