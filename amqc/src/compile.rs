@@ -16,7 +16,7 @@ use crate::options::ConvertOptions;
 use crate::passes;
 use crate::plan::Plan;
 use crate::report::{self, External, Provenance, Report, State};
-use crate::weights::Weights;
+use crate::weights::{Weight, Weights};
 
 /// A compiled model.
 #[derive(Clone, Debug)]
@@ -85,6 +85,43 @@ impl Stage {
     }
 }
 
+/// A model as the passes leave it.
+pub(crate) struct Prepared {
+    pub(crate) source: onnx::Source,
+    pub(crate) module: Module,
+    pub(crate) weights: Weights,
+}
+
+impl Prepared {
+    /// Reads the ONNX model at `path`, simplifies it and finds its weights.
+    ///
+    /// # Errors
+    /// What of the file cannot be read, is damaged or not supported.
+    pub(crate) fn read(path: &Path, options: &ConvertOptions) -> Result<Prepared> {
+        let source = onnx::load(path, &onnx::Limits::default())?;
+        let located = |error: Error| error.within(path.display());
+        let module = simplified(&source, options).map_err(located)?;
+        let weights = Weights::find(&module).map_err(located)?;
+        Ok(Prepared { source, module, weights })
+    }
+
+    /// The same conversion, said by a recipe alone, in which each matrix may have bits of its own.
+    ///
+    /// # Errors
+    /// As [`ConvertOptions::spelled_out`].
+    pub(crate) fn spelled_out(
+        &self,
+        options: &ConvertOptions,
+        comment: &str,
+        bits: Option<&[u8]>,
+    ) -> Result<ConvertOptions> {
+        let name =
+            |weight: &Weight| (self.module.node(&weight.place).name.clone(), weight.slot.suffix);
+        let names: Vec<_> = self.weights.matrices.iter().map(name).collect();
+        options.spelled_out(comment, &names, bits)
+    }
+}
+
 /// Compiles the ONNX model at `path`; `progress` hears of every row that is done.
 ///
 /// # Errors
@@ -110,24 +147,38 @@ pub fn compile_for(
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Compiled> {
     let resolver = options.resolver()?;
-    let source = onnx::load(path, &onnx::Limits::default())?;
     let located = |error: Error| error.within(path.display());
-    let mut module = simplified(&source, options).map_err(located)?;
-    let mut notes = std::mem::take(&mut module.notes);
-    let states = states(&module);
-    let weights = Weights::find(&module).map_err(located)?;
-    let plan = Plan::new(&module, &weights, resolver).map_err(located)?;
+    let prepared = Prepared::read(path, options)?;
+    let plan = Plan::new(&prepared.module, &prepared.weights, resolver).map_err(located)?;
     let tell = |layer: &str, done, total| progress(Progress { layer, done, total });
-    let fitted = Fitted::new(&module, &plan, moments, &tell).map_err(located)?;
+    let fitted = Fitted::new(&prepared.module, &plan, moments, &tell).map_err(located)?;
+    finish(path, options, &prepared, &plan, &fitted)
+}
+
+/// The file of a network whose matrices are fitted.
+///
+/// # Errors
+/// What the format or the runtime does not take.
+pub(crate) fn finish(
+    path: &Path,
+    options: &ConvertOptions,
+    prepared: &Prepared,
+    plan: &Plan,
+    fitted: &Fitted,
+) -> Result<Compiled> {
+    let located = |error: Error| error.within(path.display());
+    let Prepared { source, module, weights } = prepared;
+    let mut notes = module.notes.clone();
+    let states = states(module);
     if !fitted.unmet.is_empty() {
         notes.push(format!(
             "fitted without the calibration data, which do not meet them or take too much memory: {}",
             fitted.unmet.join(", ")
         ));
     }
-    let layers = report::layers(&module, &weights, &plan, &fitted);
-    let mut draft = emit::emit(module, &plan, &fitted);
-    let external = onnx::external_files(&source).map_err(located)?;
+    let layers = report::layers(module, weights, plan, fitted);
+    let mut draft = emit::emit(module.clone(), plan, fitted);
+    let external = onnx::external_files(source).map_err(located)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let paths = external.iter().map(|file| folder.join(&file.location)).collect();
     let bytes_in = source.bytes() + external.iter().map(|file| file.bytes).sum::<u64>();
@@ -155,6 +206,15 @@ pub fn compile_for(
     let file = Validated::new(&bytes).map_err(|error| misfit(&error))?;
     Model::with_options(&file, &LoadOptions::default()).map_err(|error| misfit(&error))?;
     Ok(Compiled { bytes, report, external: paths })
+}
+
+/// The same conversion of the model at `path`, said by a recipe alone.
+///
+/// # Errors
+/// As [`compile`]; matrices whose names do not tell them apart.
+pub fn spelled_out(path: &Path, options: &ConvertOptions) -> Result<ConvertOptions> {
+    let comment = format!("Written by amqc convert {options}");
+    Prepared::read(path, options)?.spelled_out(options, comment.trim_end(), None)
 }
 
 /// What a stage makes of the ONNX model at `path`, as text: the same for the same model and options.

@@ -30,7 +30,7 @@ pub struct Fitted {
 }
 
 /// A constant that was coded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Matrix {
     /// The constant.
     pub source: ValueId,

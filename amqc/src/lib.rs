@@ -1,6 +1,7 @@
 //! The amq compiler: float ONNX networks in, small binary-coded `.amq` models out.
 
 pub mod bench;
+pub mod budget;
 pub mod by_node;
 pub mod calibrate;
 pub mod cli;
@@ -12,6 +13,7 @@ pub mod error;
 pub mod eval;
 pub mod feed;
 pub mod fit;
+mod fits;
 pub mod interface;
 pub mod ir;
 mod names;
@@ -23,6 +25,7 @@ pub mod plan;
 pub mod quant;
 pub mod recipe;
 pub mod report;
+pub mod sensitivity;
 pub mod settings;
 mod sign;
 mod table;

@@ -6,8 +6,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use amq_format::Validated;
 use amq_format::graph::{Graph, Port, State, ValueId};
+use amq_format::{Draft, Validated};
 use amq_runtime::{Isa, LoadOptions, Model, Session};
 use serde::Deserialize;
 
@@ -157,6 +157,21 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// The network that a draft holds, which was made of the model at `path`, its weights packed for
+    /// `isa`.
+    ///
+    /// # Errors
+    /// A rule that it breaks, and an instruction set that this CPU lacks.
+    pub(crate) fn of_draft(path: &Path, draft: &Draft, isa: Isa) -> Result<Loaded> {
+        let network = draft.network().map_err(|error| {
+            Error::unsupported(format!("the model does not fit: {error}")).within(path.display())
+        })?;
+        let options = LoadOptions { isa, ..LoadOptions::default() };
+        let model = Model::of_network(&network, &options).map_err(|e| runtime(path, e))?;
+        let threads = Threads::default();
+        Ok(Loaded { path: path.to_owned(), model: Arc::new(model), threads })
+    }
+
     /// A runtime error, with the file's name.
     pub fn error(&self, error: amq_runtime::Error) -> Error {
         runtime(&self.path, error)

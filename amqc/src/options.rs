@@ -94,6 +94,40 @@ impl fmt::Display for ConvertOptions {
     }
 }
 
+impl ConvertOptions {
+    /// The same conversion, said by a recipe alone: with the settings of each of these matrices, in which
+    /// `bits` may stand in place of those that the options give. `comment` is the recipe's first line.
+    ///
+    /// # Errors
+    /// As [`ConvertOptions::resolver`]; matrices whose names do not tell them apart.
+    pub(crate) fn spelled_out(
+        &self,
+        comment: &str,
+        matrices: &[(String, Option<&'static str>)],
+        bits: Option<&[u8]>,
+    ) -> Result<ConvertOptions> {
+        let mut all = Vec::with_capacity(matrices.len());
+        for (index, (name, suffix)) in matrices.iter().enumerate() {
+            let chosen = bits.map(|bits| Bits::Codes(bits[index]));
+            let flags = Given { bits: chosen.or(self.flags.bits), ..self.flags };
+            let options = ConvertOptions { flags, ..self.clone() };
+            let settings = options.resolver()?.settings(name, *suffix)?;
+            let full = suffix.map_or(name.clone(), |suffix| format!("{name}.{suffix}"));
+            all.push((full, settings));
+        }
+        let recipe = Some(Recipe::of(comment, &all)?);
+        let options = ConvertOptions { flags: Given::default(), recipe, ..self.clone() };
+        let mut resolver = options.resolver()?;
+        for ((name, suffix), (full, settings)) in matrices.iter().zip(&all) {
+            if resolver.settings(name, *suffix)? != *settings {
+                return Err(Error::unsupported(format!("another layer is called {full:?} too"))
+                    .remedy("give the model's nodes names of their own"));
+            }
+        }
+        Ok(options)
+    }
+}
+
 /// Finds the settings of matrices, and remembers which patterns of the recipe were of use.
 #[derive(Debug)]
 pub struct Resolver<'a> {

@@ -9,7 +9,7 @@ use serde_saphyr::{MessageFormatter, Spanned, UserMessageFormatter};
 
 use crate::error::{Error, Result};
 use crate::quant::{Cycles, Method};
-use crate::settings::{self, Bits, Given};
+use crate::settings::{self, Bits, Given, Settings};
 
 /// A recipe that was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +63,27 @@ impl Recipe {
             layers: layers.collect(),
             text,
         })
+    }
+
+    /// The recipe that sets all of these, each for the matrix of that name; `comment` is its first line.
+    ///
+    /// # Errors
+    /// A name that makes no pattern.
+    pub fn of(comment: &str, matrices: &[(String, Settings)]) -> Result<Recipe> {
+        let mut text = format!("# {comment}\nversion: 1\nlayers:\n");
+        for (name, Settings { bits, activations, method, cycles }) in matrices {
+            // JSON's strings are YAML's.
+            let name = serde_json::Value::from(name.as_str());
+            text += &format!("  - {{ match: {name}, bits: {bits}");
+            if *bits != Bits::F32 {
+                text += &format!(", activations: {}, method: {method}", activations.name());
+                if *method == Method::Alternating {
+                    text += &format!(", cycles: {cycles}");
+                }
+            }
+            text += " }\n";
+        }
+        Recipe::parse("the recipe", text)
     }
 
     /// What stands for the recipe in errors: its path.

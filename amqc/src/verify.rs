@@ -73,7 +73,7 @@ pub fn verify(
     let inputs_of = match inputs {
         Inputs::Given(inputs) => inputs,
         Inputs::Seeded(dims) => {
-            made = seeded(loaded, &with_steps(loaded, dims)?)?;
+            made = seeded_inputs(loaded, dims)?;
             &made
         }
     };
@@ -103,6 +103,14 @@ pub fn verify(
     }
     let by_node = nodes.then(|| by_node(loaded, reference, inputs_of)).transpose()?;
     Ok(Verified { ok: outputs.iter().all(|output| limits.allow(output)), outputs, by_node })
+}
+
+/// Seeded inputs, with these sizes of dimensions by name: others are 16 where they are time, else 1.
+///
+/// # Errors
+/// A name that the model does not have, and sizes that leave a dimension without one.
+pub fn seeded_inputs(loaded: &Loaded, dims: &[(String, i64)]) -> Result<Vec<(String, Tensor)>> {
+    seeded(loaded, &with_steps(loaded, dims)?)
 }
 
 /// The sizes that are given, and [`STEPS`] for time.

@@ -516,7 +516,7 @@ fn help_is_short_and_complete() {
     let place = Place::new();
     insta::assert_snapshot!(place.amqc(&["convert", "-h"]).done());
     insta::assert_snapshot!(place.amqc(&["-h"]).done());
-    for command in ["inspect", "run", "verify", "eval", "bench"] {
+    for command in ["inspect", "run", "verify", "sensitivity", "eval", "bench"] {
         insta::assert_snapshot!(format!("help_{command}"), place.amqc(&[command, "-h"]).done());
     }
 }

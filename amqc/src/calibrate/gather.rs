@@ -96,7 +96,7 @@ pub fn gather(
 }
 
 /// How many samples the model takes in a call, if it fixes that.
-fn fixed(loaded: &Loaded, axis: usize) -> Result<Option<usize>> {
+pub(super) fn fixed(loaded: &Loaded, axis: usize) -> Result<Option<usize>> {
     let mut sizes = BTreeSet::new();
     for port in loaded.inputs() {
         sizes.extend(port.dims.get(axis).and_then(|dim| dim.as_size()));

@@ -1,23 +1,29 @@
 //! `amqc convert`
 
-use std::io::{IsTerminal, Write};
+use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use amq_runtime::Isa;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use super::answers::{self, Answers};
+use super::budget::Within;
 use super::calibration::Calibration;
+use super::progress::Bar;
 use super::settings::Settings;
 use super::{Outcome, output};
+use crate::budget::{Chosen, Measure, Task};
 use crate::calibrate::gather::gather;
-use crate::compile::{Compiled, compile_for};
+use crate::calibrate::trial::Trial;
+use crate::compile::{Compiled, compile_for, spelled_out};
 use crate::error::{Error, Result};
 use crate::open::{Opened, is_amq};
 use crate::options::ConvertOptions;
 use crate::report::Report;
+use crate::table::Table;
 
 /// Compile an ONNX model to an .amq file
 ///
@@ -36,6 +42,11 @@ pub(super) struct Convert {
     settings: Settings,
     #[command(flatten)]
     calibration: Calibration,
+    #[command(flatten)]
+    within: Within,
+    /// Write a recipe that gives the same file again, with the settings of every matrix
+    #[arg(long, value_name = "R.yaml")]
+    save_recipe: Option<PathBuf>,
     /// Print the report as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -50,8 +61,20 @@ struct Converted {
     output: String,
     bytes_out: u64,
     seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chosen: Option<Chosen>,
     #[serde(flatten)]
     report: Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answers: Option<Answers>,
+}
+
+/// What a conversion gave.
+struct Made {
+    compiled: Compiled,
+    options: ConvertOptions,
+    chosen: Option<Chosen>,
+    answers: Option<Answers>,
 }
 
 impl Convert {
@@ -65,61 +88,95 @@ impl Convert {
             Some(path) => path.clone(),
             None => self.model.with_extension("amq"),
         };
-        output::check_not_read(
-            &target,
-            [&self.model].into_iter().chain(self.settings.recipe()).chain(self.calibration.files()),
-        )?;
+        let read = || {
+            [&self.model].into_iter().chain(self.settings.recipe()).chain(self.calibration.files())
+        };
+        output::check_not_read(&target, read())?;
+        if let Some(recipe) = &self.save_recipe {
+            output::check_not_read(recipe, read())?;
+        }
         let options =
             ConvertOptions { calibration: self.calibration.source()?, ..self.settings.options()? };
         options.resolver()?;
         let start = Instant::now();
-        let Compiled { bytes, report, external } = self.compile(&options, isa)?;
+        let bar = Bar::new(self.quiet);
+        let made = self.make(options, isa, &bar.show());
+        bar.clear();
+        let Made { compiled, options, chosen, answers } = made?;
+        let Compiled { bytes, report, external } = compiled;
         output::check_not_read(&target, &external)?;
         output::write_whole(&target, |file| file.write_all(&bytes))?;
+        if let (Some(path), Some(recipe)) = (&self.save_recipe, &options.recipe) {
+            output::write_whole(path, |file| file.write_all(recipe.text().as_bytes()))?;
+        }
+        let warnings = answers.as_ref().and_then(Answers::warning);
+        let warnings = warnings.filter(|_| !self.quiet).into_iter().collect();
         let converted = Converted {
             input: self.model.display().to_string(),
             output: target.display().to_string(),
             bytes_out: bytes.len() as u64,
             seconds: start.elapsed().as_secs_f64(),
+            chosen,
             report,
+            answers,
         };
-        match self.quiet && !self.json {
-            true => Ok(Outcome::default()),
-            false => Outcome::of(self.json, &converted, Converted::text),
-        }
+        let outcome = match self.quiet && !self.json {
+            true => Outcome::default(),
+            false => Outcome::of(self.json, &converted, Converted::text)?,
+        };
+        Ok(Outcome { warnings, ..outcome })
     }
 
-    fn compile(&self, options: &ConvertOptions, isa: Isa) -> Result<Compiled> {
-        let bar = match self.quiet || !std::io::stderr().is_terminal() {
-            true => ProgressBar::hidden(),
-            false => ProgressBar::new(0),
-        };
-        if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}") {
-            bar.set_style(style);
-        }
-        let show = |what: &str, done: usize, total: usize| {
-            bar.set_length(total as u64);
-            bar.set_position(done as u64);
-            bar.set_message(what.to_owned());
-        };
-        let moments = match &options.calibration {
-            Some(source) => {
-                let opened = Opened::read_with(&self.model, &options.interface)?;
-                Some(gather(&opened, source, isa, &|done, total| show("calibration", done, total))?)
-            }
+    /// Compiles the model, and compares its answers with those of the float model. `show` is told what
+    /// is done, and how far.
+    fn make(
+        &self,
+        options: ConvertOptions,
+        isa: Isa,
+        show: &(dyn Fn(&str, usize, usize) + Sync),
+    ) -> Result<Made> {
+        let float = match &options.calibration {
+            Some(_) => Some(Opened::read_with(&self.model, &options.interface)?),
             None => None,
         };
-        let compiled = compile_for(&self.model, options, moments.as_ref(), &|progress| {
+        let data = match (&options.calibration, &float) {
+            (Some(source), Some(float)) => {
+                let told = |done, total| show("calibration", done, total);
+                let moments = gather(float, source, isa, &told)?;
+                let loaded = float.load(isa)?;
+                let trial = Trial::new(&loaded, &source.read(&loaded)?)?;
+                Some((moments, trial))
+            }
+            _ => None,
+        };
+        let (options, chosen) = match self.within.budget() {
+            Some(budget) => {
+                let data = data.as_ref().map(|(moments, trial)| (moments, trial));
+                let task = Task { path: &self.model, options: &options, data, isa };
+                let chosen = task.choose(budget, show)?;
+                (chosen.options.clone(), Some(chosen))
+            }
+            None if self.save_recipe.is_some() => (spelled_out(&self.model, &options)?, None),
+            None => (options, None),
+        };
+        let moments = data.as_ref().map(|(moments, _)| moments);
+        let compiled = compile_for(&self.model, &options, moments, &|progress| {
             show(progress.layer, progress.done, progress.total);
-        });
-        bar.finish_and_clear();
-        compiled
+        })?;
+        let asked = answers::asked(&compiled.report);
+        let answers = match data {
+            _ if asked.is_empty() => None,
+            Some((_, trial)) => Some(Answers::of(&self.model, &compiled, &trial, true, isa)?),
+            // Seeded inputs are not for every model.
+            None => Answers::seeded(&self.model, &options, &compiled, isa).ok(),
+        };
+        Ok(Made { compiled, options, chosen, answers })
     }
 }
 
 impl Converted {
     fn text(&self) -> String {
-        let Converted { input, output, bytes_out, seconds, report } = self;
+        let Converted { input, output, bytes_out, seconds, report, chosen, answers } = self;
         let bytes_in = report.bytes_in;
         let times = bytes_in as f64 / *bytes_out as f64;
         let size = match times >= 1.0 {
@@ -127,8 +184,44 @@ impl Converted {
             false => format!("{:.2} times as large", 1.0 / times),
         };
         format!(
-            "{}{input} -> {output}: {bytes_in} -> {bytes_out} bytes, {size}, {seconds:.1} s\n",
-            report.text()
+            "{}{}{}{input} -> {output}: {bytes_in} -> {bytes_out} bytes, {size}, {seconds:.1} s\n",
+            chosen.as_ref().map(plan).unwrap_or_default(),
+            report.text(),
+            answers.as_ref().map(Answers::text).unwrap_or_default(),
         )
     }
+}
+
+/// What was chosen: the loss of each matrix at each number of bits, those it got between brackets.
+fn plan(chosen: &Chosen) -> String {
+    let unit = match chosen.measure {
+        Measure::Kl => "divergence of the answers in nats",
+        Measure::Noise => "noise over signal of the answers",
+        Measure::RelativeMse => "relative squared error of the weights",
+    };
+    let widths: BTreeSet<u8> = chosen
+        .matrices
+        .iter()
+        .flat_map(|matrix| matrix.curve.iter().map(|point| point.bits))
+        .collect();
+    let columns: Vec<String> = widths.iter().map(|bits| format!("{bits} bits")).collect();
+    let mut header = vec!["layer", "shape", "bits"];
+    header.extend(columns.iter().map(String::as_str));
+    let mut table = Table::new(&header, &format!("llr{}", "r".repeat(columns.len())));
+    for matrix in &chosen.matrices {
+        let shape = format!("{}x{}", matrix.rows, matrix.cols);
+        let mut row = vec![matrix.name.clone(), shape, matrix.bits.to_string()];
+        row.extend(widths.iter().map(|bits| {
+            let point = matrix.curve.iter().find(|point| point.bits == *bits);
+            point.map(|point| format!("{:.5}", point.loss)).unwrap_or_default()
+        }));
+        table.row(row);
+    }
+    let measured = chosen.measured.map(|loss| format!(", measured {loss:.5}")).unwrap_or_default();
+    format!(
+        "{}chosen: {:.2} bits a weight; loss {:.5} in sum{measured} ({unit})\n\n",
+        table.render(),
+        chosen.bits_per_weight,
+        chosen.loss
+    )
 }

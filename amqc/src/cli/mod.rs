@@ -2,7 +2,9 @@
 //!
 //! Commands are functions from arguments to what is to be printed; only [`main`] prints.
 
+mod answers;
 mod bench;
+mod budget;
 mod calibration;
 mod convert;
 mod eval;
@@ -11,7 +13,9 @@ mod interface;
 mod isa;
 mod output;
 mod program;
+mod progress;
 mod run;
+mod sensitivity;
 mod settings;
 mod verify;
 

@@ -8,7 +8,7 @@ use clap::builder::styling::Styles;
 use clap::{CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 
-use super::{Outcome, bench, convert, eval, inspect, isa, run, verify};
+use super::{Outcome, bench, convert, eval, inspect, isa, run, sensitivity, verify};
 use crate::error::{Error, ErrorReport, Result};
 
 /// Compiles float ONNX networks to small binary-coded .amq models, and inspects, runs and measures
@@ -41,6 +41,7 @@ enum Command {
     Inspect(inspect::Inspect),
     Run(run::Run),
     Verify(verify::Verify),
+    Sensitivity(sensitivity::Sensitivity),
     Eval(eval::Eval),
     Bench(bench::Bench),
 }
@@ -102,6 +103,7 @@ impl Command {
             Command::Inspect(inspect) => inspect.json,
             Command::Run(_) => false,
             Command::Verify(verify) => verify.json,
+            Command::Sensitivity(sensitivity) => sensitivity.json,
             Command::Eval(eval) => eval.json,
             Command::Bench(bench) => bench.json,
         }
@@ -129,6 +131,7 @@ fn execute(command: &Command) -> Result<Outcome> {
         Command::Inspect(inspect) => inspect.execute(),
         Command::Run(run) => run.execute(isa),
         Command::Verify(verify) => verify.execute(isa),
+        Command::Sensitivity(sensitivity) => sensitivity.execute(isa),
         Command::Eval(eval) => eval.execute(isa),
         Command::Bench(bench) => bench.execute(isa),
     }

@@ -2,7 +2,7 @@
 
 mod accuracy;
 mod perplexity;
-mod scores;
+pub(crate) mod scores;
 
 pub use accuracy::{Accuracy, Labels, accuracy};
 pub use perplexity::{Perplexity, perplexity};

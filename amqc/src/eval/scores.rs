@@ -4,7 +4,7 @@ use amq_format::graph::{Graph, Op, ValueId};
 
 /// What a model says of each class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scores {
+pub(crate) enum Scores {
     /// Logits, or logarithms of probabilities.
     Logits,
     /// Probabilities.
@@ -14,7 +14,7 @@ pub(super) enum Scores {
 impl Scores {
     /// Of an output: probabilities where it comes from a Softmax, perhaps in another shape. (A
     /// log-softmax of logarithms of probabilities changes nothing.)
-    pub(super) fn of(graph: &Graph, output: ValueId) -> Scores {
+    pub(crate) fn of(graph: &Graph, output: ValueId) -> Scores {
         let mut value = output;
         for node in graph.nodes.iter().rev().filter(|node| !node.outputs.is_empty()) {
             if node.outputs[0] != value {
@@ -33,7 +33,7 @@ impl Scores {
 }
 
 /// `-ln p(target)` in nats; NaN if a score is.
-pub(super) fn negative_log_likelihood(scores: Scores, row: &[f32], target: usize) -> f64 {
+pub(crate) fn negative_log_likelihood(scores: Scores, row: &[f32], target: usize) -> f64 {
     match scores {
         Scores::Probabilities => -f64::from(row[target]).ln(),
         Scores::Logits => {
@@ -44,24 +44,67 @@ pub(super) fn negative_log_likelihood(scores: Scores, row: &[f32], target: usize
     }
 }
 
-/// The sum of `e^(score - largest)`, of scores not above `largest`. Large vocabularies make this
-/// most of an evaluation's work, so it is written for vectors: a call of `exp` for each score takes
-/// several times longer.
-fn sum_of_exponentials(row: &[f32], largest: f64) -> f64 {
+/// Below it, `e^x` is taken for that of this.
+const LEAST_LOGARITHM: f64 = -700.0;
+
+/// The divergence of the probabilities in `found` from those in `expected`, `sum p ln(p / q)` in nats.
+pub(crate) fn divergence(scores: Scores, expected: &[f32], found: &[f32]) -> f64 {
+    /// What stands for a probability of 0.
+    const LEAST: f64 = 1e-12;
+    match scores {
+        Scores::Probabilities => {
+            let term = |(&p, &q): (&f32, &f32)| {
+                let (p, q) = (f64::from(p), f64::from(q));
+                if p > 0.0 { p * (p / q.max(LEAST)).ln() } else { p }
+            };
+            expected.iter().zip(found).map(term).sum()
+        }
+        Scores::Logits => {
+            let largest =
+                |row: &[f32]| row.iter().copied().fold(f32::NEG_INFINITY, f32::max).into();
+            let (most, most_found): (f64, f64) = (largest(expected), largest(found));
+            let mut sums = [[0.0; 8]; 2];
+            let add = |sums: &mut [[f64; 8]; 2], lane: usize, x: f32, y: f32| {
+                let (x, y) = (f64::from(x) - most, f64::from(y) - most_found);
+                let power = exp(x);
+                sums[0][lane] += power;
+                // Where p is 0, its logarithm counts nothing.
+                sums[1][lane] += if x < LEAST_LOGARITHM { 0.0 } else { power * (x - y) };
+            };
+            let (chunks, rest) = expected.as_chunks::<8>();
+            let (others, other_rest) = found.as_chunks::<8>();
+            for (chunk, other) in chunks.iter().zip(others) {
+                (0..8).for_each(|lane| add(&mut sums, lane, chunk[lane], other[lane]));
+            }
+            for (&x, &y) in rest.iter().zip(other_rest) {
+                add(&mut sums, 0, x, y);
+            }
+            let [sum, weighted] = sums.map(|lanes| lanes.iter().sum::<f64>());
+            weighted / sum - sum.ln() + sum_of_exponentials(found, most_found).ln()
+        }
+    }
+}
+
+/// `e^x` for x of at most 0, to 1e-11: written for vectors. A call of the library's for each score of a large
+/// vocabulary takes several times longer, which would be most of an evaluation's work.
+#[inline(always)]
+fn exp(x: f64) -> f64 {
     // 1.5 * 2^52: a small number added to it is rounded to an integer, which its low bits hold.
     const ROUNDER: f64 = 6_755_399_441_055_744.0;
-    let exp = |x: f64| {
-        // Nothing so small counts beside the largest score's 1. A NaN stays one.
-        let x = if x < -700.0 { -700.0 } else { x };
-        let shifted = x * std::f64::consts::LOG2_E + ROUNDER;
-        let r = x - (shifted - ROUNDER) * std::f64::consts::LN_2;
-        // Taylor's series for |r| <= ln 2 / 2: the first term left out is below 1e-11.
-        let mut power = 1.0 / 362_880.0;
-        for factor in [40_320.0, 5_040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0, 1.0] {
-            power = power * r + 1.0 / factor;
-        }
-        power * f64::from_bits((shifted.to_bits() << 52).wrapping_add(1023 << 52))
-    };
+    // Nothing so small counts beside the largest score's 1. A NaN stays one.
+    let x = if x < LEAST_LOGARITHM { LEAST_LOGARITHM } else { x };
+    let shifted = x * std::f64::consts::LOG2_E + ROUNDER;
+    let r = x - (shifted - ROUNDER) * std::f64::consts::LN_2;
+    // Taylor's series for |r| <= ln 2 / 2: the first term left out is below 1e-11.
+    let mut power = 1.0 / 362_880.0;
+    for factor in [40_320.0, 5_040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0, 1.0] {
+        power = power * r + 1.0 / factor;
+    }
+    power * f64::from_bits((shifted.to_bits() << 52).wrapping_add(1023 << 52))
+}
+
+/// The sum of `e^(score - largest)`, of scores not above `largest`.
+fn sum_of_exponentials(row: &[f32], largest: f64) -> f64 {
     let mut sums = [0.0; 8];
     let (chunks, rest) = row.as_chunks::<8>();
     for chunk in chunks {
@@ -74,7 +117,7 @@ fn sum_of_exponentials(row: &[f32], largest: f64) -> f64 {
 }
 
 /// The class with the largest score, the first of equals; `None` if a score is NaN or there is none.
-pub(super) fn top1(scores: &[f32]) -> Option<usize> {
+pub(crate) fn top1(scores: &[f32]) -> Option<usize> {
     let mut best = 0;
     for (class, score) in scores.iter().enumerate() {
         if score.is_nan() {
@@ -112,6 +155,26 @@ mod tests {
         let unary = Op::Unary(Unary::default());
         let graph = with(vec![node(softmax(false), 1, 2), node(unary, 2, 3)]);
         assert_eq!(Scores::of(&graph, 3), Scores::Logits);
+    }
+
+    #[test]
+    fn divergence_is_that_of_its_definition() {
+        let logits: Vec<f32> = (0..19).map(|i| (i * 7 % 11) as f32 * 0.6 - 3.0).collect();
+        let others: Vec<f32> = logits.iter().enumerate().map(|(i, x)| x + (i % 3) as f32).collect();
+        let softmax = |row: &[f32]| -> Vec<f32> {
+            let sum: f32 = row.iter().map(|x| x.exp()).sum();
+            row.iter().map(|x| x.exp() / sum).collect()
+        };
+        let (p, q) = (softmax(&logits), softmax(&others));
+        let expected: f64 =
+            p.iter().zip(&q).map(|(&p, &q)| f64::from(p) * f64::from(p / q).ln()).sum();
+        for found in [
+            divergence(Scores::Logits, &logits, &others),
+            divergence(Scores::Probabilities, &p, &q),
+        ] {
+            assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        }
+        assert!(divergence(Scores::Logits, &logits, &logits).abs() < 1e-12);
     }
 
     #[test]

@@ -1,0 +1,43 @@
+//! Samples in arrays as the calls that a model takes them in.
+
+use super::gather::fixed;
+use super::samples::Samples;
+use crate::error::Result;
+use crate::open::Loaded;
+use crate::tensor::Tensor;
+
+/// Samples that are run at once, unless the model fixes how many.
+const ITEMS: usize = 4;
+
+/// Inputs of a call.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) inputs: Vec<(String, Tensor)>,
+    /// Samples that were in no batch before.
+    pub(super) new: usize,
+}
+
+/// The first `most` samples of arrays, none of a text. Where the model fixes how many it takes, the last
+/// batch of a file begins before the end of the one before it, and files with fewer are left out.
+///
+/// # Errors
+/// Inputs that fix different numbers.
+pub(super) fn batches(loaded: &Loaded, samples: &Samples, most: usize) -> Result<Vec<Batch>> {
+    let Samples::Arrays { files, axis } = samples else { return Ok(Vec::new()) };
+    let fixed = fixed(loaded, *axis)?;
+    let size = fixed.unwrap_or(ITEMS);
+    let (mut all, mut left) = (Vec::new(), most);
+    for inputs in files {
+        let count = inputs.first().map_or(0, |(_, tensor)| tensor.dims[*axis]).min(left.max(size));
+        for start in (0..count).step_by(size) {
+            let end = (start + size).min(count);
+            let first = if fixed.is_some() { end.checked_sub(size) } else { Some(start) };
+            let (Some(first), true) = (first, left > 0) else { break };
+            let part =
+                |(name, tensor): &(String, Tensor)| (name.clone(), tensor.slice(*axis, first..end));
+            all.push(Batch { inputs: inputs.iter().map(part).collect(), new: end - start });
+            left = left.saturating_sub(end - start);
+        }
+    }
+    Ok(all)
+}

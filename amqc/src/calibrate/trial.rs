@@ -1,0 +1,280 @@
+//! What a change of a model does to its answers: they are compared with those of the float model on the
+//! same data.
+
+use amq_format::graph::{Graph, Op, ValueId};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::batches::batches;
+use super::samples::Samples;
+use crate::distance::Distance;
+use crate::error::{Error, Result};
+use crate::eval::scores::{Scores, divergence, top1};
+use crate::feed::stream::{PortNames, TextReader};
+use crate::open::Loaded;
+use crate::tensor::{Data, Tensor};
+
+/// Most tokens of a text, and most samples of arrays, that answers are compared on.
+const TOKENS: usize = 2000;
+const SAMPLES: usize = 64;
+/// Most bytes of answers of the float model that are kept.
+const MOST_BYTES: usize = 512 << 20;
+/// How far from 1 a sum of probabilities may be.
+const UNITY: f32 = 1e-2;
+
+/// Data, and the answers of the float model to them.
+#[derive(Debug)]
+pub struct Trial {
+    data: Questions,
+    outputs: Vec<Output>,
+    /// Tokens or samples.
+    count: usize,
+}
+
+/// What models are asked.
+#[derive(Debug)]
+enum Questions {
+    /// Tokens of a vocabulary of so many entries, as one stream.
+    Text { tokens: Vec<i64>, classes: usize },
+    /// Calls, each from initial states.
+    Calls(Vec<Vec<(String, Tensor)>>),
+}
+
+/// An output of the float model.
+#[derive(Debug)]
+struct Output {
+    name: String,
+    scores: Option<Scores>,
+    /// Of each call.
+    expected: Vec<Tensor>,
+}
+
+/// How far an output is from that of the float model.
+#[derive(Clone, Debug, Serialize)]
+pub struct Answer {
+    /// The output.
+    pub name: String,
+    /// Largest difference.
+    pub max_abs: f64,
+    /// Signal over noise in decibels; JSON's null where nothing differs.
+    pub snr_db: f64,
+    /// Of an output of scores, the mean divergence (Kullback and Leibler's) of its probabilities from those of the float model,
+    /// in nats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kl: Option<f64>,
+    /// Of an output of scores, in which share of the rows the same class has the largest score; of
+    /// one that is not float, which share of the elements is the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub same_choice: Option<f64>,
+    /// Sum of squared differences over sum of squares.
+    #[serde(skip)]
+    pub noise: f64,
+    /// Whether it is float.
+    #[serde(skip)]
+    pub float: bool,
+    /// How many rows `same_choice` is a share of.
+    #[serde(skip)]
+    pub rows: usize,
+}
+
+impl Trial {
+    /// Asks the float model, on some of the samples.
+    ///
+    /// # Errors
+    /// Samples that the model cannot take.
+    pub fn new(float: &Loaded, samples: &Samples) -> Result<Trial> {
+        let (data, count) = match samples {
+            Samples::Text { tokens, classes } => {
+                let most = TOKENS.min(MOST_BYTES / 4 / classes.max(&1)).max(2);
+                let mut tokens = tokens.clone();
+                tokens.truncate(most);
+                let count = tokens.len();
+                (Questions::Text { tokens, classes: *classes }, count)
+            }
+            Samples::Arrays { .. } => {
+                let calls = batches(float, samples, SAMPLES)?;
+                let count = calls.iter().map(|batch| batch.new).sum();
+                (Questions::Calls(calls.into_iter().map(|batch| batch.inputs).collect()), count)
+            }
+        };
+        Trial::of(float, data, count)
+    }
+
+    /// Asks the float model one call.
+    ///
+    /// # Errors
+    /// Inputs that the model cannot take.
+    pub fn call(float: &Loaded, inputs: Vec<(String, Tensor)>) -> Result<Trial> {
+        Trial::of(float, Questions::Calls(vec![inputs]), 1)
+    }
+
+    fn of(float: &Loaded, data: Questions, count: usize) -> Result<Trial> {
+        let mut outputs: Vec<Output> = Vec::new();
+        let mut bytes = 0;
+        data.ask(float, &mut |name, value, tensor| {
+            bytes += 4 * tensor.data.len();
+            if bytes > MOST_BYTES {
+                return Ok(());
+            }
+            match outputs.iter_mut().find(|output| output.name == name) {
+                Some(output) => output.expected.push(tensor),
+                None => {
+                    let scores = match &data {
+                        Questions::Text { .. } => Some(Scores::of(float.graph(), value)),
+                        Questions::Calls(_) => scores(float.graph(), value, &tensor),
+                    };
+                    outputs.push(Output { name: name.to_owned(), scores, expected: vec![tensor] });
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Trial { data, outputs, count })
+    }
+
+    /// On how many tokens or samples models are compared.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// What they are.
+    pub fn what(&self) -> &'static str {
+        match self.data {
+            Questions::Text { .. } => "tokens",
+            Questions::Calls(_) => "samples",
+        }
+    }
+
+    /// How far each output of a model is from that of the float model.
+    ///
+    /// # Errors
+    /// A model that has other inputs or outputs.
+    pub fn answers(&self, loaded: &Loaded) -> Result<Vec<Answer>> {
+        let mut sums: Vec<Sums> = self.outputs.iter().map(|_| Sums::default()).collect();
+        self.data.ask(loaded, &mut |name, _, tensor| {
+            let Some(at) = self.outputs.iter().position(|output| output.name == name) else {
+                return Ok(());
+            };
+            sums[at].add(&self.outputs[at], &tensor).ok_or_else(|| {
+                Error::bad_file(format!("{name}: the float model gives another type or shape"))
+                    .within(loaded.path.display())
+            })
+        })?;
+        Ok(self.outputs.iter().zip(sums).map(|(output, sums)| sums.answer(output)).collect())
+    }
+}
+
+impl Questions {
+    /// Hands on the name, the value and the elements of each output of each call.
+    fn ask(
+        &self,
+        loaded: &Loaded,
+        receive: &mut dyn FnMut(&str, ValueId, Tensor) -> Result<()>,
+    ) -> Result<()> {
+        match self {
+            Questions::Text { tokens, classes } => {
+                let mut reader = TextReader::new(loaded, *classes, PortNames::default())?;
+                let piece = reader.piece(tokens.len())?;
+                let (value, name) = (reader.output(), loaded.name(reader.output()));
+                tokens.chunks(piece).try_for_each(|tokens| {
+                    reader.feed(tokens, &mut |scores| {
+                        let dims = vec![scores.len() / classes, *classes];
+                        receive(name, value, Tensor { dims, data: Data::F32(scores.to_vec()) })
+                    })
+                })
+            }
+            Questions::Calls(calls) => calls.iter().try_for_each(|inputs| {
+                let outputs = loaded.run(inputs)?;
+                outputs.into_iter().try_for_each(|(name, tensor)| {
+                    match loaded.outputs().find(|port| loaded.name(port.value) == name) {
+                        Some(port) => receive(&name, port.value, tensor),
+                        None => Ok(()),
+                    }
+                })
+            }),
+        }
+    }
+}
+
+/// Whether an output holds scores of classes along its last axis: it comes from a softmax, or a product
+/// of two classes or more gives it.
+fn scores(graph: &Graph, output: ValueId, tensor: &Tensor) -> Option<Scores> {
+    let classes = *tensor.dims.last()?;
+    let Data::F32(data) = &tensor.data else { return None };
+    let node = graph.nodes.iter().find(|node| node.outputs.first() == Some(&output))?;
+    if classes < 2 {
+        return None;
+    }
+    if Scores::of(graph, output) == Scores::Probabilities {
+        let sums = data.chunks_exact(classes).all(|row| {
+            let sum: f32 = row.iter().sum();
+            (sum - 1.0).abs() < UNITY
+        });
+        return sums.then_some(Scores::Probabilities);
+    }
+    match &node.op {
+        Some(Op::Softmax(softmax)) if softmax.axis as usize + 1 == tensor.dims.len() => {
+            Some(Scores::Logits)
+        }
+        Some(Op::Linear(_)) => Some(Scores::Logits),
+        _ => None,
+    }
+}
+
+impl Output {
+    fn is_float(&self) -> bool {
+        self.expected.iter().all(|tensor| matches!(tensor.data, Data::F32(_)))
+    }
+}
+
+/// Sums over the calls of an output.
+#[derive(Default)]
+struct Sums {
+    distance: Distance,
+    calls: usize,
+    rows: usize,
+    kl: f64,
+    same: usize,
+}
+
+impl Sums {
+    /// Adds a call; `None` if its type or shape is not that of the float model.
+    fn add(&mut self, output: &Output, found: &Tensor) -> Option<()> {
+        let Some(expected) = output.expected.get(self.calls) else { return Some(()) };
+        self.calls += 1;
+        self.distance.join(&Distance::of(expected, found)?);
+        if let (Some(expected), Some(found)) = (expected.data.integers(), found.data.integers()) {
+            self.rows += found.len();
+            self.same += expected.iter().zip(&found).filter(|(x, y)| x == y).count();
+        }
+        let (Some(scores), Some(&classes @ 1..), Data::F32(expected), Data::F32(found)) =
+            (output.scores, found.dims.last(), &expected.data, &found.data)
+        else {
+            return Some(());
+        };
+        let of_row = |(expected, found): (&[f32], &[f32])| {
+            (divergence(scores, expected, found), usize::from(top1(expected) == top1(found)))
+        };
+        let rows: Vec<(f64, usize)> = (expected.par_chunks_exact(classes))
+            .zip(found.par_chunks_exact(classes))
+            .map(of_row)
+            .collect();
+        for (kl, same) in rows {
+            (self.kl, self.same, self.rows) = (self.kl + kl, self.same + same, self.rows + 1);
+        }
+        Some(())
+    }
+
+    fn answer(&self, output: &Output) -> Answer {
+        let mean = |sum: f64| (self.rows > 0).then(|| sum / self.rows as f64);
+        Answer {
+            name: output.name.clone(),
+            max_abs: self.distance.max_abs,
+            snr_db: self.distance.snr_db(),
+            noise: self.distance.noise(),
+            float: output.is_float(),
+            rows: self.rows,
+            kl: mean(self.kl).filter(|_| output.scores.is_some()),
+            same_choice: mean(self.same as f64),
+        }
+    }
+}

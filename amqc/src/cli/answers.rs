@@ -1,0 +1,147 @@
+//! How far the answers of a model that was converted are from those of the float model.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::Path;
+
+use amq_runtime::Isa;
+use serde::Serialize;
+
+use crate::calibrate::trial::{Answer, Trial};
+use crate::compile::Compiled;
+use crate::error::Result;
+use crate::names::shown;
+use crate::open::Opened;
+use crate::options::ConvertOptions;
+use crate::report::{Coding, Report};
+use crate::verify::seeded_inputs;
+
+/// Answers below it are poor, in decibels.
+const LEAST_SNR: f64 = 10.0;
+/// So are choices of which a smaller share is the same, where there are this many.
+const LEAST_SAME: f64 = 0.9;
+const FEWEST: usize = 20;
+
+/// How far the answers are from those of the float model.
+#[derive(Debug, Serialize)]
+pub(super) struct Answers {
+    /// Whether they were compared on calibration data; else on seeded inputs.
+    calibrated: bool,
+    /// Tokens of a text, or samples, that they were compared on.
+    samples: usize,
+    /// Which of the two.
+    #[serde(skip)]
+    what: &'static str,
+    /// Each output.
+    outputs: Vec<Answer>,
+    /// The bits and activations of the matrices that are coded.
+    #[serde(skip)]
+    asked: Vec<(u8, String)>,
+}
+
+/// The bits and activations of the matrices that are coded, each once.
+pub(super) fn asked(report: &Report) -> Vec<(u8, String)> {
+    let coded = |coding: &Coding| match coding {
+        Coding::MultiBit { bits, activations, .. } => Some((*bits, activations.clone())),
+        Coding::Float { .. } => None,
+    };
+    let mut all: Vec<_> = report.layers.iter().filter_map(|layer| coded(&layer.coding)).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+impl Answers {
+    /// Of a model that was made of the one at `path`.
+    pub(super) fn of(
+        path: &Path,
+        compiled: &Compiled,
+        trial: &Trial,
+        calibrated: bool,
+        isa: Isa,
+    ) -> Result<Answers> {
+        let (path, amq) = (path.to_owned(), compiled.bytes.clone());
+        let opened = Opened { path, size: 0, amq, report: None, external: Vec::new() };
+        let outputs = trial.answers(&opened.load(isa)?)?;
+        let (samples, what, asked) = (trial.count(), trial.what(), asked(&compiled.report));
+        Ok(Answers { calibrated, samples, what, outputs, asked })
+    }
+
+    /// The same on seeded inputs.
+    pub(super) fn seeded(
+        path: &Path,
+        options: &ConvertOptions,
+        compiled: &Compiled,
+        isa: Isa,
+    ) -> Result<Answers> {
+        let float = Opened::read_with(path, &options.interface)?.load(isa)?;
+        let inputs = seeded_inputs(&float, &[])?;
+        Answers::of(path, compiled, &Trial::call(&float, inputs)?, false, isa)
+    }
+
+    /// What they were compared on.
+    fn on(&self) -> String {
+        match self.calibrated {
+            true => format!("on {} {} of the calibration data", self.samples, self.what),
+            false => "on seeded inputs".to_owned(),
+        }
+    }
+
+    /// A line for each output.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        for answer in &self.outputs {
+            let _ = writeln!(text, "answers: {}, {}", told(answer), self.on());
+        }
+        text
+    }
+
+    /// That the answers are poor and what to try, if they are.
+    pub(super) fn warning(&self) -> Option<String> {
+        let poor = |answer: &&Answer| {
+            let few = answer.same_choice.is_some_and(|same| same < LEAST_SAME);
+            answer.float && answer.snr_db < LEAST_SNR || few && answer.rows >= FEWEST
+        };
+        let poor: Vec<String> = self.outputs.iter().filter(poor).map(told).collect();
+        if poor.is_empty() {
+            return None;
+        }
+        let mut advice = Vec::new();
+        if !self.calibrated {
+            advice.push("calibrate with --calib and data that the model is meant for".to_owned());
+        }
+        if self
+            .asked
+            .iter()
+            .any(|(_, activations)| activations.trim_start_matches('o').parse::<u8>().is_ok())
+        {
+            advice.push("leave activations at -a int8".to_owned());
+        }
+        let bits: BTreeSet<u8> = self.asked.iter().map(|(bits, _)| *bits).collect();
+        match Vec::from_iter(bits)[..] {
+            [8] => {}
+            [bits] => advice.push(format!("allow more bits (-b {}, or --max-loss 5%)", bits + 1)),
+            _ => advice.push("allow more bits (a larger budget, or --max-loss 5%)".to_owned()),
+        }
+        advice.push("see with amqc sensitivity which matrices cost most".to_owned());
+        Some(format!(
+            "the answers are far from those of the float model {}: {}\n  = help: {}",
+            self.on(),
+            poor.join("; "),
+            advice.join("; ")
+        ))
+    }
+}
+
+/// How far an output is.
+fn told(answer: &Answer) -> String {
+    let mut text = format!("{}: snr {:.1} dB", shown(&answer.name), answer.snr_db);
+    if let Some(kl) = answer.kl {
+        let _ = write!(text, ", divergence {kl:.4} nats");
+    }
+    if let Some(same) = answer.same_choice {
+        let what = if answer.kl.is_some() { "same choice" } else { "same values" };
+        let _ = write!(text, ", {what} {:.1}%", 100.0 * same);
+    }
+    text
+}
