@@ -109,21 +109,6 @@ impl Dim {
         Dim { kind: Some(DimKind::Name(name.into())) }
     }
 
-    /// The size that a node gives under `name` when it runs: the name less 1, for it may be 0.
-    pub fn given(name: impl Into<String>) -> Dim {
-        let args = vec![Dim::named(name), Dim::from(-1)];
-        Dim { kind: Some(DimKind::Expr(DimExpr { op: 0, args })) }
-    }
-
-    /// The name, where this is a name less 1.
-    pub fn as_given(&self) -> Option<&str> {
-        match &self.kind {
-            Some(DimKind::Expr(DimExpr { op: 0, args })) if args.len() == 2 => {
-                args[0].as_name().filter(|_| args[1].as_size() == Some(-1))
-            }
-            _ => None,
-        }
-    }
     /// The number, where this is one.
     pub fn as_size(&self) -> Option<i64> {
         match self.kind {
@@ -494,6 +479,7 @@ fn write_call(f: &mut fmt::Formatter<'_>, name: &str, args: &[Dim]) -> fmt::Resu
 }
 
 mod bounds;
+mod names;
 mod quotient;
 #[cfg(test)]
 mod tests;

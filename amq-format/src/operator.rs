@@ -98,6 +98,17 @@ impl Arity {
         Arity { needed, inputs, outputs, bodies: 0, binds: 0, captures }
     }
 
+    /// Of an operator without bodies that gives so many sizes; the largest number stands for any
+    /// number.
+    pub(crate) const fn giving(
+        needed: usize,
+        inputs: usize,
+        outputs: usize,
+        binds: usize,
+    ) -> Arity {
+        Arity { binds, ..Arity::new(needed, inputs, outputs) }
+    }
+
     /// Of an operator with so many bodies, any number of inputs, outputs and names of sizes.
     pub(crate) const fn of_bodies(bodies: usize, captures: Captures) -> Arity {
         let any = usize::MAX;

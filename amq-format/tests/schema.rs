@@ -72,7 +72,7 @@ fn everything() -> Graph {
         Op::Expand(Expand { dims: dims.clone() }),
         Op::Cast(Cast { to: 5 }),
         Op::Dims(Dims { dims: dims.clone() }),
-        Op::TopK(TopK { axis: 1, k: 5, smallest: true, unsorted: true }),
+        Op::TopK(TopK { axis: 1, k: dims.clone(), smallest: true, unsorted: true }),
         Op::GatherElements(GatherElements { axis: 1 }),
         Op::GatherNd(GatherNd { batch_axes: 1 }),
         Op::ScatterElements(ScatterElements { axis: 1, kind: 2 }),
@@ -117,6 +117,11 @@ fn everything() -> Graph {
             counted: true,
             conditional: true,
         }),
+        Op::Sizes(Sizes {}),
+        Op::NonZero(NonZero {}),
+        Op::Unique(Unique { unsorted: true }),
+        Op::Series(Series {}),
+        Op::NonMaxSuppression(NonMaxSuppression { centered: true }),
     ];
     let node = |op| Node {
         name: "node".into(),

@@ -303,7 +303,7 @@ mod tests {
     fn a_file_tells_what_was_said_of_its_model() {
         let folder = tempfile::tempdir().unwrap();
         let (model, file) = (folder.path().join("m.onnx"), folder.path().join("m.amq"));
-        let build = Build::new(13).input("x", "n 2").typed("k", ElementType::Int64, "2");
+        let build = Build::new(13).input("x", "n 2").typed("k", ElementType::Int64, "m");
         let build = build.node("Reshape", "x k", "y").output("y");
         fs::write(&model, build.model.encode_to_vec()).unwrap();
         assert!(Opened::read(&model).is_err());

@@ -5,6 +5,7 @@ mod along;
 mod control;
 mod elementwise;
 mod fold;
+mod found;
 mod index;
 mod layout;
 mod order;
@@ -23,6 +24,7 @@ pub use along::{Cumulative, CumulativeKind, ReverseSequence};
 pub use control::{If, Loop};
 pub use elementwise::{Binary, BinaryFunction, Cast, Select, Unary, UnaryFunction};
 pub use fold::Fold;
+pub use found::{NonMaxSuppression, NonZero, Series, Sizes, Unique};
 pub use index::{GatherElements, GatherNd, ScatterElements, ScatterKind, ScatterNd};
 pub use layout::{Dims, Expand, Reshape, Transpose};
 pub use order::TopK;
@@ -74,6 +76,11 @@ macro_rules! for_each_operator {
             46 Fourier(Fourier),
             47 If(If),
             48 Loop(Loop),
+            49 Sizes(Sizes),
+            50 NonZero(NonZero),
+            51 Unique(Unique),
+            52 Series(Series),
+            53 NonMaxSuppression(NonMaxSuppression),
         }
     };
 }

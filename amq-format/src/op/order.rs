@@ -2,13 +2,13 @@
 
 use crate::dim::Dim;
 use crate::error::Rule;
-use crate::fact::{Fact, Facts};
+use crate::fact::{Fact, Facts, list};
 use crate::fault::{Fault, Refusal, refuse_unless};
 use crate::operator::{Arity, Operator, check_axes, holds_dims, no_slots, unchanged};
 use crate::value::DataType;
 use crate::{ensure, fault};
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -22,9 +22,9 @@ pub struct TopK {
     /// The axis.
     #[prost(uint32, tag = "1")]
     pub axis: u32,
-    /// How many.
-    #[prost(uint64, tag = "2")]
-    pub k: u64,
+    /// How many: one number.
+    #[prost(message, repeated, tag = "2")]
+    pub k: Vec<Dim>,
     /// Whether the smallest are meant.
     #[prost(bool, tag = "3")]
     pub smallest: bool,
@@ -43,22 +43,23 @@ impl Operator for TopK {
 
     fn attributes(&self) -> Result<(), Refusal> {
         check_axes(&[self.axis])?;
-        refuse_unless(i64::try_from(self.k).is_ok(), Rule::G11, || format!("k is {}", self.k))
+        let one = matches!(self.k.as_slice(), [k] if k.as_size().is_none_or(|k| k >= 0));
+        refuse_unless(one, Rule::G11, || format!("k is {}", list(&self.k)))
     }
 
     no_slots!();
-    holds_dims!();
+    holds_dims!(2 k);
 
     fn rule(&self, inputs: &Facts<'_>) -> Result<Vec<Fact>, Fault> {
         let (x, axis) = (inputs.get(0)?, self.axis as usize);
         let found = x.data_type.name();
         ensure!(x.data_type != DataType::Bool, "its input is {found}, it must be f32 or integers");
-        let k = i64::try_from(self.k).map_err(|_| fault!("k is {}", self.k))?;
+        let k = self.k.first().ok_or_else(|| fault!("k is missing"))?;
         let size = x.axis(axis)?;
-        let enough = size.as_size().is_none_or(|size| k <= size);
+        let enough = size.as_size().zip(k.as_size()).is_none_or(|(size, k)| k <= size);
         ensure!(enough, "it takes {k} of {size} entries along axis {axis}");
         let mut dims = x.dims.clone();
-        dims[axis] = Dim::from(k);
+        dims[axis] = k.clone();
         Ok(vec![Fact::new(x.data_type, dims.clone()), Fact::new(DataType::I64, dims)])
     }
 
@@ -70,6 +71,7 @@ impl Operator for TopK {
     fn text(&self) -> String {
         let order = if self.unsorted { ", unsorted" } else { "" };
         let which = if self.smallest { "Smallest" } else { "Largest" };
-        format!("{which}({} along {}{order})", self.k, self.axis)
+        let k = self.k.first().map(Dim::to_string).unwrap_or_default();
+        format!("{which}({k} along {}{order})", self.axis)
     }
 }

@@ -19,6 +19,7 @@ pub fn draft() -> Draft {
     image(&mut b);
     places(&mut b);
     control(&mut b);
+    found(&mut b);
     let provenance = String::from(r#"{"source":"by hand","report":[]}"#);
     Draft { provenance: Some(provenance), ..b.draft() }
 }
@@ -113,7 +114,7 @@ fn speech(b: &mut Builder) {
     let linear = Linear { activations: Activations::Codes4 as i32 };
     b.node("out", &["z", "out.W", "out.bias"], &["scores"], Op::Linear(linear));
     b.node("softmax", &["scores"], &["logits"], Op::Softmax(Softmax { axis: 2, log: true }));
-    let best = TopK { axis: 2, k: 2, smallest: false, unsorted: true };
+    let best = TopK { axis: 2, k: vec![2.into()], smallest: false, unsorted: true };
     b.node("best", &["logits"], &["", "best"], Op::TopK(best));
     b.output("best", DataType::I64, &[time.clone(), batch.clone(), 2.into()]);
     b.output("logits", DataType::F32, &[time, batch.clone(), 6.into()]);
@@ -334,4 +335,62 @@ fn control(b: &mut Builder) {
     b.output("grown", DataType::F32, &[length]);
     b.output("parts", DataType::F32, &[turns.clone(), 4.into()]);
     b.output("turn", DataType::I64, &[turns]);
+}
+
+/// Sizes that are found when it runs.
+fn found(b: &mut Builder) {
+    let size = |name: &str| Dim::given(name);
+    b.node_with(
+        "places",
+        &["flat"],
+        &["found.places"],
+        Op::NonZero(NonZero {}),
+        vec![],
+        &["chosen"],
+    );
+    b.output("found.places", DataType::I64, &[1.into(), size("chosen")]);
+    b.node_with(
+        "different",
+        &["flat"],
+        &["found.firsts", "", "found.times"],
+        Op::Unique(Unique { unsorted: true }),
+        vec![],
+        &["different"],
+    );
+    b.output("found.firsts", DataType::I64, &[size("different")]);
+    b.output("found.times", DataType::I64, &[size("different")]);
+    b.f32s("found.step", &[], [0.5]);
+    b.node_with(
+        "series",
+        &["found.step", "limit", "found.step"],
+        &["found.numbers"],
+        Op::Series(Series {}),
+        vec![],
+        &["numbers"],
+    );
+    b.output("found.numbers", DataType::F32, &[size("numbers")]);
+    let numbers = [2i64, 3].iter().flat_map(|number| number.to_le_bytes()).collect();
+    b.tensor("found.counts", DataType::I64, &[2], numbers);
+    b.node_with(
+        "counts",
+        &["found.counts"],
+        &["found.sizes"],
+        Op::Sizes(Sizes {}),
+        vec![],
+        &["height", "across"],
+    );
+    let dims = vec![size("height"), size("across")];
+    b.node("spread", &["limit"], &["found.spread"], Op::Expand(Expand { dims: dims.clone() }));
+    b.output("found.spread", DataType::F32, &dims);
+    b.f32s("found.boxes", &[1, 3, 4], [0., 0., 2., 2., 0., 0., 2., 1.75, 1., 1., 3., 3.]);
+    b.f32s("found.scores", &[1, 1, 3], [0.5, 0.75, 0.25]);
+    b.node_with(
+        "boxes",
+        &["found.boxes", "found.scores", "most", "found.step"],
+        &["found.left"],
+        Op::NonMaxSuppression(NonMaxSuppression { centered: false }),
+        vec![],
+        &["left"],
+    );
+    b.output("found.left", DataType::I64, &[size("left"), 3.into()]);
 }

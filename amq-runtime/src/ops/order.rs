@@ -22,7 +22,7 @@ impl Compute for TopK {
         Ok(Computation::Kernel(Box::new(Chosen {
             size,
             inner: x.dims[axis + 1..].iter().product(),
-            k: usize::try_from(self.k).map_err(|_| fault!("k is {}", self.k))?,
+            k: shapes.outputs.first().map_or(0, |values| values.dims[axis]),
             smallest: self.smallest,
             unsorted: self.unsorted,
         })))
@@ -92,7 +92,7 @@ impl Kernel for Chosen {
 }
 
 /// Floats in order: NaN is larger than every number, and the zeros are equal.
-fn compare(a: &f32, b: &f32) -> Ordering {
+pub(super) fn compare(a: &f32, b: &f32) -> Ordering {
     a.partial_cmp(b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }
 
@@ -170,11 +170,11 @@ mod tests {
     use super::*;
     use crate::ops::testing::{Tensor, run_all};
     use crate::view::Buffer;
-    use amq_format::graph::Op;
+    use amq_format::graph::{Dim, Op};
     use proptest::prelude::*;
 
     /// Takes the best that is left, k times.
-    fn naive(x: &[f32], op: &TopK) -> Vec<usize> {
+    fn naive(x: &[f32], k: usize, op: &TopK) -> Vec<usize> {
         let better = |i: usize, j: usize| {
             let rank =
                 |x: f32| if x.is_nan() { f64::INFINITY } else { f64::from(x).clamp(-1e9, 1e9) };
@@ -183,7 +183,7 @@ mod tests {
         };
         let mut left: Vec<usize> = (0..x.len()).collect();
         let mut taken = Vec::new();
-        for _ in 0..op.k {
+        for _ in 0..k {
             let best =
                 left.iter().copied().reduce(|best, i| if better(i, best) { i } else { best });
             taken.extend(best);
@@ -203,7 +203,8 @@ mod tests {
             (smallest, unsorted) in any::<(bool, bool)>(),
         ) {
             let [outer, size, inner] = sizes;
-            let op = TopK { axis: 1, k: seed % (size as u64 + 1), smallest, unsorted };
+            let k = seed as usize % (size + 1);
+            let op = TopK { axis: 1, k: Vec::from([Dim::from(k as i64)]), smallest, unsorted };
             // Few different numbers, so that many are equal.
             let few = [-1.5, -0.0, 0.0, 2.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
             let mut state = seed;
@@ -215,14 +216,14 @@ mod tests {
             let input: Tensor = (sizes.to_vec(), Buffer::F32(x.clone()));
             let found = run_all(Op::TopK(op.clone()), &[input]).unwrap();
             let (mut values, mut indices) = (Vec::new(), Vec::new());
-            values.resize(outer * op.k as usize * inner, 0.0f32);
+            values.resize(outer * k * inner, 0.0f32);
             indices.resize(values.len(), 0i64);
             for o in 0..outer {
                 for i in 0..inner {
                     let at = |entry: usize| x[(o * size + entry) * inner + i];
                     let line: Vec<f32> = (0..size).map(at).collect();
-                    for (row, entry) in naive(&line, &op).into_iter().enumerate() {
-                        let to = (o * op.k as usize + row) * inner + i;
+                    for (row, entry) in naive(&line, k, &op).into_iter().enumerate() {
+                        let to = (o * k + row) * inner + i;
                         values[to] = line[entry];
                         indices[to] = entry as i64;
                     }
@@ -232,7 +233,7 @@ mod tests {
             prop_assert!(got.iter().zip(&values).all(|(a, b)| a.to_bits() == b.to_bits()));
             prop_assert_eq!(got.len(), values.len());
             prop_assert_eq!(&found[1].1, &Buffer::I64(indices));
-            prop_assert_eq!(&found[1].0, &[outer, op.k as usize, inner]);
+            prop_assert_eq!(&found[1].0, &[outer, k, inner]);
         }
     }
 }

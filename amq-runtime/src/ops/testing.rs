@@ -8,11 +8,12 @@ use amq_format::Draft;
 use amq_format::graph::{Dim, Graph, Node, Op, ValueId};
 
 use super::{Chain, Part};
-use crate::call::{Call, Kernel, Memory, Operands, Results};
+use crate::call::{Call, Memory, Operands, Results};
 use crate::compute::{Computation, Shapes};
 use crate::infer::{Fact, infer};
 use crate::kernels::{Isa, Target};
 use crate::probe::Tap;
+use crate::schedule::Work;
 use crate::shape::{Shape, Sizes};
 use crate::values::{Nothing, Place, Room, Source, Values};
 use crate::view::Buffer;
@@ -77,6 +78,7 @@ fn run_on(target: Target, op: &Op, inputs: &[Tensor]) -> Result<Vec<Tensor>, Str
         inputs: ids.clone(),
         outputs: (0..op.operator().arity().outputs as ValueId).collect(),
         op: Some(op.clone()),
+        binds: names(op, inputs),
         ..Node::default()
     };
     let fact = |(dims, data): &Tensor| {
@@ -88,7 +90,11 @@ fn run_on(target: Target, op: &Op, inputs: &[Tensor]) -> Result<Vec<Tensor>, Str
     let shape = |fact: &Fact| Shape::new(fact).map_err(|fault| fault.0);
     let shapes: Vec<Option<Shape>> =
         facts.iter().map(|fact| fact.as_ref().map(shape).transpose()).collect::<Result<_, _>>()?;
-    let results = outputs.iter().map(shape).collect::<Result<Vec<Shape>, _>>()?;
+    let known = |fact: &Fact| {
+        let size = |dim: &Dim| Dim::from(dim.as_size().unwrap_or(0));
+        shape(&Fact::new(fact.data_type, fact.dims.iter().map(size).collect()))
+    };
+    let mut results = outputs.iter().map(known).collect::<Result<Vec<Shape>, _>>()?;
     if results.iter().any(|result| result.len() > MOST_ELEMENTS) {
         return Err("too large for a test".into());
     }
@@ -99,22 +105,25 @@ fn run_on(target: Target, op: &Op, inputs: &[Tensor]) -> Result<Vec<Tensor>, Str
         super::keep(&node, &mut Constants::new(&nothing, target)).map_err(|fault| fault.0)?;
     let shapes = Shapes { inputs: &shapes, outputs: &results, sizes: &Sizes::new() };
     let computation = super::computation(op, &kept, &shapes).map_err(|fault| fault.0)?;
-    let kernel: Box<dyn Kernel> = match computation {
+    let mut work = match computation {
         Computation::View => {
             return Ok(Vec::from([(results[0].dims.clone(), inputs[0].1.clone())]));
         }
-        Computation::Kernel(kernel) => kernel,
-        Computation::Dynamic(_) => return Err("it needs a frame".into()),
+        Computation::Kernel(kernel) => Work::Kernel(kernel),
+        Computation::Dynamic(dynamic) => Work::Dynamic(dynamic),
         Computation::Elementwise(function) => {
             let (output, data_type) = (ids.len() as ValueId, results[0].data_type);
             let part = Part { function, inputs: ids.clone(), output, data_type };
             let shape = |value: ValueId| shapes.inputs.get(value as usize)?.as_ref();
             let chain = Chain::new(Vec::from([part]), &results[0], shape);
-            Box::new(chain.map_err(|fault| fault.0)?.0)
+            Work::Kernel(Box::new(chain.map_err(|fault| fault.0)?.0))
         }
     };
     let mut memory = Memory::default();
-    kernel.reserve(&mut memory);
+    match &mut work {
+        Work::Kernel(kernel) => kernel.reserve(&mut memory),
+        Work::Dynamic(dynamic) => dynamic.reserve(&mut memory),
+    }
     let slots: Vec<Buffer> = inputs.iter().map(|input| input.1.clone()).collect();
     let place = |(i, slot): (usize, &Buffer)| Place { source: Source::Slot(i), len: slot.len() };
     let places: Vec<Place> = slots.iter().enumerate().map(place).collect();
@@ -124,17 +133,56 @@ fn run_on(target: Target, op: &Op, inputs: &[Tensor]) -> Result<Vec<Tensor>, Str
         assert!(y.grow(result.len()));
         y
     };
-    let mut outputs: Vec<Buffer> = results.iter().map(buffer).collect();
+    let mut slots: Vec<Buffer> = results.iter().map(buffer).collect();
     let room = |(slot, result): (usize, &Shape)| Some(Room { slot, len: result.len() });
     let rooms: Vec<Option<Room>> = results.iter().enumerate().map(room).collect();
     let mut call = Call {
         inputs: Operands { ids: &ids, values },
-        outputs: Results { slots: &mut outputs, rooms: &rooms },
+        outputs: Results { slots: &mut slots, rooms: &rooms },
         target,
         memory: &mut memory,
         workers: &Alone,
         tap: Tap { node: 0, probe: None },
     };
-    kernel.run(&mut call).map_err(|fault| fault.0)?;
-    Ok(results.into_iter().map(|result| result.dims).zip(outputs).collect())
+    let mut sizes = Vec::new();
+    let done = match &mut work {
+        Work::Kernel(kernel) => kernel.run(&mut call),
+        Work::Dynamic(dynamic) => dynamic.run(&mut call, &mut sizes),
+    };
+    done.map_err(|fault| fault.0)?;
+    let size_of = |name: &str| {
+        let place = node.binds.iter().position(|own| own == name)?;
+        sizes.get(place).map(|size| size + 1)
+    };
+    for (result, fact) in results.iter_mut().zip(&outputs) {
+        let size = |dim: &Dim| dim.eval(&size_of).map(|size| size as usize);
+        result.dims = fact.dims.iter().map(size).collect::<Result<_, _>>().unwrap();
+    }
+    let tensors = results.into_iter().zip(&mut slots);
+    Ok(tensors.map(|(result, slot)| (result.dims.clone(), slot.first(result.len()))).collect())
+}
+
+/// Names for the sizes that an operator gives.
+fn names(op: &Op, inputs: &[Tensor]) -> Vec<String> {
+    let declared = op.operator().arity();
+    let count = match declared.binds {
+        usize::MAX if declared.bodies == 0 => inputs[0].1.len(),
+        usize::MAX => 0,
+        count => count,
+    };
+    (0..count).map(|i| alloc::format!("size{i}")).collect()
+}
+
+impl Buffer {
+    /// The elements, of which the slot may have more.
+    fn first(&mut self, len: usize) -> Buffer {
+        macro_rules! first {
+            ($($kind:ident)*) => {
+                match self {
+                    $(Buffer::$kind(x) => Buffer::$kind(x[..len].to_vec()),)*
+                }
+            };
+        }
+        first!(F32 I64 I32 U8 I8 Bool I16 U16 U32 U64)
+    }
 }

@@ -320,7 +320,7 @@ impl<'a, 'b> Reader<'a, 'b> {
     }
 
     /// Name of one of several operators that the node becomes; the main one's `part` is empty.
-    fn part_name(&self, part: &str) -> String {
+    pub(super) fn part_name(&self, part: &str) -> String {
         if part.is_empty() { self.name.clone() } else { format!("{}/{part}", self.name) }
     }
 

@@ -374,16 +374,28 @@ impl Builder {
         inputs: &[Option<Value>],
         wanted: &[bool],
     ) -> Result<Vec<Option<Value>>> {
+        self.emit_giving(name, op, inputs, wanted, Vec::new())
+    }
+
+    /// As [`Builder::emit`], of an operator that gives sizes under these names.
+    pub(super) fn emit_giving(
+        &mut self,
+        name: &str,
+        op: Op,
+        inputs: &[Option<Value>],
+        wanted: &[bool],
+        binds: Vec<String>,
+    ) -> Result<Vec<Option<Value>>> {
         let present = inputs.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
         let inputs = &inputs[..present];
         let kept = wanted.iter().rposition(|&wanted| wanted).map_or(0, |last| last + 1);
-        let mut node = node(name, op, Vec::new(), vec![ABSENT; kept]);
+        let mut node = Node { binds, ..node(name, op, Vec::new(), vec![ABSENT; kept]) };
         let inferred = self.infer(&node, inputs)?;
         let precision = self.kept_precision(node.op.as_ref(), inputs);
         let first = inputs.first().copied().flatten().map(|value| &self.entries[value.0]);
         let narrower = first.and_then(|entry| entry.narrower).filter(|_| chooses(node.op.as_ref()));
-        let known =
-            inferred.iter().zip(wanted).all(|(fact, wanted)| !wanted || fact.value.is_some());
+        let known = node.binds.is_empty()
+            && inferred.iter().zip(wanted).all(|(fact, wanted)| !wanted || fact.value.is_some());
         if !known {
             node.inputs = inputs
                 .iter()

@@ -16,6 +16,7 @@ mod ops;
 mod packed;
 mod proto;
 mod registry;
+mod sizes;
 mod tensor;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -6,8 +6,9 @@ use amq_format::graph::{BinaryFunction as B, CumulativeKind, ReduceKind, UnaryFu
 
 use super::attrs::Reader;
 use super::ops::{
-    along, attention, audio, batch_norm, blocks, control, conv, data, einsum, elementwise, index,
-    layout, loss, matrix, microsoft, norm, parts, quantized, recurrent, reduce, resize, transposed,
+    along, attention, audio, batch_norm, blocks, control, conv, cut, data, einsum, elementwise,
+    found, index, layout, loss, matrix, microsoft, norm, parts, quantized, recurrent, reduce,
+    resize, transposed,
 };
 use crate::error::{Error, Result};
 
@@ -42,8 +43,7 @@ const KERNEL: &str = "one to three spatial axes; W and B must be constant once t
 const AXES: &str = "constant axes";
 const GATES: &str = "weights and biases must be constant once the graph is folded; \
                      Affine and ScaledTanh need their alpha and beta; \
-                     a sequence of length 0 leaves its initial states";
-const KNOWN_SHAPE: &str = "the shape must follow from the inputs' shapes";
+                     a sequence of length 0 leaves its initial states, which onnxruntime sets to 0";
 
 /// All operators, by name.
 const OPERATORS: &[Operator] = &[
@@ -91,9 +91,10 @@ const OPERATORS: &[Operator] = &[
     op("CenterCropPad", 18, parts::center_crop_pad, "sizes must be known"),
     op("Clip", 7, elementwise::clip, ""),
     op("Col2Im", 18, blocks::column_to_image, "one to three spatial axes; constant blocks"),
+    op("Compress", 9, found::compress, ""),
     op("Concat", 7, parts::concat, ""),
     op("Constant", 7, data::constant, "no strings"),
-    op("ConstantOfShape", 9, data::constant_of_shape, KNOWN_SHAPE),
+    op("ConstantOfShape", 9, data::constant_of_shape, ""),
     op("Conv", 7, conv::conv, KERNEL),
     op("ConvInteger", 10, quantized::conv_integer, "sums of at most 65536 products"),
     op("ConvTranspose", 7, transposed::conv_transpose, KERNEL),
@@ -117,7 +118,7 @@ const OPERATORS: &[Operator] = &[
     op("Equal", 7, |r| elementwise::binary(r, B::Equal), ""),
     op("Erf", 9, |r| elementwise::unary(r, U::Erf), FLOAT),
     op("Exp", 7, |r| elementwise::unary(r, U::Exp), FLOAT),
-    op("Expand", 8, layout::expand, KNOWN_SHAPE),
+    op("Expand", 8, layout::expand, ""),
     op("EyeLike", 9, index::eye_like, ""),
     op("Flatten", 7, layout::flatten, ""),
     op("Floor", 7, |r| elementwise::unary(r, U::Floor), FLOAT),
@@ -179,18 +180,20 @@ const OPERATORS: &[Operator] = &[
     op("Mul", 7, |r| elementwise::binary(r, B::Mul), ""),
     op("Neg", 7, elementwise::neg, ""),
     op("NegativeLogLikelihoodLoss", 12, loss::negative_log_likelihood, FLOAT),
+    op("NonMaxSuppression", 10, found::non_max_suppression, ""),
+    op("NonZero", 9, found::non_zero, ""),
     op("Not", 7, |r| elementwise::unary(r, U::Not), ""),
-    op("OneHot", 9, index::one_hot, "the depth must follow from the inputs' shapes"),
+    op("OneHot", 9, index::one_hot, ""),
     op("Or", 7, |r| elementwise::binary(r, B::Or), ""),
     op("PRelu", 7, elementwise::prelu, FLOAT),
-    op("Pad", 7, parts::pad, "the sizes must follow from the inputs' shapes"),
+    op("Pad", 7, parts::pad, ""),
     op("Pow", 7, elementwise::pow, "integers to whole powers only"),
     op("QLinearConv", 10, quantized::qlinear_conv, KERNEL),
     op("QLinearMatMul", 10, quantized::qlinear_matmul, ""),
     op("QuantizeLinear", 10, quantized::quantize_linear, "to integers"),
     op("RMSNormalization", 23, norm::root_mean_square_layer, FLOAT),
     op("RNN", 7, recurrent::rnn, GATES),
-    op("Range", 11, along::range, "bounds must follow from the inputs' shapes; constant floats"),
+    op("Range", 11, along::range, ""),
     op("Reciprocal", 7, |r| elementwise::unary(r, U::Reciprocal), FLOAT),
     op("ReduceL1", 7, |r| reduce::reduce_norm(r, 1), AXES),
     op("ReduceL2", 7, |r| reduce::reduce_norm(r, 2), "float only; constant axes"),
@@ -203,13 +206,8 @@ const OPERATORS: &[Operator] = &[
     op("ReduceSum", 7, |r| reduce::reduce(r, ReduceKind::Sum, 13), AXES),
     op("ReduceSumSquare", 7, reduce::reduce_sum_of_squares, AXES),
     op("Relu", 7, elementwise::relu, ""),
-    op("Reshape", 7, layout::reshape, KNOWN_SHAPE),
-    op(
-        "Resize",
-        10,
-        resize::resize,
-        "constant scales, or sizes that follow from the inputs' shapes",
-    ),
+    op("Reshape", 7, layout::reshape, ""),
+    op("Resize", 10, resize::resize, "constant scales, or sizes"),
     op("ReverseSequence", 10, along::reverse_sequence, ""),
     op("RoiAlign", 10, resize::roi_align, FLOAT),
     op("RotaryEmbedding", 23, attention::rotary, "the size of a head must be known"),
@@ -232,18 +230,13 @@ const OPERATORS: &[Operator] = &[
     op("Sin", 7, |r| elementwise::unary(r, U::Sin), FLOAT),
     op("Sinh", 9, |r| elementwise::unary(r, U::Sinh), FLOAT),
     op("Size", 7, data::size, ""),
-    op(
-        "Slice",
-        7,
-        parts::slice,
-        "bounds must follow from the inputs' shapes; constant axes and steps",
-    ),
+    op("Slice", 7, cut::slice, "constant axes"),
     op("Softmax", 7, |r| reduce::softmax(r, false), FLOAT),
     op("SoftmaxCrossEntropyLoss", 12, loss::softmax_cross_entropy, FLOAT),
     op("Softplus", 7, |r| elementwise::unary(r, U::Softplus), FLOAT),
     op("Softsign", 7, |r| elementwise::unary(r, U::Softsign), FLOAT),
     op("SpaceToDepth", 7, blocks::space_to_depth, ""),
-    op("Split", 7, parts::split, "the sizes must follow from the inputs' shapes"),
+    op("Split", 7, cut::split, ""),
     op("Sqrt", 7, |r| elementwise::unary(r, U::Sqrt), FLOAT),
     op("Squeeze", 7, layout::squeeze, "axes constant; given, unless all sizes are fixed"),
     op("Sub", 7, |r| elementwise::binary(r, B::Sub), ""),
@@ -259,10 +252,11 @@ const OPERATORS: &[Operator] = &[
         |r| elementwise::with_parameters(r, U::ThresholdedRelu, ("alpha", 1.0), None),
         FLOAT,
     ),
-    op("Tile", 7, blocks::tile, "repeats must follow from the inputs' shapes"),
-    op("TopK", 7, reduce::top_k, "constant k"),
+    op("Tile", 7, blocks::tile, ""),
+    op("TopK", 7, reduce::top_k, ""),
     op("Transpose", 7, layout::transpose, ""),
     op("Trilu", 14, index::triangular, ""),
+    op("Unique", 11, found::unique, ""),
     op("Unsqueeze", 7, layout::unsqueeze, "constant axes"),
     op("Upsample", 7, resize::upsample, "up to opset 9; constant scales"),
     op("Where", 9, elementwise::select, ""),
@@ -361,6 +355,9 @@ pub fn markdown() -> String {
          floats, and what is quantized only to be made floats again keeps its range and loses its \
          steps. The settings of the conversion then say what is coded and how, and the report \
          counts both. Integers that something else reads are computed as specified.\n\n\
+         Sizes may depend on data: what is chosen, and the numbers of shapes, bounds of slices, \
+         repeats and borders that are computed. They are found when the model runs, and a negative \
+         one is an error then.\n\n\
          | operator | since opset | limits |\n|---|---|---|\n"
     );
     // Writing to a string cannot fail.

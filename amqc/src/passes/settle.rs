@@ -1,5 +1,7 @@
-//! Puts the branch that a constant chooses in the place of its node.
+//! Puts the branch that a constant chooses in the place of its node, and numbers in the place of sizes
+//! that constants are.
 
+use amq_format::Fact;
 use amq_format::graph::{Dim, Node, Op, Reshape, ValueId};
 
 use super::fold;
@@ -15,13 +17,20 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
     Ok(())
 }
 
-/// Whether any branch was taken.
+/// Whether any branch was taken, or any size was known.
 fn take_branches(module: &mut Module) -> Result<bool> {
     let facts = module.facts()?;
     let mut names = Names::of(module);
     let mut taken = false;
     let mut equal = Equal::default();
     for node in std::mem::take(&mut module.graph.nodes) {
+        if let Some(sizes) = constant_sizes(module, &node, &facts) {
+            for (name, size) in node.binds.iter().zip(sizes) {
+                equal.replace(name, Dim::from(size.saturating_add(1)));
+            }
+            taken = true;
+            continue;
+        }
         let truth = match &node.op {
             Some(Op::If(_)) => fact(&facts, node.inputs[0]).and_then(|fact| fact.value.clone()),
             _ => None,
@@ -38,6 +47,16 @@ fn take_branches(module: &mut Module) -> Result<bool> {
     }
     equal.apply(module)?;
     Ok(taken)
+}
+
+/// The sizes that a node gives, where its input is a constant; its output's elements are known.
+fn constant_sizes(module: &Module, node: &Node, facts: &[Option<Fact>]) -> Option<Vec<i64>> {
+    let Some(Op::Sizes(_)) = &node.op else { return None };
+    let sizes = match module.constants.get(&node.inputs[0]) {
+        Some(constant) => constant.data.integers(),
+        None => fact(facts, node.inputs[0])?.value.as_ref()?.numbers(),
+    };
+    sizes.filter(|sizes| sizes.len() == node.binds.len() && sizes.iter().all(|&size| size >= 0))
 }
 
 /// Sizes that depended on the branch are those of the one that is taken.

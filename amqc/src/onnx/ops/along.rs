@@ -2,7 +2,7 @@
 
 use amq_format::Elements;
 use amq_format::graph::{
-    BinaryFunction as B, Cumulative, CumulativeKind, DataType, Dim, Op, ReverseSequence,
+    BinaryFunction as B, Cumulative, CumulativeKind, DataType, Dim, Op, ReverseSequence, Series,
 };
 
 use crate::error::{Error, Result};
@@ -33,26 +33,32 @@ pub(in crate::onnx) fn reverse_sequence(r: &mut Reader<'_, '_>) -> Result<()> {
     r.give(0, y)
 }
 
-/// Range between integers that follow from shapes, or between floats that are constants.
+/// Range. Where shapes or constants decide its bounds, it is known how many numbers it has.
 pub(in crate::onnx) fn range(r: &mut Reader<'_, '_>) -> Result<()> {
-    let start = r.input(0)?;
-    let y = if r.data_type(start) == DataType::F32 { floats(r)? } else { integers(r, start)? };
+    let bounds = [r.input(0)?, r.input(1)?, r.input(2)?];
+    let float = r.data_type(bounds[0]) == DataType::F32;
+    let known = bounds.iter().all(|&bound| match float {
+        true => r.constant_scalar(bound).is_some(),
+        false => r.builder.elements_of(bound).is_some(),
+    });
+    let y = match (known, float) {
+        (true, true) => floats(r, bounds)?,
+        (true, false) => integers(r, bounds[0])?,
+        (false, _) => {
+            let inputs = bounds.map(Some);
+            let numbers = r.emit_giving("", Op::Series(Series {}), &inputs, &[true], 1)?;
+            let numbers = numbers.into_iter().flatten().next();
+            numbers.ok_or_else(|| Error::unsupported("its operator has no output here"))?
+        }
+    };
     r.give(0, y)
 }
 
 /// The most numbers that are written out.
 const MOST: f64 = 16_777_216.0;
 
-fn floats(r: &mut Reader<'_, '_>) -> Result<Value> {
-    let mut bounds = [0.0; 3];
-    for (i, bound) in bounds.iter_mut().enumerate() {
-        let value = r.input(i)?;
-        *bound = r.constant_scalar(value).ok_or_else(|| {
-            Error::unsupported(format!("its input {i} is a float that is no constant"))
-                .remedy("export the model with constant bounds")
-        })?;
-    }
-    let [start, limit, delta] = bounds;
+fn floats(r: &mut Reader<'_, '_>, bounds: [Value; 3]) -> Result<Value> {
+    let [start, limit, delta] = bounds.map(|bound| r.constant_scalar(bound).unwrap_or_default());
     let count = ((f64::from(limit) - f64::from(start)) / f64::from(delta)).ceil();
     if count.is_nan() || count > MOST {
         return Err(Error::bad_file(format!("{start} to {limit} in steps of {delta}")));

@@ -74,7 +74,7 @@ pub(in crate::onnx) fn space_to_depth(r: &mut Reader<'_, '_>) -> Result<()> {
 /// Tile: x again and again along each axis.
 pub(in crate::onnx) fn tile(r: &mut Reader<'_, '_>) -> Result<()> {
     let x = r.input(0)?;
-    let repeats = r.known_input(1)?.values;
+    let repeats = r.sizes_input(1)?;
     let rank = r.rank(x);
     if repeats.len() != rank {
         return Err(Error::bad_file(format!("{} repeats for {rank} axes", repeats.len())));

@@ -34,7 +34,7 @@ pub(in crate::onnx) fn constant(r: &mut Reader<'_, '_>) -> Result<()> {
 }
 
 pub(in crate::onnx) fn constant_of_shape(r: &mut Reader<'_, '_>) -> Result<()> {
-    let dims = r.known_input(0)?.values;
+    let dims = r.sizes_input(0)?;
     let mut value = match r.tensor("value")? {
         Some(value) if value.data.len() == 1 => value,
         Some(value) => {

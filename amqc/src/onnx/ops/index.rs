@@ -66,7 +66,7 @@ pub(super) fn first_best(
     axis: usize,
     smallest: bool,
 ) -> Result<Value> {
-    let best = TopK { axis: axis as u32, k: 1, smallest, unsorted: false };
+    let best = TopK { axis: axis as u32, k: vec![Dim::from(1)], smallest, unsorted: false };
     let outputs = r.emit_many(part, Op::TopK(best), &[Some(x)], &[false, true])?;
     let place = outputs.into_iter().flatten().next();
     place.ok_or_else(|| Error::unsupported("its operator has no output here"))
@@ -143,7 +143,8 @@ fn depth(r: &mut Reader<'_, '_>) -> Result<Dim> {
     if let Some(depth) = r.constant_scalar(depth) {
         return Ok(Dim::from(depth as i64));
     }
-    match r.known_input(1)?.values.as_slice() {
+    let depth = r.cast_to("depth", depth, DataType::I64)?;
+    match r.sizes_of("depth_size", depth)?.as_slice() {
         [depth] => Ok(depth.clone()),
         other => Err(Error::bad_file(format!("its depth has {} elements", other.len()))),
     }

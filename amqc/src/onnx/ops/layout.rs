@@ -1,9 +1,11 @@
 //! The same elements in another shape or order.
 
-use amq_format::graph::{Dim, Expand, Op};
+use amq_format::Elements;
+use amq_format::graph::{BinaryFunction as B, DataType, Dim, Expand, Op, ReduceKind};
 
 use crate::error::{Error, Result};
 use crate::onnx::attrs::Reader;
+use crate::onnx::builder::Value;
 
 /// Product of dimensions.
 pub(super) fn product(dims: &[Dim]) -> Result<Dim> {
@@ -12,8 +14,13 @@ pub(super) fn product(dims: &[Dim]) -> Result<Dim> {
 
 pub(in crate::onnx) fn reshape(r: &mut Reader<'_, '_>) -> Result<()> {
     let x = r.input(0)?;
-    let wanted = r.known_input(1)?.values;
+    let shape = r.input(1)?;
+    let wanted = r.partly_known(shape)?;
     let zero_is_zero = r.opset >= 14 && r.flag("allowzero", false)?;
+    let wanted = match wanted.iter().cloned().collect() {
+        Some(wanted) => wanted,
+        None => computed_shape(r, x, shape, wanted, zero_is_zero)?,
+    };
     let from = r.dims(x);
     let mut dims = Vec::with_capacity(wanted.len());
     let mut inferred = None;
@@ -42,6 +49,38 @@ pub(in crate::onnx) fn reshape(r: &mut Reader<'_, '_>) -> Result<()> {
     }
     let y = r.reshape("", x, dims)?;
     r.give(0, y)
+}
+
+/// A shape of which data decide a part. Where a number is -1 or 0 when the model runs, it means what it
+/// means in a constant.
+fn computed_shape(
+    r: &mut Reader<'_, '_>,
+    x: Value,
+    shape: Value,
+    known: Vec<Option<Dim>>,
+    zero_is_zero: bool,
+) -> Result<Vec<Dim>> {
+    let mut shape = r.cast_to("shape", shape, DataType::I64)?;
+    let from = r.dims(x);
+    if !zero_is_zero {
+        let own = (0..known.len()).map(|i| from.get(i).cloned().unwrap_or(Dim::from(0)));
+        let own = r.known(DataType::I64, Elements::vector(own.collect()))?;
+        let zero = r.number("zero", DataType::I64, 0)?;
+        let kept = r.binary("kept", B::Equal, shape, zero)?;
+        shape = r.select("shape_kept", kept, own, shape)?;
+    }
+    let (minus, one) = (r.number("minus", DataType::I64, -1)?, r.number("one", DataType::I64, 1)?);
+    let left = r.binary("left", B::Equal, shape, minus)?;
+    let others = r.select("others", left, one, shape)?;
+    let others = r.reduced("others_product", ReduceKind::Product, others, &[0], true)?;
+    let others = r.binary("others_least", B::Max, others, one)?;
+    let all = r.known(DataType::I64, Elements::vector(vec![product(&from)?]))?;
+    let rest = r.binary("rest", B::Div, all, others)?;
+    let shape = r.select("shape_full", left, rest, shape)?;
+    let found = r.sizes("sizes", shape)?;
+    let decided = |dim: &Dim| dim.as_size().is_none_or(|size| size >= 0);
+    let dims = known.into_iter().zip(found);
+    Ok(dims.map(|(known, found)| known.filter(decided).unwrap_or(found)).collect())
 }
 
 pub(in crate::onnx) fn flatten(r: &mut Reader<'_, '_>) -> Result<()> {
@@ -119,7 +158,7 @@ pub(in crate::onnx) fn transpose(r: &mut Reader<'_, '_>) -> Result<()> {
 
 pub(in crate::onnx) fn expand(r: &mut Reader<'_, '_>) -> Result<()> {
     let x = r.input(0)?;
-    let dims = r.known_input(1)?.values;
+    let dims = r.sizes_input(1)?;
     let y = r.emit("", Op::Expand(Expand { dims }), &[x])?;
     r.give(0, y)
 }

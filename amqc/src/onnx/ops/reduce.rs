@@ -3,6 +3,7 @@
 use amq_format::graph::{
     BinaryFunction, Dim, Op, Reduce, ReduceKind, Softmax, TopK, Unary, UnaryFunction,
 };
+use amq_format::list;
 
 use super::layout::product;
 use super::norm;
@@ -132,17 +133,14 @@ pub(in crate::onnx) fn softmax(r: &mut Reader<'_, '_>, log: bool) -> Result<()> 
 /// TopK, whose k is an attribute before opset 10 and an input since.
 pub(in crate::onnx) fn top_k(r: &mut Reader<'_, '_>) -> Result<()> {
     let x = r.input(0)?;
-    let k = if r.opset < 10 {
-        r.int("k")?.map(|k| vec![k])
+    let k: Vec<Dim> = if r.opset < 10 {
+        r.int("k")?.map(Dim::from).into_iter().collect()
     } else {
-        r.input(1)?;
-        r.optional_numbers(1)?
+        r.sizes_input(1)?
     };
-    let k = match k.as_deref() {
-        Some(&[k]) if k >= 0 => k as u64,
-        Some(other) => return Err(Error::bad_file(format!("k is {other:?}"))),
-        None => return Err(Error::bad_file("k is missing")),
-    };
+    if k.len() != 1 || k[0].as_size().is_some_and(|k| k < 0) {
+        return Err(Error::bad_file(format!("k is {}", list(&k))));
+    }
     let axis = r.int("axis")?.unwrap_or(-1);
     let axis = r.axis(axis, r.rank(x))? as u32;
     let smallest = r.opset >= 11 && !r.flag("largest", true)?;

@@ -122,7 +122,7 @@ pub(in crate::onnx) fn resize(r: &mut Reader<'_, '_>) -> Result<()> {
         };
         let sizes = match r.optional_input(3) {
             Some(sizes) if r.dims(sizes).first().and_then(Dim::as_size) != Some(0) => {
-                Some(r.known_input(3)?.values)
+                Some(r.sizes_input(3)?)
             }
             _ => None,
         };

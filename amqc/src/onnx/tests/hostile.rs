@@ -75,8 +75,9 @@ fn shapes_without_end_are_refused() {
         deep = deep.node("Mul", &format!("p{i} p{i}"), &square);
         deep = deep.node("Div", &format!("{square} three"), &format!("s{}", i + 1));
     }
-    let error = deep.node("Expand", "x s40", "y").output("y").import().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    // From where it is too long on, it is computed when the model runs.
+    let text = deep.node("Expand", "x s40", "y").output("y").text();
+    assert!(text.contains("= Sizes "), "{text}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn a_refusal_lists_all_that_is_missing() {
 
 #[test]
 fn names_of_values_do_not_divide_what_is_missing() {
-    let mut model = Build::new(13).input("x", "n 4").input("k", "1");
+    let mut model = Build::new(13).input("x", "n 4").typed("k", ElementType::Int64, "m");
     for i in 0..9 {
         model = model.node("Expand", "x k", &format!("y{i}")).output(&format!("y{i}"));
     }

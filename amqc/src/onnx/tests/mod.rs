@@ -8,6 +8,7 @@ mod missing;
 mod operators;
 mod recurrent;
 mod shapes;
+mod sizes;
 mod strict;
 
 use std::path::Path;
