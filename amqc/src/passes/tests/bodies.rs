@@ -14,7 +14,7 @@ fn branches(go: Build) -> Build {
 }
 
 /// What a model gives for these inputs, with its weights in float and the passes run.
-fn run_with(build: &Build, inputs: &[(&str, View<'_>)]) -> Vec<f32> {
+pub(super) fn run_with(build: &Build, inputs: &[(&str, View<'_>)]) -> Vec<f32> {
     let (draft, _) = emitted(&passed(build), &ConvertOptions::float()).unwrap();
     let model = Model::load(&amq_format::write(draft).unwrap()).unwrap();
     let mut session = Session::new(Arc::new(model));
