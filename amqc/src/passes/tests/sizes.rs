@@ -18,9 +18,10 @@ fn a_sequence_of_length_0_leaves_its_states() {
     let build = chosen_rows().output("h").output("c1").output("y");
     let (x, h0, c0) = (numbers(1, 3 * 8), numbers(2, 6), numbers(3, 6));
     let run = |rows: &[f32], chosen: &[u8]| {
+        let dims = [chosen.len(), 2, 4];
         let inputs = [
-            ("x", View::f32(&[chosen.len(), 2, 4], rows)),
-            ("c", View::bool(&[chosen.len()], chosen)),
+            ("x", View::f32(&dims, rows)),
+            ("c", View::bool(&dims[..1], chosen)),
             ("h0", View::f32(&[1, 2, 3], &h0)),
             ("c0", View::f32(&[1, 2, 3], &c0)),
         ];
@@ -42,7 +43,8 @@ fn a_session_plans_for_each_size() {
     let mut session = Session::new(Arc::new(model));
     let x = numbers(4, 18);
     let mut first = |k: i64| {
-        let inputs = [("x", View::f32(&[6, 3], &x)), ("k", View::i64(&[1], &[k]))];
+        let k = [k];
+        let inputs = [("x", View::f32(&[6, 3], &x)), ("k", View::i64(&[1], &k))];
         let outputs = session.run(&inputs).unwrap();
         let (_, view) = outputs.iter().next().unwrap();
         (view.dims.to_vec(), view.as_f32().unwrap().to_vec())
