@@ -29,7 +29,7 @@ pub(super) struct Reader<'a, 'b> {
     pub(super) store: &'a mut Store<'b>,
     node: &'a NodeProto,
     pub(super) name: String,
-    inputs: Vec<Option<Value>>,
+    pub(super) inputs: Vec<Option<Value>>,
     inputs_read: Vec<bool>,
     attributes_read: Vec<bool>,
     /// Whether anybody reads an output.
@@ -96,8 +96,11 @@ impl<'a, 'b> Reader<'a, 'b> {
         let floats = self.inputs.iter().flatten().filter(|&&x| self.data_type(x) == DataType::F32);
         let first = floats.map(|&x| self.builder.precision(x)).next();
         let precision = self.precision.or(first);
+        // Legacy of opsets before 6, where it names inputs whose memory may be written.
+        let nothing =
+            |attribute: &AttributeProto| self.opset < 6 && attribute.name == "consumed_inputs";
         let mut attributes = self.node.attribute.iter().zip(&self.attributes_read);
-        if let Some((attribute, _)) = attributes.find(|(_, read)| !**read) {
+        if let Some((attribute, _)) = attributes.find(|(a, read)| !**read && !nothing(a)) {
             return Err(Error::unsupported(format!(
                 "its attribute {} = {} is not supported in opset {}",
                 attribute.name,
@@ -161,6 +164,14 @@ impl<'a, 'b> Reader<'a, 'b> {
         }
         self.attributes_read[i] = true;
         Ok(Some(attribute))
+    }
+
+    /// Reads an attribute of which nothing is needed.
+    pub(super) fn skip(&mut self, name: &str) {
+        let place = self.node.attribute.iter().position(|a| a.name == name);
+        if let Some(i) = place {
+            self.attributes_read[i] = true;
+        }
     }
 
     /// An integer attribute.

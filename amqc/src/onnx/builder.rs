@@ -34,6 +34,8 @@ pub(super) struct Entry {
     /// Its place in the module. Constants and shapes get one when an operator reads them as data.
     pub(super) id: Option<ValueId>,
     constant: Option<Tensor>,
+    /// What it is, where it is no tensor.
+    pub(super) structure: Option<Structure>,
     /// Whether an ONNX value is bound to it, so that its name stays.
     bound: bool,
 }
@@ -51,6 +53,15 @@ pub(super) enum Origin {
     Scaled { scale: Value, by: Value },
     /// A product of integers, which in floats is `float / scale`.
     Product { float: Value, scale: Value },
+}
+
+/// A value that is no tensor. What is in it is known, and no operator is left of it.
+#[derive(Clone, Debug)]
+pub(super) enum Structure {
+    /// Tensors in their order.
+    Sequence(Vec<Value>),
+    /// An optional value that is not there.
+    Nothing,
 }
 
 /// The most bytes that one dimension may take, as it is written to a file.
@@ -187,6 +198,7 @@ impl Builder {
             origin: None,
             id: None,
             constant: None,
+            structure: None,
             bound: false,
         });
         Ok(Value(self.entries.len() - 1))
@@ -314,6 +326,12 @@ impl Builder {
         let entry = &mut self.entries[value.0];
         if let Some(id) = entry.id {
             return Ok(id);
+        }
+        if entry.structure.is_some() {
+            return Err(Error::unsupported(
+                "a sequence, or an optional value, is taken as a tensor",
+            )
+            .remedy("export the model with tensors alone"));
         }
         let name = entry.name.clone();
         let constant = match (entry.constant.take(), &entry.fact.value) {

@@ -183,6 +183,7 @@ fn read_node(
     let operator = operator(node, opset)?;
     let is_used = |name: &str| used.contains(name);
     let mut reader = Reader::new(node, name, opset, builder, store, is_used, read)?;
+    reader.refuse_structures(operator.name)?;
     (operator.read)(&mut reader)?;
     let narrowed = reader.precision.is_some_and(|precision| precision != Precision::F32);
     reader.builder.notes.narrowed_nodes += usize::from(narrowed);

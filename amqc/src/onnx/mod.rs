@@ -17,6 +17,7 @@ mod packed;
 mod proto;
 mod registry;
 mod sizes;
+mod structure;
 mod tensor;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,6 +1,7 @@
 //! Sizes that data decide: names for numbers that are known when a model runs.
 
-use amq_format::graph::{BinaryFunction as B, DataType, Dim, Op, Sizes};
+use amq_format::Elements;
+use amq_format::graph::{BinaryFunction as B, DataType, Dim, Op, ReduceKind, Sizes};
 
 use super::attrs::Reader;
 use super::builder::{Builder, Value};
@@ -68,6 +69,24 @@ impl Reader<'_, '_> {
         let sizes = self.sizes(part, both)?;
         let (above, below) = sizes.split_at(sizes.len() / 2);
         above.iter().zip(below).map(|(above, below)| self.dim(above.sub(below))).collect()
+    }
+
+    /// The sizes of parts. Where data decide them it is seen when the model runs whether they are the
+    /// axis togetheself.
+    pub(super) fn split_sizes(&mut self, sizes: Value, size: &Dim) -> Result<Vec<Dim>> {
+        if let Some(known) = self.partly_known(sizes)?.into_iter().collect() {
+            return Ok(known);
+        }
+        let sizes = self.cast_to("sizes_cast", sizes, DataType::I64)?;
+        let sum = self.reduced("sum", ReduceKind::Sum, sizes, &[0], true)?;
+        let size = self.known(DataType::I64, Elements::vector(vec![size.clone()]))?;
+        let (less, more) =
+            (self.binary("less", B::Sub, size, sum)?, self.binary("more", B::Sub, sum, size)?);
+        // One of the two is negative where they are not.
+        let all = self.joined("sizes_checked", 0, &[sizes, less, more])?;
+        let mut given = self.sizes("sizes", all)?;
+        given.truncate(given.len() - 2);
+        Ok(given)
     }
 
     /// Adds an operator that gives so many sizes, and those of its outputs that are wanted.

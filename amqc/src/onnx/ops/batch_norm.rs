@@ -4,6 +4,7 @@ use amq_format::graph::{
     Binary, BinaryFunction as B, Dim, Op, Reduce, ReduceKind, Unary, UnaryFunction,
 };
 
+use super::old;
 use crate::error::{Error, Result};
 use crate::onnx::attrs::Reader;
 use crate::onnx::builder::Value;
@@ -32,6 +33,10 @@ pub(in crate::onnx) fn batch_normalization(r: &mut Reader<'_, '_>) -> Result<()>
         14.. => r.flag("training_mode", false)?,
         _ => (1..r.output_count()).any(|output| r.names_output(output)),
     };
+    if old::trains(r)? && !training {
+        return Err(Error::unsupported("is_test is 0, which means training")
+            .remedy("export the model for inference"));
+    }
     let x = r.input(0)?;
     let [scale, bias, mean, variance] = [r.input(1)?, r.input(2)?, r.input(3)?, r.input(4)?];
     let rank = r.rank(x);

@@ -6,6 +6,7 @@ use amq_format::graph::{
 };
 
 use super::layout::product;
+use super::old;
 use crate::error::{Error, Result};
 use crate::onnx::attrs::Reader;
 use crate::onnx::builder::Value;
@@ -74,7 +75,7 @@ pub(in crate::onnx) fn space_to_depth(r: &mut Reader<'_, '_>) -> Result<()> {
 /// Tile: x again and again along each axis.
 pub(in crate::onnx) fn tile(r: &mut Reader<'_, '_>) -> Result<()> {
     let x = r.input(0)?;
-    let repeats = r.sizes_input(1)?;
+    let repeats = if r.opset < 6 { old::repeats(r, x)? } else { r.sizes_input(1)? };
     let rank = r.rank(x);
     if repeats.len() != rank {
         return Err(Error::bad_file(format!("{} repeats for {rank} axes", repeats.len())));

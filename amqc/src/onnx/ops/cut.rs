@@ -1,7 +1,7 @@
 //! Parts of tensors: slices, and tensors in parts.
 
 use amq_format::Elements;
-use amq_format::graph::{BinaryFunction as B, DataType, Dim, Gather, Op, ReduceKind, Slice};
+use amq_format::graph::{BinaryFunction as B, DataType, Dim, Gather, Op, Slice};
 
 use crate::error::{Error, Result};
 use crate::onnx::attrs::Reader;
@@ -159,33 +159,18 @@ fn cut(
     r.emit(&format!("cut_{part}"), Op::Gather(Gather { axis: axis as u32 }), &[x, places])
 }
 
-/// The sizes of parts. Where data decide them it is seen when the model runs whether they are the
-/// axis together.
-fn split_sizes(r: &mut Reader<'_, '_>, sizes: Value, size: &Dim) -> Result<Vec<Dim>> {
-    if let Some(known) = r.partly_known(sizes)?.into_iter().collect() {
-        return Ok(known);
-    }
-    let sizes = r.cast_to("sizes_cast", sizes, DataType::I64)?;
-    let sum = r.reduced("sum", ReduceKind::Sum, sizes, &[0], true)?;
-    let size = r.known(DataType::I64, Elements::vector(vec![size.clone()]))?;
-    let (less, more) = (r.binary("less", B::Sub, size, sum)?, r.binary("more", B::Sub, sum, size)?);
-    // One of the two is negative where they are not.
-    let all = r.joined("sizes_checked", 0, &[sizes, less, more])?;
-    let mut given = r.sizes("sizes", all)?;
-    given.truncate(given.len() - 2);
-    Ok(given)
-}
-
 /// Split, whose sizes are an attribute before opset 13 and an input since; each part is a slice.
 pub(in crate::onnx) fn split(r: &mut Reader<'_, '_>) -> Result<()> {
     let x = r.input(0)?;
     let axis = r.int("axis")?.unwrap_or(0);
     let axis = r.axis(axis, r.rank(x))?;
     let size = r.dims(x)[axis].clone();
-    let given = if r.opset < 13 {
+    let given = if r.opset < 2 && r.input_count() > 1 {
+        Some(r.sizes_input(1)?)
+    } else if r.opset < 13 {
         r.ints("split")?.map(|sizes| sizes.iter().copied().map(Dim::from).collect::<Vec<_>>())
     } else {
-        r.optional_input(1).map(|sizes| split_sizes(r, sizes, &size)).transpose()?
+        r.optional_input(1).map(|sizes| r.split_sizes(sizes, &size)).transpose()?
     };
     let count = r.output_count();
     if r.opset >= 18

@@ -4,6 +4,7 @@ use amq_format::graph::{Cast, DataType, Dim, Expand, Op};
 use amq_format::{Elements, MAX_KNOWN};
 
 use super::layout::product;
+use super::old;
 use crate::error::{Error, Result};
 use crate::onnx::attrs::Reader;
 use crate::onnx::builder::{Origin, Value};
@@ -78,26 +79,44 @@ pub(in crate::onnx) fn identity(r: &mut Reader<'_, '_>) -> Result<()> {
     r.give(0, x)
 }
 
-/// Dropout as it is outside training: nothing.
+/// Dropout as it is outside training, or with nothing to drop: nothing. Its mask keeps all.
 pub(in crate::onnx) fn dropout(r: &mut Reader<'_, '_>) -> Result<()> {
     let x = r.input(0)?;
     r.int("seed")?;
+    if old::trains(r)? {
+        return Err(Error::unsupported("is_test is 0, which means training")
+            .remedy("export the model for inference"));
+    }
     if r.opset < 12 {
         r.float("ratio")?;
     } else {
-        r.optional_input(1);
+        let ratio = r.optional_input(1);
+        let nothing = ratio.is_some_and(|ratio| r.constant_scalar(ratio) == Some(0.0));
         let training = r.optional_known_input(2)?;
-        if training.is_some_and(|t| t.numbers().is_none_or(|n| n.iter().any(|&n| n != 0))) {
+        let no = |t: Elements| t.numbers().is_some_and(|n| n.iter().all(|&n| n == 0));
+        if !nothing && !training.is_none_or(no) {
             return Err(Error::unsupported("training_mode is true")
                 .remedy("export the model for inference"));
         }
+    }
+    if r.wants(1) {
+        // Nothing is dropped.
+        let to = if r.opset < 10 { r.data_type(x) } else { DataType::Bool };
+        let one = r.number("kept", to, 1)?;
+        let dims = r.dims(x);
+        let mask = r.expanded("mask", one, dims)?;
+        r.give(1, mask)?;
     }
     r.give(0, x)
 }
 
 pub(in crate::onnx) fn cast(r: &mut Reader<'_, '_>) -> Result<()> {
     let x = r.input(0)?;
-    let to = r.int("to")?.ok_or_else(|| Error::bad_file("attribute \"to\" is missing"))?;
+    let to = match r.opset {
+        ..6 => r.string("to")?.map(old::type_named).transpose()?.map(i64::from),
+        _ => r.int("to")?,
+    };
+    let to = to.ok_or_else(|| Error::bad_file("attribute \"to\" is missing"))?;
     // Concerns 8-bit floats alone.
     r.int("saturate")?;
     let to = i32::try_from(to).unwrap_or_default();

@@ -1,8 +1,10 @@
 //! Functions of each element, of pairs of elements, and choices between them.
 
-use amq_format::graph::{Binary, BinaryFunction, Cast, DataType, Op, Select, Unary, UnaryFunction};
+use amq_format::graph::{
+    Binary, BinaryFunction, Cast, DataType, Dim, Op, Select, Unary, UnaryFunction,
+};
 
-use super::quantized;
+use super::{old, quantized};
 use crate::error::{Error, Result};
 use crate::onnx::attrs::Reader;
 use crate::onnx::builder::Value;
@@ -58,6 +60,7 @@ pub(in crate::onnx) fn with_parameters(
 /// A function of two tensors.
 pub(in crate::onnx) fn binary(r: &mut Reader<'_, '_>, function: BinaryFunction) -> Result<()> {
     let (a, b) = (r.input(0)?, r.input(1)?);
+    let b = old::operand(r, a, b)?;
     if function == BinaryFunction::Mul
         && let Some(y) = quantized::scaled_product(r, a, b)?
     {
@@ -74,7 +77,8 @@ pub(in crate::onnx) fn binary(r: &mut Reader<'_, '_>, function: BinaryFunction) 
 
 /// Power; the exponent may be of another type.
 pub(in crate::onnx) fn pow(r: &mut Reader<'_, '_>) -> Result<()> {
-    let (x, mut exponent) = (r.input(0)?, r.input(1)?);
+    let (x, exponent) = (r.input(0)?, r.input(1)?);
+    let mut exponent = old::operand(r, x, exponent)?;
     let to = r.data_type(x);
     if r.data_type(exponent) != to {
         let whole = match r.builder.constant_of(exponent).map(|constant| &constant.data) {
@@ -92,7 +96,13 @@ pub(in crate::onnx) fn pow(r: &mut Reader<'_, '_>) -> Result<()> {
 }
 
 pub(in crate::onnx) fn prelu(r: &mut Reader<'_, '_>) -> Result<()> {
-    let (x, slope) = (r.input(0)?, r.input(1)?);
+    let (x, mut slope) = (r.input(0)?, r.input(1)?);
+    // Before opset 7 it has a number for each channel, or one.
+    if r.opset < 7 && r.rank(slope) == 1 && r.dims(slope)[0].as_size() != Some(1) {
+        let mut dims = r.dims(slope);
+        dims.resize(r.rank(x).saturating_sub(1).max(1), Dim::from(1));
+        slope = r.reshape("channels", slope, dims)?;
+    }
     let y = r.emit("", binary_op(BinaryFunction::Prelu), &[x, slope])?;
     r.keeps_shape("the slope", x, y)?;
     r.give(0, y)
@@ -234,7 +244,7 @@ pub(in crate::onnx) fn hard_sigmoid(r: &mut Reader<'_, '_>) -> Result<()> {
 }
 
 pub(in crate::onnx) fn selu(r: &mut Reader<'_, '_>) -> Result<()> {
-    let (alpha, gamma) = (1.673_263_2, 1.050_701);
+    let (alpha, gamma) = if r.opset < 6 { (1.6732, 1.0507) } else { (1.673_263_2, 1.050_701) };
     with_parameters(r, UnaryFunction::Selu, ("alpha", alpha), Some(("gamma", gamma)))
 }
 

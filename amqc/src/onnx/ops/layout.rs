@@ -14,7 +14,14 @@ pub(super) fn product(dims: &[Dim]) -> Result<Dim> {
 
 pub(in crate::onnx) fn reshape(r: &mut Reader<'_, '_>) -> Result<()> {
     let x = r.input(0)?;
-    let shape = r.input(1)?;
+    let shape = match r.opset {
+        ..5 => {
+            let shape = r.ints("shape")?.ok_or_else(|| Error::bad_file("its shape is missing"))?;
+            let shape = shape.iter().copied().map(Dim::from).collect();
+            r.known(DataType::I64, Elements::vector(shape))?
+        }
+        _ => r.input(1)?,
+    };
     let wanted = r.partly_known(shape)?;
     let zero_is_zero = r.opset >= 14 && r.flag("allowzero", false)?;
     let wanted = match wanted.iter().cloned().collect() {
@@ -103,19 +110,11 @@ fn axes(r: &mut Reader<'_, '_>) -> Result<Option<Vec<i64>>> {
 
 pub(in crate::onnx) fn squeeze(r: &mut Reader<'_, '_>) -> Result<()> {
     let x = r.input(0)?;
-    let dims = r.dims(x);
+    let mut dims = r.dims(x);
     let removed = match axes(r)? {
         Some(axes) => r.axes(&axes, dims.len())?,
         None => {
-            if let Some(dim) = dims.iter().find(|dim| dim.as_size().is_none()) {
-                return Err(Error::unsupported(format!(
-                    "whether the axis of size {dim} goes depends on the input"
-                ))
-                .remedy(
-                    "export the model with the axes to remove given, or give that dimension of the \
-                     input a fixed size (onnx.tools.update_model_dims)",
-                ));
-            }
+            dims = others_than_one(r, dims)?;
             (0..dims.len()).filter(|&axis| dims[axis].as_size() == Some(1)).collect()
         }
     };
@@ -126,6 +125,22 @@ pub(in crate::onnx) fn squeeze(r: &mut Reader<'_, '_>) -> Result<()> {
     let shape = kept.map(|(_, dim)| dim).collect();
     let y = r.reshape("", x, shape)?;
     r.give(0, y)
+}
+
+/// Sizes with those that are not known in terms of what they are above 2, so that one of 1 is an error
+/// when the model runs: the axis would go then, and it stays here.
+fn others_than_one(r: &mut Reader<'_, '_>, mut dims: Vec<Dim>) -> Result<Vec<Dim>> {
+    let open: Vec<usize> = (0..dims.len()).filter(|&i| dims[i].as_size().is_none()).collect();
+    if open.is_empty() {
+        return Ok(dims);
+    }
+    let less = open.iter().map(|&i| r.dim(dims[i].add(&Dim::from(-2))));
+    let less = Elements::vector(less.collect::<Result<_>>()?);
+    let less = r.known(DataType::I64, less)?;
+    for (axis, above) in open.into_iter().zip(r.sizes("must_not_be_1", less)?) {
+        dims[axis] = r.dim(above.add(&Dim::from(2)))?;
+    }
+    Ok(dims)
 }
 
 pub(in crate::onnx) fn unsqueeze(r: &mut Reader<'_, '_>) -> Result<()> {

@@ -13,6 +13,9 @@ pub(in crate::onnx) fn matmul(r: &mut Reader<'_, '_>) -> Result<()> {
 }
 
 pub(in crate::onnx) fn gemm(r: &mut Reader<'_, '_>) -> Result<()> {
+    if r.opset < 7 {
+        r.flag("broadcast", false)?;
+    }
     let factors = [r.float("alpha")?.unwrap_or(1.0), r.float("beta")?.unwrap_or(1.0)];
     let operands = [r.input(0)?, r.input(1)?];
     let c = r.optional_input(2);

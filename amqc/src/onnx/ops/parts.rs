@@ -15,7 +15,8 @@ pub(in crate::onnx) fn gather(r: &mut Reader<'_, '_>) -> Result<()> {
 
 pub(in crate::onnx) fn concat(r: &mut Reader<'_, '_>) -> Result<()> {
     let inputs = r.inputs()?;
-    let axis = r.int("axis")?.ok_or_else(|| Error::bad_file("axis is missing"))?;
+    let axis = r.int("axis")?.or((r.opset < 4).then_some(1));
+    let axis = axis.ok_or_else(|| Error::bad_file("axis is missing"))?;
     let axis = r.axis(axis, r.rank(inputs[0]))?;
     let y = r.emit("", Op::Concat(Concat { axis: axis as u32 }), &inputs)?;
     r.give(0, y)
@@ -33,7 +34,8 @@ pub(in crate::onnx) fn pad(r: &mut Reader<'_, '_>) -> Result<()> {
         other => return Err(Error::bad_file(format!("mode {other:?} in opset {}", r.opset))),
     };
     let (pads, value, axes) = if r.opset < 11 {
-        let pads = r.ints("pads")?.ok_or_else(|| Error::bad_file("pads are missing"))?;
+        let pads = r.ints(if r.opset < 2 { "paddings" } else { "pads" })?;
+        let pads = pads.ok_or_else(|| Error::bad_file("pads are missing"))?;
         let value = r.float("value")?.filter(|&value| value != 0.0);
         let value = value.map(|value| r.scalar("value", value)).transpose()?;
         (pads.iter().copied().map(Dim::from).collect(), value, None)

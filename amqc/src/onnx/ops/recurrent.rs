@@ -59,6 +59,10 @@ pub(super) fn layer(
     weights: Option<[Value; 2]>,
 ) -> Result<()> {
     let cell = op.cell();
+    if r.opset < 7 {
+        // Y is there where somebody reads it.
+        r.flag("output_sequence", false)?;
+    }
     op.activations = FLOAT;
     op.recurrent_activations = FLOAT;
     let direction = match r.string("direction")?.unwrap_or("forward") {

@@ -146,7 +146,16 @@ pub(in crate::onnx) fn upsample(r: &mut Reader<'_, '_>) -> Result<()> {
     }
     let x = r.input(0)?;
     let ways = ways(r)?;
-    let scales = if r.opset < 9 { r.floats("scales")?.map(<[f32]>::to_vec) } else { floats(r, 1)? };
+    let scales = if r.opset < 7 {
+        let mut scale = |name: &str| {
+            r.float(name)?.ok_or_else(|| Error::bad_file(format!("attribute {name:?} is missing")))
+        };
+        Some(vec![1.0, 1.0, scale("height_scale")?, scale("width_scale")?])
+    } else if r.opset < 9 {
+        r.floats("scales")?.map(<[f32]>::to_vec)
+    } else {
+        floats(r, 1)?
+    };
     let axes = (0..r.rank(x)).collect();
     let given = Given { axes, scales, sizes: None, region: None };
     let y = resized(r, x, ways, given, "stretch")?;

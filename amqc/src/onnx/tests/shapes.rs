@@ -182,8 +182,6 @@ fn views_agree_across_opsets() {
     assert_eq!(output(flatten), "output %y: f32[1, n*2]");
     let all = Build::new(13).input("x", "1 3 1").node("Squeeze", "x", "y");
     assert_eq!(output(all), "output %y: f32[3]");
-    let error = Build::new(13).input("x", "n 1").node("Squeeze", "x", "y").output("y").error();
-    assert!(error.contains("the axis of size n goes depends on the input"), "{error}");
 }
 
 #[test]

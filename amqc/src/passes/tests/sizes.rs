@@ -87,3 +87,20 @@ fn sizes_are_bounded_by_memory() {
         assert!(session.run(&[("k", View::i64(&[2], &[2, 3]))]).is_ok(), "after {k:?}");
     }
 }
+
+#[test]
+fn an_axis_that_would_go_is_an_error() {
+    let build = Build::new(13).input("x", "1 n 1 m").node("Squeeze", "x", "y").output("y");
+    let (draft, _) = emitted(&passed(&build), &ConvertOptions::float()).unwrap();
+    let model = Arc::new(Model::load(&amq_format::write(draft).unwrap()).unwrap());
+    let run = |n: usize| {
+        let (dims, x) = ([1, n, 1, 2], numbers(6, 2 * n));
+        let mut session = Session::new(Arc::clone(&model));
+        let outputs = session.run(&[("x", View::f32(&dims, &x))]).map_err(|e| e.to_string())?;
+        let (_, view) = outputs.iter().next().unwrap();
+        assert_eq!(view.as_f32().unwrap(), x);
+        Ok::<_, String>(view.dims.to_vec())
+    };
+    assert_eq!(run(3), Ok(vec![3, 2]));
+    assert!(run(1).unwrap_err().contains("must_not_be_1"));
+}
