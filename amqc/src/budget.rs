@@ -1,5 +1,6 @@
 //! Bits of each matrix, chosen so that a model keeps within a budget and loses as little as may be.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -57,9 +58,22 @@ pub enum Measure {
     RelativeMse,
 }
 
+impl Measure {
+    /// What it is, in words.
+    pub fn text(self) -> &'static str {
+        match self {
+            Measure::Kl => "divergence of the answers in nats",
+            Measure::Noise => "noise over signal of the answers",
+            Measure::RelativeMse => "relative squared error of the weights",
+        }
+    }
+}
+
 /// Bits that were chosen.
 #[derive(Clone, Debug, Serialize)]
 pub struct Chosen {
+    /// What was asked for, as a flag.
+    pub budget: String,
     /// What `loss` is.
     pub measure: Measure,
     /// Sum of the losses of the matrices.
@@ -74,6 +88,14 @@ pub struct Chosen {
     /// The conversion that gives them, said by a recipe alone.
     #[serde(skip)]
     pub options: ConvertOptions,
+}
+
+impl Chosen {
+    /// The numbers of bits that matrices were chosen from.
+    pub fn widths(&self) -> BTreeSet<u8> {
+        let points = self.matrices.iter().flat_map(|matrix| &matrix.curve);
+        points.map(|point| point.bits).collect()
+    }
 }
 
 /// A matrix that there was a choice for.
@@ -190,6 +212,7 @@ impl Task<'_> {
         let bytes: u64 = matrices.iter().map(|matrix| matrix.bytes).sum();
         let weights: usize = matrices.iter().map(|matrix| matrix.rows * matrix.cols).sum();
         Ok(Chosen {
+            budget: budget.to_string(),
             measure,
             loss: matrices.iter().map(|matrix| matrix.loss).sum(),
             measured,

@@ -27,6 +27,9 @@ pub struct ByNode {
 /// How far a value is from that of the same name in the reference.
 #[derive(Clone, Debug, Serialize)]
 pub struct NodeDistance {
+    /// Number of the node: the order of computing.
+    #[serde(skip)]
+    pub index: usize,
     /// The value.
     pub value: String,
     /// The node that gives it.
@@ -267,6 +270,7 @@ impl Probe for Comparing<'_> {
         let is_sequence = is_recurrent(graph, node) && output == 0;
         let Unmatched { value, node: name, op, .. } = unmatched(graph, node, name);
         self.nodes.push(NodeDistance {
+            index: node,
             value,
             node: name,
             op,
@@ -330,8 +334,7 @@ mod tests {
     fn little_memory_changes_nothing() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/gru/model.onnx");
         let compiled = compile(&path, &ConvertOptions::default(), &|_| ()).unwrap();
-        let external = Vec::new();
-        let opened = Opened { path, size: 0, amq: compiled.bytes, report: None, external };
+        let opened = Opened::of_bytes(&path, &compiled.bytes);
         let loaded = opened.load(Isa::detect()).unwrap();
         let reference = Opened::read(&opened.path).unwrap().load(Isa::detect()).unwrap();
         let dims = loaded.dimensions().into_iter().map(|name| (name.to_owned(), 7)).collect();

@@ -10,12 +10,14 @@ use crate::calibrate::moments::Moments;
 use crate::emit;
 use crate::error::{Error, Result};
 use crate::fit::Fitted;
+use crate::histogram::Histogram;
 use crate::ir::Module;
 use crate::onnx;
 use crate::options::ConvertOptions;
 use crate::passes;
-use crate::plan::Plan;
+use crate::plan::{Plan, Planned};
 use crate::report::{self, External, Provenance, Report, State};
+use crate::tensor::Data;
 use crate::weights::{Weight, Weights};
 
 /// A compiled model.
@@ -25,6 +27,8 @@ pub struct Compiled {
     pub bytes: Vec<u8>,
     /// What was done to each layer.
     pub report: Report,
+    /// Of each layer of the report, how its weights lie; none for those that stayed float.
+    pub histograms: Vec<Option<Histogram>>,
     /// The files that hold its external data.
     pub external: Vec<PathBuf>,
 }
@@ -177,6 +181,8 @@ pub(crate) fn finish(
         ));
     }
     let layers = report::layers(module, weights, plan, fitted);
+    let mut histograms = histograms(module, plan, fitted);
+    histograms.resize(layers.len(), None);
     let mut draft = emit::emit(module.clone(), plan, fitted);
     let external = onnx::external_files(source).map_err(located)?;
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -205,7 +211,20 @@ pub(crate) fn finish(
     // What is written is what the runtime loads.
     let file = Validated::new(&bytes).map_err(|error| misfit(&error))?;
     Model::with_options(&file, &LoadOptions::default()).map_err(|error| misfit(&error))?;
-    Ok(Compiled { bytes, report, external: paths })
+    Ok(Compiled { bytes, report, histograms, external: paths })
+}
+
+/// How the weights of each matrix lie that was coded.
+fn histograms(module: &Module, plan: &Plan, fitted: &Fitted) -> Vec<Option<Histogram>> {
+    let entries = plan.matrices.iter().zip(&fitted.places);
+    let histogram = |(planned, place): (&Planned, &Option<usize>)| {
+        let codes = &fitted.matrices[(*place)?].codes;
+        match &module.constants[&planned.weight.value].data {
+            Data::F32(weights) => Some(Histogram::new(weights, codes)),
+            _ => None,
+        }
+    };
+    entries.map(histogram).collect()
 }
 
 /// The same conversion of the model at `path`, said by a recipe alone.
@@ -285,7 +304,7 @@ mod tests {
 
     use super::*;
     use crate::onnx::tests::{A, Build, ElementType, ValueInfoProto, f32s, i64s};
-    use crate::tensor::{Data, Tensor};
+    use crate::tensor::Tensor;
 
     #[test]
     fn files_of_external_data_are_told() {

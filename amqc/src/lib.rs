@@ -1,5 +1,6 @@
 //! The amq compiler: float ONNX networks in, small binary-coded `.amq` models out.
 
+pub mod answers;
 pub mod bench;
 pub mod budget;
 pub mod by_node;
@@ -14,12 +15,14 @@ pub mod eval;
 pub mod feed;
 pub mod fit;
 mod fits;
+pub mod histogram;
 pub mod interface;
 pub mod ir;
 mod names;
 pub mod onnx;
 pub mod open;
 pub mod options;
+pub mod page;
 mod passes;
 pub mod plan;
 pub mod quant;

@@ -69,6 +69,12 @@ impl Opened {
         Ok(Opened { path: path.to_owned(), size, amq, report: None, external: Vec::new() })
     }
 
+    /// The bytes of an .amq file, made of the model at `path`.
+    pub fn of_bytes(path: &Path, amq: &[u8]) -> Opened {
+        let (path, size, amq) = (path.to_owned(), amq.len() as u64, amq.to_vec());
+        Opened { path, size, amq, report: None, external: Vec::new() }
+    }
+
     /// The file, checked.
     ///
     /// # Errors

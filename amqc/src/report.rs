@@ -115,6 +115,11 @@ pub struct External {
 }
 
 impl Report {
+    /// Whether any matrix is kept by codes.
+    pub fn is_coded(&self) -> bool {
+        self.layers.iter().any(|layer| matches!(layer.coding, Coding::MultiBit { .. }))
+    }
+
     /// The report for a terminal.
     pub fn text(&self) -> String {
         let mut text = String::new();

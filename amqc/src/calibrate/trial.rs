@@ -144,6 +144,19 @@ impl Trial {
         }
     }
 
+    /// Inputs of the first call, of a text some of its tokens.
+    ///
+    /// # Errors
+    /// A model that cannot take them.
+    pub fn first_call(&self, loaded: &Loaded) -> Result<Vec<(String, Tensor)>> {
+        match &self.data {
+            Questions::Text { tokens, classes } => {
+                Ok(TextReader::new(loaded, *classes, PortNames::default())?.inputs(tokens))
+            }
+            Questions::Calls(calls) => Ok(calls.first().cloned().unwrap_or_default()),
+        }
+    }
+
     /// How far each output of a model is from that of the float model.
     ///
     /// # Errors

@@ -1,6 +1,5 @@
 //! `amqc convert`
 
-use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -9,21 +8,24 @@ use amq_runtime::Isa;
 use clap::Args;
 use serde::Serialize;
 
-use super::answers::{self, Answers};
 use super::budget::Within;
 use super::calibration::Calibration;
 use super::progress::Bar;
 use super::settings::Settings;
 use super::{Outcome, output};
-use crate::budget::{Chosen, Measure, Task};
+use crate::answers::Answers;
+use crate::budget::{Chosen, Task};
+use crate::by_node::{ByNode, by_node};
 use crate::calibrate::gather::gather;
 use crate::calibrate::trial::Trial;
 use crate::compile::{Compiled, compile_for, spelled_out};
 use crate::error::{Error, Result};
 use crate::open::{Opened, is_amq};
 use crate::options::ConvertOptions;
+use crate::page::Page;
 use crate::report::Report;
 use crate::table::Table;
+use crate::verify::seeded_inputs;
 
 /// Compile an ONNX model to an .amq file
 ///
@@ -47,6 +49,9 @@ pub(super) struct Convert {
     /// Write a recipe that gives the same file again, with the settings of every matrix
     #[arg(long, value_name = "R.yaml")]
     save_recipe: Option<PathBuf>,
+    /// Write the report as a page of HTML: sizes, errors by layer and node, weights and their levels
+    #[arg(long, value_name = "R.html")]
+    report: Option<PathBuf>,
     /// Print the report as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -75,6 +80,7 @@ struct Made {
     options: ConvertOptions,
     chosen: Option<Chosen>,
     answers: Option<Answers>,
+    by_node: Option<ByNode>,
 }
 
 impl Convert {
@@ -91,9 +97,11 @@ impl Convert {
         let read = || {
             [&self.model].into_iter().chain(self.settings.recipe()).chain(self.calibration.files())
         };
-        output::check_not_read(&target, read())?;
-        if let Some(recipe) = &self.save_recipe {
-            output::check_not_read(recipe, read())?;
+        let outputs = [Some(&target), self.save_recipe.as_ref(), self.report.as_ref()];
+        let outputs: Vec<&PathBuf> = outputs.into_iter().flatten().collect();
+        output::check_apart(&outputs)?;
+        for path in &outputs {
+            output::check_not_read(path, read())?;
         }
         let options =
             ConvertOptions { calibration: self.calibration.source()?, ..self.settings.options()? };
@@ -102,12 +110,28 @@ impl Convert {
         let bar = Bar::new(self.quiet);
         let made = self.make(options, isa, &bar.show());
         bar.clear();
-        let Made { compiled, options, chosen, answers } = made?;
-        let Compiled { bytes, report, external } = compiled;
-        output::check_not_read(&target, &external)?;
+        let Made { compiled, options, chosen, answers, by_node } = made?;
+        let Compiled { bytes, report, histograms, external } = compiled;
+        for path in &outputs {
+            output::check_not_read(path, &external)?;
+        }
         output::write_whole(&target, |file| file.write_all(&bytes))?;
         if let (Some(path), Some(recipe)) = (&self.save_recipe, &options.recipe) {
             output::write_whole(path, |file| file.write_all(recipe.text().as_bytes()))?;
+        }
+        if let Some(path) = &self.report {
+            let page = Page {
+                model: &self.model.file_name().unwrap_or_default().to_string_lossy(),
+                options: &options.to_string(),
+                bytes_out: bytes.len() as u64,
+                report: &report,
+                histograms: &histograms,
+                chosen: chosen.as_ref(),
+                answers: answers.as_ref(),
+                by_node: by_node.as_ref(),
+            };
+            let html = page.html();
+            output::write_whole(path, |file| file.write_all(html.as_bytes()))?;
         }
         let warnings = answers.as_ref().and_then(Answers::warning);
         let warnings = warnings.filter(|_| !self.quiet).into_iter().collect();
@@ -135,42 +159,54 @@ impl Convert {
         isa: Isa,
         show: &(dyn Fn(&str, usize, usize) + Sync),
     ) -> Result<Made> {
-        let float = match &options.calibration {
-            Some(_) => Some(Opened::read_with(&self.model, &options.interface)?),
-            None => None,
-        };
-        let data = match (&options.calibration, &float) {
-            (Some(source), Some(float)) => {
+        let float = || Opened::read_with(&self.model, &options.interface);
+        let data = match &options.calibration {
+            Some(source) => {
+                let float = float()?;
                 let told = |done, total| show("calibration", done, total);
-                let moments = gather(float, source, isa, &told)?;
+                let moments = gather(&float, source, isa, &told)?;
                 let loaded = float.load(isa)?;
                 let trial = Trial::new(&loaded, &source.read(&loaded)?)?;
-                Some((moments, trial))
+                Some((moments, trial, loaded))
             }
-            _ => None,
+            None => None,
         };
-        let (options, chosen) = match self.within.budget() {
+        let (said, chosen) = match self.within.budget() {
             Some(budget) => {
-                let data = data.as_ref().map(|(moments, trial)| (moments, trial));
+                let data = data.as_ref().map(|(moments, trial, _)| (moments, trial));
                 let task = Task { path: &self.model, options: &options, data, isa };
                 let chosen = task.choose(budget, show)?;
                 (chosen.options.clone(), Some(chosen))
             }
             None if self.save_recipe.is_some() => (spelled_out(&self.model, &options)?, None),
-            None => (options, None),
+            None => (options.clone(), None),
         };
-        let moments = data.as_ref().map(|(moments, _)| moments);
-        let compiled = compile_for(&self.model, &options, moments, &|progress| {
+        let moments = data.as_ref().map(|(moments, ..)| moments);
+        let compiled = compile_for(&self.model, &said, moments, &|progress| {
             show(progress.layer, progress.done, progress.total);
         })?;
-        let asked = answers::asked(&compiled.report);
-        let answers = match data {
-            _ if asked.is_empty() => None,
-            Some((_, trial)) => Some(Answers::of(&self.model, &compiled, &trial, true, isa)?),
+        let mut made = Made { compiled, options: said, chosen, answers: None, by_node: None };
+        if !made.compiled.report.is_coded() {
+            return Ok(made);
+        }
+        let calibrated = data.is_some();
+        let compared = match data {
+            Some((_, trial, loaded)) => Some((trial, loaded)),
             // Seeded inputs are not for every model.
-            None => Answers::seeded(&self.model, &options, &compiled, isa).ok(),
+            None => float()?.load(isa).ok().and_then(|loaded| {
+                let inputs = seeded_inputs(&loaded, &[]).ok()?;
+                Some((Trial::call(&loaded, inputs).ok()?, loaded))
+            }),
         };
-        Ok(Made { compiled, options, chosen, answers })
+        if let Some((trial, float)) = compared {
+            let coded = Opened::of_bytes(&self.model, &made.compiled.bytes).load(isa)?;
+            made.answers = Some(Answers::of(&made.compiled.report, &coded, &trial, calibrated)?);
+            if self.report.is_some() {
+                let inputs = trial.first_call(&float)?;
+                made.by_node = Some(by_node(&coded, &float, &inputs)?);
+            }
+        }
+        Ok(made)
     }
 }
 
@@ -194,16 +230,7 @@ impl Converted {
 
 /// What was chosen: the loss of each matrix at each number of bits, those it got between brackets.
 fn plan(chosen: &Chosen) -> String {
-    let unit = match chosen.measure {
-        Measure::Kl => "divergence of the answers in nats",
-        Measure::Noise => "noise over signal of the answers",
-        Measure::RelativeMse => "relative squared error of the weights",
-    };
-    let widths: BTreeSet<u8> = chosen
-        .matrices
-        .iter()
-        .flat_map(|matrix| matrix.curve.iter().map(|point| point.bits))
-        .collect();
+    let (unit, widths) = (chosen.measure.text(), chosen.widths());
     let columns: Vec<String> = widths.iter().map(|bits| format!("{bits} bits")).collect();
     let mut header = vec!["layer", "shape", "bits"];
     header.extend(columns.iter().map(String::as_str));

@@ -2,7 +2,6 @@
 //!
 //! Commands are functions from arguments to what is to be printed; only [`main`] prints.
 
-mod answers;
 mod bench;
 mod budget;
 mod calibration;

@@ -23,6 +23,26 @@ pub(super) fn check_not_read<'a>(
     }
 }
 
+/// Fails if two outputs are one file.
+pub(super) fn check_apart(outputs: &[&PathBuf]) -> Result<()> {
+    // What is not there yet has a folder and a name.
+    let place = |path: &&PathBuf| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        let name = path.file_name().unwrap_or_default().to_owned();
+        (fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned()), name)
+    };
+    let places: Vec<_> = outputs.iter().map(place).collect();
+    match (1..places.len()).find(|&at| places[..at].contains(&places[at])) {
+        None => Ok(()),
+        Some(at) => {
+            let path = outputs[at].display();
+            Err(Error::usage(format!("{path} is the name of two outputs"))
+                .remedy("name another output"))
+        }
+    }
+}
+
 /// Writes the file at `path` by way of a temporary one beside it: written, synced, renamed.
 ///
 /// Nothing is left at `path` if this fails; what was there before stays. A signal that would end

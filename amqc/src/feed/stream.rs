@@ -162,6 +162,12 @@ impl<'a> TextReader<'a> {
         tokens.chunks(most).try_for_each(|tokens| self.call(tokens, receive))
     }
 
+    /// The inputs of the call that feeds the first of these tokens, as many as the model takes at once.
+    pub fn inputs(&self, tokens: &[i64]) -> Vec<(String, Tensor)> {
+        let most = self.fixed.unwrap_or(PIECE).min(tokens.len());
+        vec![(self.loaded.name(self.input.value).to_owned(), self.tensor(&tokens[..most]))]
+    }
+
     /// Feeds tokens as [`TextReader::feed`] does, and shows a probe what the model computes.
     ///
     /// # Errors

@@ -2,19 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::Path;
 
-use amq_runtime::Isa;
 use serde::Serialize;
 
 use crate::calibrate::trial::{Answer, Trial};
-use crate::compile::Compiled;
 use crate::error::Result;
 use crate::names::shown;
-use crate::open::Opened;
-use crate::options::ConvertOptions;
-use crate::report::{Coding, Report};
-use crate::verify::seeded_inputs;
+use crate::open::Loaded;
+use crate::report::{Coding, Layer, Report};
 
 /// Answers below it are poor, in decibels.
 const LEAST_SNR: f64 = 10.0;
@@ -24,7 +19,7 @@ const FEWEST: usize = 20;
 
 /// How far the answers are from those of the float model.
 #[derive(Debug, Serialize)]
-pub(super) struct Answers {
+pub struct Answers {
     /// Whether they were compared on calibration data; else on seeded inputs.
     calibrated: bool,
     /// Tokens of a text, or samples, that they were compared on.
@@ -33,54 +28,29 @@ pub(super) struct Answers {
     #[serde(skip)]
     what: &'static str,
     /// Each output.
-    outputs: Vec<Answer>,
+    pub outputs: Vec<Answer>,
     /// The bits and activations of the matrices that are coded.
     #[serde(skip)]
     asked: Vec<(u8, String)>,
 }
 
-/// The bits and activations of the matrices that are coded, each once.
-pub(super) fn asked(report: &Report) -> Vec<(u8, String)> {
-    let coded = |coding: &Coding| match coding {
-        Coding::MultiBit { bits, activations, .. } => Some((*bits, activations.clone())),
-        Coding::Float { .. } => None,
-    };
-    let mut all: Vec<_> = report.layers.iter().filter_map(|layer| coded(&layer.coding)).collect();
-    all.sort();
-    all.dedup();
-    all
-}
-
 impl Answers {
-    /// Of a model that was made of the one at `path`.
-    pub(super) fn of(
-        path: &Path,
-        compiled: &Compiled,
-        trial: &Trial,
-        calibrated: bool,
-        isa: Isa,
-    ) -> Result<Answers> {
-        let (path, amq) = (path.to_owned(), compiled.bytes.clone());
-        let opened = Opened { path, size: 0, amq, report: None, external: Vec::new() };
-        let outputs = trial.answers(&opened.load(isa)?)?;
-        let (samples, what, asked) = (trial.count(), trial.what(), asked(&compiled.report));
-        Ok(Answers { calibrated, samples, what, outputs, asked })
-    }
-
-    /// The same on seeded inputs.
-    pub(super) fn seeded(
-        path: &Path,
-        options: &ConvertOptions,
-        compiled: &Compiled,
-        isa: Isa,
-    ) -> Result<Answers> {
-        let float = Opened::read_with(path, &options.interface)?.load(isa)?;
-        let inputs = seeded_inputs(&float, &[])?;
-        Answers::of(path, compiled, &Trial::call(&float, inputs)?, false, isa)
+    /// Of a model with this report; `calibrated` says whether the trial is on calibration data.
+    ///
+    /// # Errors
+    /// What the runtime refuses.
+    pub fn of(report: &Report, coded: &Loaded, trial: &Trial, calibrated: bool) -> Result<Answers> {
+        let outputs = trial.answers(coded)?;
+        let asked = |layer: &Layer| match &layer.coding {
+            Coding::MultiBit { bits, activations, .. } => Some((*bits, activations.clone())),
+            Coding::Float { .. } => None,
+        };
+        let asked = report.layers.iter().filter_map(asked).collect();
+        Ok(Answers { calibrated, samples: trial.count(), what: trial.what(), outputs, asked })
     }
 
     /// What they were compared on.
-    fn on(&self) -> String {
+    pub fn on(&self) -> String {
         match self.calibrated {
             true => format!("on {} {} of the calibration data", self.samples, self.what),
             false => "on seeded inputs".to_owned(),
@@ -88,7 +58,7 @@ impl Answers {
     }
 
     /// A line for each output.
-    pub(super) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let mut text = String::new();
         for answer in &self.outputs {
             let _ = writeln!(text, "answers: {}, {}", told(answer), self.on());
@@ -97,7 +67,7 @@ impl Answers {
     }
 
     /// That the answers are poor and what to try, if they are.
-    pub(super) fn warning(&self) -> Option<String> {
+    pub fn warning(&self) -> Option<String> {
         let poor = |answer: &&Answer| {
             let few = answer.same_choice.is_some_and(|same| same < LEAST_SAME);
             answer.float && answer.snr_db < LEAST_SNR || few && answer.rows >= FEWEST

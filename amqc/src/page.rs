@@ -1,0 +1,294 @@
+//! The report of a conversion as one page of HTML: no script, nothing from elsewhere.
+
+use std::fmt::Write;
+
+use crate::answers::Answers;
+use crate::budget::Chosen;
+use crate::by_node::ByNode;
+use crate::histogram::Histogram;
+use crate::report::{Coding, Layer, Report};
+
+mod chart;
+mod markup;
+
+use markup::{Table, escape, number, size};
+
+/// What the page shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// Name of the model's file.
+    pub model: &'a str,
+    /// The settings, as flags.
+    pub options: &'a str,
+    /// Bytes of the file that was made.
+    pub bytes_out: u64,
+    /// What was done.
+    pub report: &'a Report,
+    /// Of each layer, how its weights lie; none for those that stayed float.
+    pub histograms: &'a [Option<Histogram>],
+    /// What bits were chosen from.
+    pub chosen: Option<&'a Chosen>,
+    /// How far the answers are from those of the float model.
+    pub answers: Option<&'a Answers>,
+    /// The same of what each node gives.
+    pub by_node: Option<&'a ByNode>,
+}
+
+/// Values of the list of those that are farthest.
+const WORST: usize = 12;
+
+const STYLE: &str = "
+:root { color-scheme: light dark; --ink: #1c2733; --soft: #5d6b7a; --line: #d8dee5; --back: #ffffff;
+  --mark: #2b6cb0; --level: #d9480f; --warn: #fff4e5; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6ebf0; --soft: #9aa7b4; --line: #35414d;
+  --back: #141a20; --mark: #63a4e8; --level: #ff9d5c; --warn: #3a2a12; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--back);
+  max-width: 1040px; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
+p { margin: .4rem 0; } .soft { color: var(--soft); }
+code { font: 13px/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.wide { overflow-x: auto; }
+th, td { text-align: right; padding: .25rem .7rem .25rem 0; border-bottom: 1px solid var(--line);
+  vertical-align: top; white-space: nowrap; }
+th { color: var(--soft); font-weight: 600; } .l { text-align: left; }
+td.text { white-space: normal; overflow-wrap: anywhere; }
+.facts { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; margin: 1rem 0; }
+.facts b { display: block; font-size: 1.35rem; font-weight: 600; }
+.warning { background: var(--warn); padding: .6rem .9rem; border-radius: 6px; white-space: pre-line; }
+.cells { display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 1.2rem 1.6rem; }
+figure { margin: 0; } figcaption { font-size: 13px; overflow-wrap: anywhere; }
+svg { max-width: 100%; height: auto; font: 12px system-ui, sans-serif; }
+.grid { stroke: var(--line); } .axis { stroke: var(--soft); } .tick { fill: var(--soft); }
+.name { fill: var(--ink); } .bar, .bin { fill: var(--mark); } .bin { opacity: .75; }
+.level { stroke: var(--level); stroke-width: 1.5; } .line { fill: none; stroke: var(--line); }
+.dot { fill: var(--mark); }
+";
+
+impl Page<'_> {
+    /// The page.
+    pub fn html(&self) -> String {
+        let model = escape(self.model);
+        let mut html = format!(
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width\">\n<title>{model}</title>\n\
+             <style>{STYLE}</style>\n</head>\n<body>\n<h1>{model}</h1>\n"
+        );
+        let budget = self.chosen.map(|chosen| chosen.budget.as_str()).unwrap_or_default();
+        let options = match [budget, self.options].join(" ").trim() {
+            "" => "default settings".to_owned(),
+            options => format!("<code>{}</code>", escape(options)),
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        let _ = writeln!(html, "<p class=\"soft\">amqc {version}, {options}</p>");
+        self.facts(&mut html);
+        self.answers(&mut html);
+        self.errors(&mut html);
+        self.nodes(&mut html);
+        self.layers(&mut html);
+        self.chosen(&mut html);
+        self.histograms(&mut html);
+        self.kept(&mut html);
+        html + "</body>\n</html>\n"
+    }
+
+    fn facts(&self, html: &mut String) {
+        let Report { bytes_in, layers, .. } = self.report;
+        let weights: u64 = layers.iter().map(|layer| layer.bytes_before / 4).sum();
+        let coded = layers.iter().filter(|layer| matches!(layer.coding, Coding::MultiBit { .. }));
+        let (stored, of) = coded.fold((0, 0), |(stored, of), layer| {
+            (stored + layer.bytes_after, of + layer.bytes_before / 4)
+        });
+        let bits = |bytes: u64, weights: u64| 8.0 * bytes as f64 / weights.max(1) as f64;
+        let times = *bytes_in as f64 / self.bytes_out.max(1) as f64;
+        html.push_str("<div class=\"facts\">\n");
+        for (value, what) in [
+            (size(*bytes_in), "the model".to_owned()),
+            (size(self.bytes_out), format!("the file, {times:.1} times smaller")),
+            (
+                format!("{:.2}", bits(stored, of)),
+                "bits a weight, of matrices that are coded".into(),
+            ),
+            (
+                format!("{:.2}", bits(self.bytes_out, weights)),
+                "bits a weight, over the whole file".into(),
+            ),
+        ] {
+            let _ = writeln!(html, "<div><b>{value}</b>{what}</div>");
+        }
+        html.push_str("</div>\n");
+    }
+
+    fn answers(&self, html: &mut String) {
+        let Some(answers) = self.answers else { return };
+        html.push_str("<h2>Answers, beside those of the float model</h2>\n");
+        if let Some(warning) = answers.warning() {
+            let _ = writeln!(html, "<p class=\"warning\">{}</p>", escape(&warning));
+        }
+        let mut rows = Table::new(&["output", "signal / noise", "largest difference"], 1);
+        rows.columns(&["divergence", "same choice"]);
+        for answer in &answers.outputs {
+            rows.row(&[
+                answer.name.clone(),
+                format!("{:.1} dB", answer.snr_db),
+                number(answer.max_abs),
+                answer.kl.map(|kl| format!("{kl:.4} nats")).unwrap_or_default(),
+                answer.same_choice.map(|s| format!("{:.1}%", 100.0 * s)).unwrap_or_default(),
+            ]);
+        }
+        html.push_str(&rows.html());
+        let _ = writeln!(html, "<p class=\"soft\">Compared {}.</p>", answers.on());
+    }
+
+    fn errors(&self, html: &mut String) {
+        const LOW: i32 = -5;
+        let row = |layer: &Layer| match &layer.coding {
+            Coding::MultiBit { relative_mse, bits, .. } => {
+                let text = format!("{relative_mse:.2e}, {bits} bits");
+                Some((layer.name.clone(), *relative_mse, text))
+            }
+            Coding::Float { .. } => None,
+        };
+        let rows: Vec<_> = self.report.layers.iter().filter_map(row).collect();
+        if rows.is_empty() {
+            return;
+        }
+        html.push_str("<h2>Error of the weights by layer</h2>\n");
+        html.push_str(
+            "<p class=\"soft\">Squared error over squared weights. What it does to the answers \
+             differs from layer to layer: <code>amqc sensitivity</code> measures that.</p>\n",
+        );
+        html.push_str(&chart::bars(LOW, &rows));
+    }
+
+    fn nodes(&self, html: &mut String) {
+        let Some(ByNode { nodes, .. }) = self.by_node else { return };
+        let mut differ: Vec<_> = nodes.iter().filter(|node| node.max_abs > 0.0).collect();
+        if differ.is_empty() {
+            return;
+        }
+        let worst: Vec<_> = differ.iter().take(WORST).copied().collect();
+        html.push_str("<h2>Error by node</h2>\n");
+        html.push_str(
+            "<p class=\"soft\">Signal over noise of what each node gives, in the order of \
+             computing: errors add up, and are made where it falls.</p>\n",
+        );
+        differ.sort_by_key(|node| node.index);
+        let points: Vec<_> = differ.iter().map(|node| (node.value.clone(), node.snr_db)).collect();
+        html.push_str(&chart::decibels(&points));
+        let mut rows = Table::new(&["the farthest", "node", "op"], 3);
+        rows.columns(&["signal / noise", "largest difference"]);
+        for node in worst {
+            rows.row(&[
+                node.value.clone(),
+                node.node.clone(),
+                node.op.into(),
+                format!("{:.1} dB", node.snr_db),
+                number(node.max_abs),
+            ]);
+        }
+        html.push_str(&rows.html());
+    }
+
+    fn layers(&self, html: &mut String) {
+        html.push_str("<h2>Layers</h2>\n");
+        let mut rows = Table::new(&["layer", "op"], 2);
+        rows.columns(&["shape", "bits", "bits a weight", "activations", "method"]);
+        rows.columns(&["relative error", "before", "after"]);
+        for layer in &self.report.layers {
+            let weights = (layer.bytes_before / 4).max(1);
+            let [bits, activations, method, error] = match &layer.coding {
+                Coding::MultiBit { bits, activations, method, relative_mse, .. } => {
+                    let error = format!("{relative_mse:.5}");
+                    [bits.to_string(), activations.clone(), method.clone(), error]
+                }
+                Coding::Float { .. } => ["f32", "f32", "", ""].map(String::from),
+            };
+            rows.row(&[
+                layer.name.clone(),
+                layer.op.clone(),
+                format!("{}x{}", layer.rows, layer.cols),
+                bits,
+                format!("{:.2}", 8.0 * layer.bytes_after as f64 / weights as f64),
+                activations,
+                method,
+                error,
+                size(layer.bytes_before),
+                size(layer.bytes_after),
+            ]);
+        }
+        html.push_str(&rows.html());
+    }
+
+    fn chosen(&self, html: &mut String) {
+        let Some(chosen) = self.chosen else { return };
+        html.push_str("<h2>What bits were chosen from</h2>\n");
+        let measure = chosen.measure.text();
+        let _ = writeln!(html, "<p class=\"soft\">Loss of each matrix coded alone: {measure}.</p>");
+        let widths = chosen.widths();
+        let mut rows = Table::new(&["matrix"], 1);
+        let columns: Vec<String> = widths.iter().map(|bits| format!("{bits} bits")).collect();
+        rows.columns(&columns.iter().map(String::as_str).collect::<Vec<_>>());
+        rows.columns(&["chosen"]);
+        for matrix in &chosen.matrices {
+            let mut row = vec![matrix.name.clone()];
+            row.extend(widths.iter().map(|bits| {
+                let point = matrix.curve.iter().find(|point| point.bits == *bits);
+                point.map(|point| format!("{:.5}", point.loss)).unwrap_or_default()
+            }));
+            row.push(format!("{} bits", matrix.bits));
+            rows.row(&row);
+        }
+        html.push_str(&rows.html());
+    }
+
+    fn histograms(&self, html: &mut String) {
+        let shown = self.report.layers.iter().zip(self.histograms);
+        let shown: Vec<_> = shown.filter_map(|(layer, of)| Some((layer, of.as_ref()?))).collect();
+        if shown.is_empty() {
+            return;
+        }
+        html.push_str("<h2>Weights and their levels</h2>\n");
+        html.push_str(
+            "<p class=\"soft\">Each row in its root mean square; lines are the mean places of the \
+             levels, up to 4 bits.</p>\n<div class=\"cells\">\n",
+        );
+        for (layer, of) in shown {
+            let (name, svg) = (escape(&layer.name), chart::histogram(of));
+            let _ = writeln!(html, "<figure><figcaption>{name}</figcaption>{svg}</figure>");
+        }
+        html.push_str("</div>\n");
+    }
+
+    fn kept(&self, html: &mut String) {
+        html.push_str("<h2>What stayed float, and what else differs from what was asked</h2>\n");
+        let mut rows = Table::new(&["layer", "what", "why"], 3);
+        for layer in &self.report.layers {
+            match &layer.coding {
+                Coding::Float { kept_float } => {
+                    rows.row(&[layer.name.clone(), "weights in float".into(), kept_float.clone()]);
+                }
+                Coding::MultiBit { activations, note: Some(note), .. } => {
+                    let what = format!("activations {activations}");
+                    rows.row(&[layer.name.clone(), what, note.clone()]);
+                }
+                Coding::MultiBit { .. } => {}
+            }
+        }
+        match rows.is_empty() {
+            true => html.push_str("<p>Nothing.</p>\n"),
+            false => html.push_str(&rows.html()),
+        }
+        for note in &self.report.notes {
+            let _ = writeln!(html, "<p>{}</p>", escape(note));
+        }
+        for state in &self.report.states {
+            let (input, output) = (escape(&state.input), escape(&state.output));
+            let _ = writeln!(
+                html,
+                "<p class=\"soft\">State: <code>{input}</code> takes <code>{output}</code> of the \
+                 step before.</p>"
+            );
+        }
+    }
+}
