@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use amq_format::graph::Port;
 use serde::Serialize;
 
 use crate::calibrate::trial::{Answer, Trial};
@@ -10,12 +11,33 @@ use crate::error::Result;
 use crate::names::shown;
 use crate::open::Loaded;
 use crate::report::{Coding, Layer, Report};
+use crate::verify::seeded_inputs;
 
 /// Answers below it are poor, in decibels.
 const LEAST_SNR: f64 = 10.0;
 /// So are choices of which a smaller share is the same, where there are this many.
 const LEAST_SAME: f64 = 0.9;
 const FEWEST: usize = 20;
+
+/// Size that seeded inputs have along axes that are neither batch, channel nor time: images of one pixel say
+/// little.
+const SIZE: i64 = 64;
+
+/// A trial on seeded inputs, if the model takes any.
+pub fn seeded_trial(float: &Loaded) -> Option<Trial> {
+    let streams = &float.graph().streams;
+    let time = |port: &Port, axis: usize| {
+        streams.iter().any(|s| s.value == port.value && s.time_axis as usize == axis)
+    };
+    let later = |port: &Port| -> Vec<(String, i64)> {
+        let dims = port.dims.iter().enumerate().skip(2).filter(|(axis, _)| !time(port, *axis));
+        dims.filter_map(|(_, dim)| Some((dim.as_name()?.to_owned(), SIZE))).collect()
+    };
+    let wide: Vec<(String, i64)> = float.inputs().flat_map(later).collect();
+    [wide, Vec::new()]
+        .iter()
+        .find_map(|dims| Trial::call(float, seeded_inputs(float, dims).ok()?).ok())
+}
 
 /// How far the answers are from those of the float model.
 #[derive(Debug, Serialize)]

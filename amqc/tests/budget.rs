@@ -64,7 +64,7 @@ fn twice(folder: &TempDir, model: &str, budget: &[&str], data: &[&str]) -> Value
 fn bits_that_are_chosen_beat_a_straight_line() {
     let folder = texts();
     let (model, vocabulary) = (fixture("lstm/model.onnx"), fixture("lstm/vocab.txt"));
-    let data = ["--calib", "a.txt", "--vocab", &vocabulary, "--calib-samples", "3000"];
+    let data = ["--calib", "a.txt", "--vocab", &vocabulary, "--calib-samples", "1500"];
     // Bits a weight and perplexity of the file.
     let measured = |file: &str, report: &Value| {
         let sum = |key: &str, scale: f64| -> f64 {
@@ -175,7 +175,7 @@ fn codes_of_activations_with_int8_before_the_softmax() {
                   - { match: '/linear/*', activations: int8 }\n";
     fs::write(folder.path().join("r.yaml"), recipe).unwrap();
     let perplexity = |args: &[&str]| {
-        let data = ["--calib", "a.txt", "--vocab", &vocabulary, "--calib-samples", "3000"];
+        let data = ["--calib", "a.txt", "--vocab", &vocabulary, "--calib-samples", "1500"];
         let convert = ["convert", &model, "-o", "m.amq"];
         json(&folder, &[&convert[..], args, &data].concat());
         let eval = json(&folder, &["eval", "m.amq", "--text", "b.txt", "--vocab", &vocabulary]);

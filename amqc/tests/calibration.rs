@@ -164,3 +164,77 @@ fn bad_data_get_a_sentence_and_leave_no_file() {
         assert!(!folder.path().join("m.amq").exists(), "{args:?}");
     }
 }
+
+#[test]
+fn bad_texts_get_a_sentence_and_leave_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &[u8]| fs::write(folder.path().join(name), text).unwrap();
+    let vocabulary = fixture("lstm/vocab.txt");
+    write("empty.txt", b"");
+    write("one.txt", b"the");
+    write("good.txt", b"the of the of the of\n");
+    write("bytes.txt", b"the \xff of\n");
+    write("short.txt", b"the\nof\n<eos>\n<unk>\n");
+    write("twice.txt", b"the\nof\nthe\n");
+    let known = fs::read_to_string(&vocabulary).unwrap().replace("<unk>", "<other>");
+    write("strict.txt", known.as_bytes());
+    write("odd.txt", b"the zebrafinch of\n");
+    // What was there before stays.
+    write("m.amq", b"before");
+    let model = fixture("lstm/model.onnx");
+    for (args, code, word) in [
+        (["--calib", "empty.txt", "--vocab", &vocabulary], 4, "2 tokens"),
+        (["--calib", "one.txt", "--vocab", &vocabulary], 4, "2 tokens"),
+        (["--calib", "bytes.txt", "--vocab", &vocabulary], 4, "not UTF-8"),
+        (["--calib", "good.txt", "--vocab", "short.txt"], 4, "4 entries"),
+        (["--calib", "good.txt", "--vocab", "twice.txt"], 4, "there twice"),
+        (["--calib", "odd.txt", "--vocab", "strict.txt"], 4, "\"zebrafinch\""),
+        (["--calib", "good.txt", "--vocab", "none.txt"], 5, "none.txt"),
+        (["--calib", "none.txt", "--vocab", &vocabulary], 5, "none.txt"),
+        (["--calib", "good.txt", "--calib-samples", "9"], 2, "--vocab"),
+    ] {
+        for command in ["convert", "sensitivity"] {
+            let output: &[&str] = if command == "convert" { &["-o", "m.amq"] } else { &[] };
+            let args = [&[command, &model], output, &args[..]].concat();
+            let output = amqc(&folder, &args, "2");
+            let message = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(code), "{args:?} {message}");
+            assert!(message.starts_with("error: ") && message.contains(word), "{args:?} {message}");
+        }
+        assert_eq!(fs::read(folder.path().join("m.amq")).unwrap(), b"before", "{args:?}");
+    }
+}
+
+#[test]
+fn bad_arrays_of_two_inputs_get_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = |count: usize, id: i64| {
+        let data = Data::I64(vec![id; 2 * count]);
+        ("tokens".to_owned(), Tensor { dims: vec![2, count], data })
+    };
+    let state = |name: &str, count: usize| {
+        let data = Data::F32(vec![0.5; 128 * count]);
+        (name.to_owned(), Tensor { dims: vec![1, count, 128], data })
+    };
+    let npz = |name: &str, arrays: &[(String, Tensor)]| {
+        write_npz(File::create(folder.path().join(name)).unwrap(), arrays).unwrap();
+    };
+    npz("counts.npz", &[tokens(3, 1), state("h0", 4), state("c0", 3)]);
+    npz("range.npz", &[tokens(3, 5000)]);
+    npz("states.npz", &[state("h0", 3)]);
+    npz("good.npz", &[tokens(3, 1), state("h0", 3), state("c0", 3)]);
+    let model = fixture("lstm/model.onnx");
+    for (file, code, word) in [
+        ("counts.npz", 4, "another number of samples"),
+        ("range.npz", 4, "5000"),
+        ("states.npz", 2, "\"tokens\" is not given"),
+        ("good.npz", 0, ""),
+    ] {
+        let args = ["convert", &model, "--calib", file, "--calib-axis", "1", "-o", "m.amq"];
+        let output = amqc(&folder, &args, "2");
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{file} {message}");
+        assert!(message.contains(word), "{file} {message}");
+        assert_eq!(folder.path().join("m.amq").exists(), code == 0, "{file}");
+    }
+}

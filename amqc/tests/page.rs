@@ -49,7 +49,7 @@ fn a_page_is_whole() {
     fs::write(folder.path().join("a.txt"), &text[..4000]).unwrap();
     let (model, vocabulary) = (fixture("gru/model.onnx"), fixture("gru/vocab.txt"));
     let data = ["--calib", "a.txt", "--vocab", &vocabulary, "--unit", "char"];
-    let args = [&[&*model, "--max-size", "120kB"], &data[..]].concat();
+    let args = [&[&*model, "--target-bits", "3"], &data[..]].concat();
     let html = page(&folder, &args);
     check_tags(&html);
     for word in ["<script", "http", "src=", "href=", "url(", "@import"] {

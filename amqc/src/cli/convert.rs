@@ -13,7 +13,7 @@ use super::calibration::Calibration;
 use super::progress::Bar;
 use super::settings::Settings;
 use super::{Outcome, output};
-use crate::answers::Answers;
+use crate::answers::{Answers, seeded_trial};
 use crate::budget::{Chosen, Task};
 use crate::by_node::{ByNode, by_node};
 use crate::calibrate::gather::gather;
@@ -25,7 +25,6 @@ use crate::options::ConvertOptions;
 use crate::page::Page;
 use crate::report::Report;
 use crate::table::Table;
-use crate::verify::seeded_inputs;
 
 /// Compile an ONNX model to an .amq file
 ///
@@ -193,10 +192,10 @@ impl Convert {
         let compared = match data {
             Some((_, trial, loaded)) => Some((trial, loaded)),
             // Seeded inputs are not for every model.
-            None => float()?.load(isa).ok().and_then(|loaded| {
-                let inputs = seeded_inputs(&loaded, &[]).ok()?;
-                Some((Trial::call(&loaded, inputs).ok()?, loaded))
-            }),
+            None => {
+                let loaded = float()?.load(isa)?;
+                seeded_trial(&loaded).map(|trial| (trial, loaded))
+            }
         };
         if let Some((trial, float)) = compared {
             let coded = Opened::of_bytes(&self.model, &made.compiled.bytes).load(isa)?;
