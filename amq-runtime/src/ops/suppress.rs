@@ -105,7 +105,10 @@ impl Dynamic for Suppression {
                 let stated = &all[4 * (batch * self.boxes + i as usize)..][..4];
                 Corners::new(stated, self.centered)
             };
-            let counts = |i: &u32| least.is_none_or(|least| scores[*i as usize] > least);
+            let counts = |i: &u32| {
+                let score = scores[*i as usize];
+                least.map_or(!score.is_nan(), |least| score > least)
+            };
             let mut tried = 0;
             for i in (0..self.boxes as u32).filter(counts) {
                 call.memory.order[tried] = i;
@@ -169,7 +172,7 @@ mod tests {
         assert_eq!(left([0.3, 0.2, 0.3], 0, 0.3, None), [0i64; 0]);
         assert_eq!(left([0.3, 0.2, 0.3], -1, 0.3, None), [0i64; 0]);
         assert_eq!(left([0.1, 0.3, 0.2], 9, 1.0, Some(0.2)), [1]);
-        assert_eq!(left([0.1, f32::NAN, 0.2], 9, 0.3, None), [1]);
+        assert_eq!(left([0.1, f32::NAN, 0.2], 9, 0.34, None), [2, 0]);
     }
 
     #[test]

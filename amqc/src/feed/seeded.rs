@@ -76,9 +76,11 @@ pub fn seeded(loaded: &Loaded, sizes: &BTreeMap<String, i64>) -> Result<Vec<(Str
 }
 
 /// Integers that an input may hold: those that index every table it reaches, 1 where it gives
-/// lengths of sequences, else 0.
+/// lengths of sequences or sizes, else 0.
 fn index_range(graph: &Graph, input: ValueId) -> Range<i64> {
     let mut same = BTreeSet::from([input]);
+    // What is computed of it too.
+    let mut made = same.clone();
     let mut range = None::<Range<i64>>;
     let mut narrow = |other: Range<i64>| {
         range = Some(match &range {
@@ -88,6 +90,7 @@ fn index_range(graph: &Graph, input: ValueId) -> Range<i64> {
     };
     for node in &graph.nodes {
         let reads = |place: usize| node.inputs.get(place).is_some_and(|v| same.contains(v));
+        let any = |of: &BTreeSet<ValueId>| node.inputs.iter().any(|value| of.contains(value));
         match &node.op {
             Some(Op::Gather(gather)) if reads(1) => {
                 let table = graph.tensors.iter().find(|t| t.value == node.inputs[0]);
@@ -95,6 +98,10 @@ fn index_range(graph: &Graph, input: ValueId) -> Range<i64> {
                 narrow(0..size.map_or(1, |&size| i64::try_from(size).unwrap_or(1)));
             }
             Some(Op::Recurrent(_)) if reads(4) => narrow(1..2),
+            Some(Op::Sizes(_)) if any(&made) => narrow(1..2),
+            Some(Op::Binary(_) | Op::Select(_) | Op::Reduce(_) | Op::Gather(_)) if any(&made) => {
+                made.extend(&node.outputs);
+            }
             Some(
                 Op::Cast(_)
                 | Op::Reshape(_)
@@ -102,8 +109,11 @@ fn index_range(graph: &Graph, input: ValueId) -> Range<i64> {
                 | Op::Slice(_)
                 | Op::Expand(_)
                 | Op::Concat(_),
-            ) if node.inputs.iter().any(|value| same.contains(value)) => {
-                same.extend(&node.outputs);
+            ) if any(&made) => {
+                if any(&same) {
+                    same.extend(&node.outputs);
+                }
+                made.extend(&node.outputs);
             }
             _ => {}
         }

@@ -7,8 +7,8 @@ use amq_format::graph::{BinaryFunction as B, CumulativeKind, ReduceKind, UnaryFu
 use super::attrs::Reader;
 use super::ops::{
     along, attention, audio, batch_norm, blocks, control, conv, cut, data, einsum, elementwise,
-    found, index, layout, loss, matrix, microsoft, norm, parts, quantized, recurrent, reduce,
-    resize, sequence, transposed,
+    found, index, layout, linear_attention, loss, matrix, microsoft, norm, parts, quantized,
+    recurrent, reduce, resize, sequence, transposed,
 };
 use crate::error::{Error, Result};
 
@@ -165,6 +165,7 @@ const OPERATORS: &[Operator] = &[
     ),
     op("Less", 1, |r| elementwise::binary(r, B::Less), ""),
     op("LessOrEqual", 12, |r| elementwise::binary(r, B::LessOrEqual), ""),
+    op("LinearAttention", 27, linear_attention::linear_attention, "heads of known sizes"),
     op("Log", 1, |r| elementwise::unary(r, U::Log), FLOAT),
     op("LogSoftmax", 1, |r| reduce::softmax(r, true), FLOAT),
     op("Loop", 1, control::looped, "what is carried keeps its type and number of axes"),

@@ -137,19 +137,20 @@ fn carried(r: &mut Reader<'_, '_>, first: usize) -> Result<Vec<Value>> {
 }
 
 /// A loop, before it is known how its values change.
-struct Rounds {
-    carried: Vec<Value>,
-    count: Option<Value>,
-    condition: Option<Value>,
+pub(super) struct Rounds {
+    pub(super) carried: Vec<Value>,
+    pub(super) count: Option<Value>,
+    pub(super) condition: Option<Value>,
     /// How often at most, where that is known.
-    trips: Option<Dim>,
+    pub(super) trips: Option<Dim>,
 }
 
 /// Attempts to find which sizes of carried values change.
 const ATTEMPTS: usize = 8;
 
 impl Rounds {
-    fn read<'r, 'b>(
+    /// Reads the body, which gives whether to go on and its outputs, and adds the loop; its outputs.
+    pub(super) fn read<'r, 'b>(
         self,
         r: &mut Reader<'r, 'b>,
         mut body: impl FnMut(

@@ -14,6 +14,7 @@ pub(super) mod elementwise;
 pub(super) mod found;
 pub(super) mod index;
 pub(super) mod layout;
+pub(super) mod linear_attention;
 pub(super) mod loss;
 pub(super) mod matrix;
 pub(super) mod microsoft;
