@@ -150,8 +150,8 @@ impl Convert {
         Ok(Outcome { warnings, ..outcome })
     }
 
-    /// Compiles the model, and compares its answers with those of the float model. `show` is told what
-    /// is done, and how far.
+    /// Compiles the model, and compares its answers with those of the float model where anything is said
+    /// of them. `show` is told what is done, and how far.
     fn make(
         &self,
         options: ConvertOptions,
@@ -185,7 +185,8 @@ impl Convert {
             show(progress.layer, progress.done, progress.total);
         })?;
         let mut made = Made { compiled, options: said, chosen, answers: None, by_node: None };
-        if !made.compiled.report.is_coded() {
+        let silent = self.quiet && !self.json && self.report.is_none();
+        if silent || !made.compiled.report.is_coded() {
             return Ok(made);
         }
         let calibrated = data.is_some();
