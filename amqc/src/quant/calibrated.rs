@@ -6,8 +6,9 @@ use amq_format::graph::CoefficientType;
 use rayon::prelude::*;
 
 use super::Options;
+use super::feedback::BATCH;
 use super::matrix::QuantizedMatrix;
-use super::norm::{Norm, dot};
+use super::norm::Norm;
 use super::row::Row;
 
 /// Shares of the diagonal's mean that may be added to a second moment. The one is taken that does best
@@ -50,34 +51,57 @@ pub fn quantize_for(
     assert_eq!(Some(weights.len()), rows.checked_mul(cols), "elements of a {rows}x{cols} matrix");
     let row = |row: usize| &weights[row * cols..][..cols];
     let damping = damping(&row, cols, options, moments);
+    let mut plain = vec![true; rows];
     let mut norms = Vec::new();
-    let mut norm_of = vec![None; rows];
+    let mut batches: Vec<(Option<usize>, Vec<usize>)> = Vec::new();
     for moment in moments {
         assert_eq!(moment.all.len(), cols * cols, "elements of a moment");
-        let Some(norm) = Norm::new(moment.all.clone(), cols, damping) else { continue };
-        for &row in &moment.rows {
-            norm_of[row] = Some(norms.len());
-        }
+        let Some(norm) = Norm::new(&moment.all, cols, damping) else { continue };
+        // A row goes with the first moment that says something of it.
+        let of_moment: Vec<usize> =
+            moment.rows.iter().copied().filter(|&row| std::mem::take(&mut plain[row])).collect();
+        let batch = |rows: &[usize]| (Some(norms.len()), rows.to_vec());
+        batches.extend(of_moment.chunks(BATCH).map(batch));
         norms.push(norm);
     }
+    let plain: Vec<usize> = (0..rows).filter(|&row| plain[row]).collect();
+    batches.extend(plain.chunks(BATCH).map(|rows| (None, rows.to_vec())));
     let attempt = |coefficient_type| {
         let done = AtomicUsize::new(0);
-        let fitted: Option<Vec<Row<'_>>> = (0..rows)
-            .into_par_iter()
-            .map(|index| {
-                let mut fitted = Row::fit(row(index), options, coefficient_type)?;
-                if let Some(norm) = norm_of[index] {
-                    fitted.refit(&norms[norm])?;
-                }
-                progress(done.fetch_add(1, Ordering::Relaxed) + 1);
-                Some(fitted)
+        let fitted: Option<Vec<Vec<Row<'_>>>> = batches
+            .par_iter()
+            .map(|(norm, rows)| {
+                let norm = norm.map(|norm| &norms[norm]);
+                let weights: Vec<&[f32]> = rows.iter().map(|&index| row(index)).collect();
+                let fitted = fit(&weights, options, coefficient_type, norm);
+                progress(done.fetch_add(rows.len(), Ordering::Relaxed) + rows.len());
+                fitted
             })
             .collect();
-        fitted.map(|fitted| QuantizedMatrix::pack(&fitted, cols, options.bits, coefficient_type))
+        let places = batches.iter().flat_map(|(_, rows)| rows);
+        let mut fitted: Vec<_> = places.zip(fitted?.into_iter().flatten()).collect();
+        fitted.sort_by_key(|(place, _)| **place);
+        let fitted: Vec<Row<'_>> = fitted.into_iter().map(|(_, row)| row).collect();
+        Some(QuantizedMatrix::pack(&fitted, cols, options.bits, coefficient_type))
     };
     attempt(CoefficientType::F16)
         .or_else(|| attempt(CoefficientType::F32))
         .expect("f32 coefficients fit every row of f32 weights")
+}
+
+/// Fits rows, in a norm if they have one; `None` if coefficients need a wider type.
+fn fit<'a>(
+    rows: &[&'a [f32]],
+    options: &Options,
+    coefficient_type: CoefficientType,
+    norm: Option<&Norm>,
+) -> Option<Vec<Row<'a>>> {
+    let fit = |weights: &&'a [f32]| Row::fit(weights, options, coefficient_type);
+    let mut fitted: Vec<Row<'a>> = rows.iter().map(fit).collect::<Option<_>>()?;
+    if let Some(norm) = norm {
+        Row::refit(&mut fitted, norm)?;
+    }
+    Some(fitted)
 }
 
 /// The damping with which codes that are fitted to one half of the vectors do best on the other.
@@ -93,33 +117,19 @@ fn damping<'a>(
         let of_moment = |moment: &Moment| -> f64 {
             let Some(halves) = &moment.halves else { return 0.0 };
             let every = moment.rows.len().div_ceil(TRIED_ROWS).max(1);
-            let rows: Vec<usize> = moment.rows.iter().copied().step_by(every).collect();
+            let rows: Vec<&[f32]> =
+                moment.rows.iter().step_by(every).map(|&index| row(index)).collect();
             let of_half = |half: usize| -> f64 {
-                let Some(norm) = Norm::new(halves[half].clone(), cols, damping) else {
+                let Some(norm) = Norm::new(&halves[half], cols, damping) else { return 0.0 };
+                let Some(rows) = fit(&rows, options, CoefficientType::F32, Some(&norm)) else {
                     return 0.0;
                 };
-                let errors: Vec<f64> = rows
-                    .par_iter()
-                    .map(|&index| {
-                        let fitted = Row::fit(row(index), options, CoefficientType::F32);
-                        let fitted = fitted.and_then(|mut fitted| {
-                            fitted.refit(&norm)?;
-                            Some(fitted)
-                        });
-                        let Some(fitted) = fitted else { return 0.0 };
-                        let errors = fitted.errors();
-                        halves[1 - half]
-                            .chunks_exact(cols)
-                            .zip(&errors)
-                            .map(|(row, e)| e * dot(row, &errors))
-                            .sum()
-                    })
-                    .collect();
-                errors.iter().sum()
+                let errors = rows.iter().map(Row::errors);
+                errors.map(|errors| energy(&halves[1 - half], &errors)).sum()
             };
             of_half(0) + of_half(1)
         };
-        tried.iter().map(|moment| of_moment(moment)).sum()
+        tried.par_iter().map(|moment| of_moment(moment)).collect::<Vec<f64>>().iter().sum()
     };
     let mut best = (f64::INFINITY, DAMPINGS[1]);
     for damping in DAMPINGS {
@@ -129,4 +139,10 @@ fn damping<'a>(
         }
     }
     best.1
+}
+
+/// `e^T H e`
+fn energy(h: &[f64], e: &[f64]) -> f64 {
+    let dot = |row: &[f64]| -> f64 { row.iter().zip(e).map(|(h, e)| h * e).sum() };
+    h.chunks_exact(e.len().max(1)).zip(e).map(|(row, e)| e * dot(row)).sum()
 }

@@ -1,14 +1,17 @@
-//! Codes and coefficients of one row in a norm of its products: error feedback and coordinate descent.
+//! Codes and coefficients of rows in a norm of their products: error feedback and coordinate descent.
+//!
+//! Rows that share a norm go together, block by block of columns: what a block's codes leave reaches the
+//! other columns as one product of matrices.
 
 use amq_format::graph::CoefficientType;
 
 use super::coefficients::{Coefficients, Levels, MAX_PLANES, normalise, round, solve};
-use super::norm::{Norm, add_scaled, dot};
+use super::norm::{BLOCK, Norm};
 
+/// Rows that go together.
+pub(super) const BATCH: usize = 32;
 /// Rounds of feedback, each followed by a fit of the coefficients.
 const FEEDBACK: usize = 2;
-/// Columns beyond which one round must do.
-const MANY_COLUMNS: usize = 1024;
 /// Rounds of coordinate descent, each followed by a fit of the coefficients.
 const DESCENTS: usize = 6;
 /// Sweeps of a round at most.
@@ -17,199 +20,267 @@ const SWEEPS: usize = 8;
 const MANY_PLANES: usize = 6;
 /// A gain below this share of the error ends the rounds.
 const GAIN: f64 = 1e-3;
+/// A change of one code must gain so much of the error: less is lost in rounding.
+const LEAST_GAIN: f64 = 1e-6;
 
-/// A row that is fitted in a norm.
+/// Rows that are fitted in a norm.
+pub(super) struct Batch<'a> {
+    norm: &'a Norm,
+    planes: usize,
+    coefficient_type: CoefficientType,
+    columns: usize,
+}
+
+/// A row that is fitted.
 pub(super) struct Problem<'a> {
-    pub(super) norm: &'a Norm,
-    pub(super) weights: &'a [f64],
-    pub(super) planes: usize,
-    pub(super) coefficient_type: CoefficientType,
-    /// `H w`, and `w^T H w`.
-    product: Vec<f64>,
-    energy: f64,
+    weights: &'a [f32],
+    /// `H w`
+    product: Vec<f32>,
+    /// The best that was found.
+    pub(super) best: Fit,
+    /// What is tried.
+    next: Fit,
+    done: bool,
 }
 
 /// Codes and coefficients, and what they leave.
-#[derive(Clone)]
-pub(super) struct Found {
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fit {
     pub(super) codes: Vec<u8>,
     pub(super) coefficients: Coefficients,
-    pub(super) error: f64,
-    /// `H b` of each plane `b`: kept as codes change, for that costs less than to compute it.
-    images: Vec<Vec<f64>>,
+    /// `H e` of the error `e`.
+    slope: Vec<f32>,
+    error: f64,
 }
 
 impl<'a> Problem<'a> {
+    /// A row, and where to start from.
     pub(super) fn new(
-        norm: &'a Norm,
-        weights: &'a [f64],
-        planes: usize,
-        coefficient_type: CoefficientType,
+        weights: &'a [f32],
+        codes: &[u8],
+        coefficients: &Coefficients,
     ) -> Problem<'a> {
-        let mut product = vec![0.0; weights.len()];
-        norm.apply(weights, &mut product);
-        let energy = dot(weights, &product);
-        Problem { norm, weights, planes, coefficient_type, product, energy }
+        let next = Fit { codes: codes.to_vec(), coefficients: *coefficients, ..Fit::default() };
+        Problem { weights, product: Vec::new(), best: Fit::default(), next, done: false }
     }
 
-    /// The least error that is found from these codes and coefficients; `None` if the coefficients
-    /// need a wider type.
-    pub(super) fn solve(&self, codes: &[u8], coefficients: &Coefficients) -> Option<Found> {
-        let images = vec![vec![0.0; codes.len()]; self.planes];
-        let mut next =
-            Found { codes: codes.to_vec(), coefficients: *coefficients, error: 0.0, images };
-        self.image(&mut next);
-        let mut found = Found { error: self.error(&next), ..next.clone() };
-        let rounds = if codes.len() > MANY_COLUMNS { 1 } else { FEEDBACK };
-        for _ in 0..rounds {
-            self.feed_back(&mut next);
-            self.image(&mut next);
-            self.fit_coefficients(&mut next)?;
-            if next.error < found.error {
-                found = next.clone();
-            }
+    /// Keeps what was tried if it is better; tells by what share of the error.
+    fn keep(&mut self) -> f64 {
+        let gain = (self.best.error - self.next.error) / self.best.error;
+        if gain > 0.0 {
+            self.best.clone_from(&self.next);
+        }
+        gain
+    }
+
+    /// What the codes leave of each weight.
+    fn errors(&self, planes: usize, out: &mut [f32]) {
+        let levels = Levels::new(&self.next.coefficients, planes);
+        for ((out, &w), &code) in out.iter_mut().zip(self.weights).zip(&self.next.codes) {
+            *out = (f64::from(w) - levels.value(code)) as f32;
+        }
+    }
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(
+        norm: &'a Norm,
+        columns: usize,
+        planes: usize,
+        coefficient_type: CoefficientType,
+    ) -> Batch<'a> {
+        Batch { norm, planes, coefficient_type, columns }
+    }
+
+    /// Finds the least error for each row; `None` if coefficients need a wider type.
+    pub(super) fn solve(&self, problems: &mut [Problem<'_>]) -> Option<()> {
+        let mut rows: Vec<&mut Problem<'_>> = problems.iter_mut().collect();
+        let products = self.images(&rows, |row, out| out.copy_from_slice(row.weights));
+        for (row, product) in rows.iter_mut().zip(products.chunks_exact(self.columns)) {
+            row.product = product.to_vec();
+        }
+        self.weigh(&mut rows);
+        for row in &mut rows {
+            row.best = row.next.clone();
+        }
+        for _ in 0..FEEDBACK {
+            self.feed_back(&mut rows);
+            self.fit_coefficients(&mut rows)?;
+            rows.iter_mut().for_each(|row| {
+                row.keep();
+            });
+        }
+        for row in &mut rows {
+            row.next.clone_from(&row.best);
         }
         for _ in 0..DESCENTS {
-            next = found.clone();
-            let changed = self.descend(&mut next);
-            self.fit_coefficients(&mut next)?;
-            let gain = found.error - next.error;
-            if gain > 0.0 {
-                found = next.clone();
+            self.descend(&mut rows);
+            self.fit_coefficients(&mut rows)?;
+            for row in &mut rows {
+                let gain = row.keep();
+                row.done = gain.is_nan() || gain <= GAIN;
             }
-            if !changed || gain.is_nan() || gain <= GAIN * found.error {
+            rows.retain(|row| !row.done);
+            if rows.is_empty() {
                 break;
             }
         }
-        Some(found)
+        Some(())
+    }
+
+    /// `H` times a vector of each row, `[row][column]`.
+    fn images(
+        &self,
+        rows: &[&mut Problem<'_>],
+        vector: impl Fn(&Problem<'_>, &mut [f32]),
+    ) -> Vec<f32> {
+        let mut vectors = vec![0.0; rows.len() * self.columns];
+        for (row, out) in rows.iter().zip(vectors.chunks_exact_mut(self.columns)) {
+            vector(row, out);
+        }
+        let mut images = vec![0.0; vectors.len()];
+        self.norm.apply(&vectors, &mut images);
+        images
+    }
+
+    /// Computes what is left of each row, and its error.
+    fn weigh(&self, rows: &mut [&mut Problem<'_>]) {
+        let slopes = self.images(rows, |row, out| row.errors(self.planes, out));
+        let mut errors = vec![0.0; self.columns];
+        for (row, slope) in rows.iter_mut().zip(slopes.chunks_exact(self.columns)) {
+            row.errors(self.planes, &mut errors);
+            row.next.error =
+                errors.iter().zip(slope).map(|(&e, &x)| f64::from(e) * f64::from(x)).sum();
+            row.next.slope = slope.to_vec();
+        }
     }
 
     /// Column by column: the nearest level to the weight and what earlier columns' errors ask of it.
-    fn feed_back(&self, found: &mut Found) {
-        let levels = Levels::new(&found.coefficients, self.planes);
-        let mut wanted = self.weights.to_vec();
-        for column in 0..wanted.len() {
-            let (level, code) = levels.nearest(wanted[column]);
-            found.codes[column] = code;
-            let error = self.weights[column] - level;
-            add_scaled(&mut wanted[column + 1..], error, self.norm.later(column));
+    fn feed_back(&self, rows: &mut [&mut Problem<'_>]) {
+        let mut wanted: Vec<f32> =
+            rows.iter().flat_map(|row| row.weights.iter().copied()).collect();
+        let levels: Vec<Levels> =
+            rows.iter().map(|row| Levels::new(&row.next.coefficients, self.planes)).collect();
+        for block in self.norm.blocks() {
+            let (columns, wide) = (block.columns.clone(), block.columns.len());
+            let mut errors = vec![0.0; rows.len() * wide];
+            let wanted_of_rows = wanted.chunks_exact(self.columns);
+            for (((row, levels), wanted), errors) in
+                rows.iter_mut().zip(&levels).zip(wanted_of_rows).zip(errors.chunks_exact_mut(wide))
+            {
+                let mut wanted_here = [0.0; BLOCK];
+                wanted_here[..wide].copy_from_slice(&wanted[columns.clone()]);
+                for (index, column) in columns.clone().enumerate() {
+                    let (level, code) = levels.nearest(wanted_here[index].into());
+                    row.next.codes[column] = code;
+                    errors[index] = (f64::from(row.weights[column]) - level) as f32;
+                    let later = &block.later[index * wide..(index + 1) * wide];
+                    add_scaled(
+                        &mut wanted_here[index + 1..wide],
+                        errors[index],
+                        &later[index + 1..],
+                    );
+                }
+            }
+            self.norm.feed_later(block, &errors, &mut wanted);
         }
     }
 
-    /// Changes one code after another where that lowers the error; tells whether any was changed.
-    fn descend(&self, found: &mut Found) -> bool {
-        let levels = Levels::new(&found.coefficients, self.planes);
-        let mut values: Vec<f64> = found.codes.iter().map(|&code| levels.value(code)).collect();
-        let mut slope = self.product.iter().map(|x| -x).collect::<Vec<f64>>();
-        for (image, &a) in found.images.iter().zip(&found.coefficients) {
-            add_scaled(&mut slope, a, image);
-        }
-        let mut changed = false;
+    /// Changes one code after another where that lowers the error, until none does or often enough.
+    fn descend(&self, rows: &mut [&mut Problem<'_>]) {
+        let levels: Vec<Levels> =
+            rows.iter().map(|row| Levels::new(&row.next.coefficients, self.planes)).collect();
+        let mut slopes: Vec<f32> =
+            rows.iter().flat_map(|row| row.next.slope.iter().copied()).collect();
         for _ in 0..SWEEPS {
             let mut settled = true;
-            for column in 0..values.len() {
-                let row = self.norm.row(column);
-                let value = values[column];
-                let (level, code) = levels.nearest(value - slope[column] / row[column]);
-                let step = level - value;
-                // The new level is nearer to the best value by more than rounding errors.
-                let gain = -step * (2.0 * slope[column] + step * row[column]);
-                if gain <= 1e-12 * self.energy {
-                    continue;
-                }
-                for (plane, image) in found.images.iter_mut().enumerate() {
-                    let turned = (found.codes[column] ^ code) >> plane & 1 == 1;
-                    if turned {
-                        add_scaled(image, 2.0 * sign(code, plane), row);
+            for block in self.norm.blocks() {
+                let (columns, wide) = (block.columns.clone(), block.columns.len());
+                let mut steps = vec![0.0; rows.len() * wide];
+                let slopes_of_rows = slopes.chunks_exact(self.columns);
+                for (((row, levels), slope), steps) in rows
+                    .iter_mut()
+                    .zip(&levels)
+                    .zip(slopes_of_rows)
+                    .zip(steps.chunks_exact_mut(wide))
+                {
+                    let mut slope_here = [0.0; BLOCK];
+                    slope_here[..wide].copy_from_slice(&slope[columns.clone()]);
+                    let least = LEAST_GAIN * row.next.error;
+                    let codes = &mut row.next.codes[columns.clone()];
+                    for (index, code) in codes.iter_mut().enumerate() {
+                        let h = &block.h[index * wide..(index + 1) * wide];
+                        let (value, slope) = (levels.value(*code), f64::from(slope_here[index]));
+                        let diagonal = f64::from(h[index]);
+                        let (level, new) = levels.nearest(value + slope / diagonal);
+                        let step = level - value;
+                        let gain = step * (2.0 * slope - step * diagonal);
+                        if new == *code || gain.is_nan() || gain <= least {
+                            continue;
+                        }
+                        *code = new;
+                        steps[index] = -step as f32;
+                        add_scaled(&mut slope_here[..wide], steps[index], h);
+                        settled = false;
                     }
                 }
-                (values[column], found.codes[column]) = (level, code);
-                add_scaled(&mut slope, step, row);
-                (settled, changed) = (false, true);
+                self.norm.apply_block(block, &steps, &mut slopes);
             }
             if settled {
                 break;
             }
         }
-        changed
     }
 
-    /// The best coefficients for the codes, in the norm.
-    fn fit_coefficients(&self, found: &mut Found) -> Option<()> {
-        if self.planes >= MANY_PLANES {
-            found.error = self.error(found);
-            return Some(());
-        }
-        let mut gram = [[0.0; MAX_PLANES]; MAX_PLANES];
-        let mut right = [0.0; MAX_PLANES];
-        let mut plane = vec![0.0; found.codes.len()];
-        for i in 0..self.planes {
-            signs(&found.codes, i, &mut plane);
-            right[i] = dot(&plane, &self.product);
-            for (entry, image) in gram[i].iter_mut().zip(&found.images) {
-                *entry = dot(&plane, image);
+    /// The best coefficients for the codes, in the norm, and what they leave.
+    fn fit_coefficients(&self, rows: &mut [&mut Problem<'_>]) -> Option<()> {
+        if self.planes < MANY_PLANES {
+            let images: Vec<Vec<f32>> = (0..self.planes)
+                .map(|plane| {
+                    self.images(rows, |row, out| {
+                        let codes = out.iter_mut().zip(&row.next.codes);
+                        codes.for_each(|(out, &code)| *out = sign(code, plane));
+                    })
+                })
+                .collect();
+            for (index, row) in rows.iter_mut().enumerate() {
+                let mut gram = [[0.0; MAX_PLANES]; MAX_PLANES];
+                let mut right = [0.0; MAX_PLANES];
+                for i in 0..self.planes {
+                    right[i] = along(&row.next.codes, i, &row.product);
+                    for j in i..self.planes {
+                        let image = &images[j][index * self.columns..][..self.columns];
+                        gram[i][j] = along(&row.next.codes, i, image);
+                        gram[j][i] = gram[i][j];
+                    }
+                }
+                let full = gram.iter().enumerate().map(|(i, row)| row[i]).fold(0.0, f64::max);
+                let mut solved = solve(&mut gram, &mut right, self.planes, full);
+                let recode = normalise(&mut solved, self.planes);
+                for code in &mut row.next.codes {
+                    *code = recode[usize::from(*code)];
+                }
+                row.next.coefficients = round(&solved, self.coefficient_type)?;
             }
         }
-        let full = gram.iter().enumerate().map(|(i, row)| row[i]).fold(0.0, f64::max);
-        let (kept, wanted) = (gram, right);
-        let solved = solve(&mut gram, &mut right, self.planes, full);
-        found.coefficients = solved;
-        self.normalise(found);
-        let exact = found.coefficients;
-        found.coefficients = round(&exact, self.coefficient_type)?;
-        // The error of the rounded ones is that of the exact ones but for a second-order term.
-        let fitted: f64 = (0..self.planes)
-            .map(|i| {
-                let image: f64 = (0..self.planes).map(|j| kept[i][j] * solved[j]).sum();
-                solved[i] * (image - 2.0 * wanted[i])
-            })
-            .sum();
-        found.error = self.energy + fitted;
+        self.weigh(rows);
         Some(())
-    }
-
-    /// `e^T H e` of the error `e`.
-    fn error(&self, found: &Found) -> f64 {
-        let levels = Levels::new(&found.coefficients, self.planes);
-        let mut image = self.product.clone();
-        for (plane, &a) in found.images.iter().zip(&found.coefficients) {
-            add_scaled(&mut image, -a, plane);
-        }
-        let errors = self.weights.iter().zip(&found.codes).map(|(w, &c)| w - levels.value(c));
-        errors.zip(&image).map(|(e, image)| e * image).sum()
-    }
-
-    /// Computes the images of the planes.
-    fn image(&self, found: &mut Found) {
-        let mut plane = vec![0.0; found.codes.len()];
-        for (index, image) in found.images.iter_mut().enumerate() {
-            signs(&found.codes, index, &mut plane);
-            self.norm.apply(&plane, image);
-        }
-    }
-
-    /// Makes coefficients descend from positive, and changes codes with them.
-    fn normalise(&self, found: &mut Found) {
-        let old = found.coefficients;
-        let recode = normalise(&mut found.coefficients, self.planes);
-        for code in &mut found.codes {
-            *code = recode[usize::from(*code)];
-        }
-        // Seldom: planes change places or signs.
-        if found.coefficients != old {
-            self.image(found);
-        }
     }
 }
 
 /// The sign of a plane in a code.
-fn sign(code: u8, plane: usize) -> f64 {
+fn sign(code: u8, plane: usize) -> f32 {
     if code >> plane & 1 == 1 { 1.0 } else { -1.0 }
 }
 
-/// A plane of codes.
-fn signs(codes: &[u8], plane: usize, out: &mut [f64]) {
-    for (out, &code) in out.iter_mut().zip(codes) {
-        *out = sign(code, plane);
+/// The sum of values, negated where a plane of the codes is -1.
+fn along(codes: &[u8], plane: usize, values: &[f32]) -> f64 {
+    codes.iter().zip(values).map(|(&code, &x)| f64::from(sign(code, plane) * x)).sum()
+}
+
+/// `y += a x`
+fn add_scaled(y: &mut [f32], a: f32, x: &[f32]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y += a * x;
     }
 }

@@ -11,6 +11,7 @@ mod feedback;
 mod matrix;
 mod method;
 mod norm;
+mod panels;
 mod row;
 #[cfg(test)]
 mod tests;

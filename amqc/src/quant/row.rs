@@ -7,7 +7,7 @@ use amq_format::graph::CoefficientType;
 
 use super::best::{best, ladder};
 use super::coefficients::{Coefficients, Levels, MAX_LEVELS, MAX_PLANES, normalise, round, solve};
-use super::feedback::Problem;
+use super::feedback::{Batch, Fit, Problem};
 use super::norm::Norm;
 use super::{Cycles, Method, Options};
 
@@ -65,13 +65,20 @@ impl<'a> Row<'a> {
         Some(row)
     }
 
-    /// Fits codes and coefficients anew, from these, in a norm of the products; `None` if the
+    /// Fits codes and coefficients of rows anew, from these, in a norm of the products; `None` if the
     /// coefficients need a wider type.
-    pub(super) fn refit(&mut self, norm: &Norm) -> Option<()> {
-        let weights: Vec<f64> = self.weights.iter().map(|&w| w.into()).collect();
-        let problem = Problem::new(norm, &weights, self.planes, self.coefficient_type);
-        let found = problem.solve(&self.codes, &self.coefficients)?;
-        (self.codes, self.coefficients) = (found.codes, found.coefficients);
+    pub(super) fn refit(rows: &mut [Row<'_>], norm: &Norm) -> Option<()> {
+        let Some(first) = rows.first() else { return Some(()) };
+        let batch = Batch::new(norm, first.weights.len(), first.planes, first.coefficient_type);
+        let mut problems: Vec<Problem<'_>> = rows
+            .iter()
+            .map(|row| Problem::new(row.weights, &row.codes, &row.coefficients))
+            .collect();
+        batch.solve(&mut problems)?;
+        let found: Vec<Fit> = problems.into_iter().map(|problem| problem.best).collect();
+        for (row, found) in rows.iter_mut().zip(found) {
+            (row.codes, row.coefficients) = (found.codes, found.coefficients);
+        }
         Some(())
     }
 
