@@ -15,7 +15,7 @@ use crate::ir::Module;
 use crate::onnx;
 use crate::options::ConvertOptions;
 use crate::passes;
-use crate::plan::{Plan, Planned};
+use crate::plan::{Plan, Planned, SHORT_ROW_BITS, least_bits};
 use crate::report::{self, External, Provenance, Report, State};
 use crate::tensor::Data;
 use crate::weights::{Weight, Weights};
@@ -119,10 +119,12 @@ impl Prepared {
         comment: &str,
         bits: Option<&[u8]>,
     ) -> Result<ConvertOptions> {
-        let name =
-            |weight: &Weight| (self.module.node(&weight.place).name.clone(), weight.slot.suffix);
-        let names: Vec<_> = self.weights.matrices.iter().map(name).collect();
-        options.spelled_out(comment, &names, bits)
+        let matrix = |weight: &Weight| {
+            let node = self.module.node(&weight.place);
+            (node.name.clone(), weight.slot.suffix, least_bits(node, weight))
+        };
+        let matrices: Vec<_> = self.weights.matrices.iter().map(matrix).collect();
+        options.spelled_out(comment, &matrices, bits)
     }
 }
 
@@ -174,6 +176,10 @@ pub(crate) fn finish(
     let Prepared { source, module, weights } = prepared;
     let mut notes = module.notes.clone();
     let states = states(module);
+    if !plan.raised.is_empty() {
+        let (bits, names) = (SHORT_ROW_BITS, plan.raised.join(", "));
+        notes.push(format!("{bits} bits at least, for kernels of so few columns: {names}"));
+    }
     if !fitted.unmet.is_empty() {
         notes.push(format!(
             "fitted without the calibration data, which do not meet them or take too much memory: {}",

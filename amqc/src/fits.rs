@@ -106,7 +106,8 @@ impl Fits {
             weight: weight.clone(),
             choice: Choice::Float { why: "asked for".into() },
         };
-        let mut plan = Plan { matrices: self.entries.iter().map(float).collect() };
+        let matrices = self.entries.iter().map(float).collect();
+        let mut plan = Plan { matrices, raised: Vec::new() };
         let count = self.entries.len();
         let (mut places, mut shifts) = (vec![None; count], vec![None; count]);
         let mut matrices: Vec<Matrix> = Vec::new();

@@ -95,31 +95,31 @@ impl fmt::Display for ConvertOptions {
 }
 
 impl ConvertOptions {
-    /// The same conversion, said by a recipe alone: with the settings of each of these matrices, in which
-    /// `bits` may stand in place of those that the options give. `comment` is the recipe's first line.
+    /// The same conversion, said by a recipe alone: with the settings of each of these matrices, given by
+    /// node, suffix and the bits that it gets at least, in which `bits` may stand in place of those that the options give. `comment` is the recipe's first line.
     ///
     /// # Errors
     /// As [`ConvertOptions::resolver`]; matrices whose names do not tell them apart.
     pub(crate) fn spelled_out(
         &self,
         comment: &str,
-        matrices: &[(String, Option<&'static str>)],
+        matrices: &[(String, Option<&'static str>, u8)],
         bits: Option<&[u8]>,
     ) -> Result<ConvertOptions> {
         let mut all = Vec::with_capacity(matrices.len());
-        for (index, (name, suffix)) in matrices.iter().enumerate() {
+        for (index, (name, suffix, least)) in matrices.iter().enumerate() {
             let chosen = bits.map(|bits| Bits::Codes(bits[index]));
             let flags = Given { bits: chosen.or(self.flags.bits), ..self.flags };
             let options = ConvertOptions { flags, ..self.clone() };
-            let settings = options.resolver()?.settings(name, *suffix)?;
+            let settings = options.resolver()?.settings(name, *suffix, *least)?;
             let full = suffix.map_or(name.clone(), |suffix| format!("{name}.{suffix}"));
-            all.push((full, settings));
+            all.push((full, Settings { raised: false, ..settings }));
         }
         let recipe = Some(Recipe::of(comment, &all)?);
         let options = ConvertOptions { flags: Given::default(), recipe, ..self.clone() };
         let mut resolver = options.resolver()?;
-        for ((name, suffix), (full, settings)) in matrices.iter().zip(&all) {
-            if resolver.settings(name, *suffix)? != *settings {
+        for ((name, suffix, least), (full, settings)) in matrices.iter().zip(&all) {
+            if resolver.settings(name, *suffix, *least)? != *settings {
                 return Err(Error::unsupported(format!("another layer is called {full:?} too"))
                     .remedy("give the model's nodes names of their own"));
             }
@@ -139,8 +139,9 @@ pub struct Resolver<'a> {
 
 impl Resolver<'_> {
     /// The settings of the matrix `suffix` (`Some("W")` or `Some("R")` for a recurrent layer,
-    /// `None` for the only one) of the node called `name`.
-    pub fn settings(&mut self, name: &str, suffix: Option<&str>) -> Result<Settings> {
+    /// `None` for the only one) of the node called `name`, of `least` bits or more unless a layer of the
+    /// recipe says how many.
+    pub fn settings(&mut self, name: &str, suffix: Option<&str>, least: u8) -> Result<Settings> {
         let full = suffix.map(|suffix| format!("{name}.{suffix}"));
         let mut layer = Given::default();
         if let Some(recipe) = &self.options.recipe {
@@ -152,7 +153,13 @@ impl Resolver<'_> {
             }
         }
         let full = full.unwrap_or_else(|| name.to_owned());
-        let settings = Settings::new(layer.or(self.base), self.options.calibration.is_some())
+        let mut given = layer.or(self.base);
+        let asked = given.bits.unwrap_or_default();
+        if layer.bits.is_none() {
+            given.bits = Some(asked.at_least(least));
+        }
+        let settings = Settings::new(given, self.options.calibration.is_some())
+            .map(|settings| Settings { raised: settings.bits != asked, ..settings })
             .map_err(|why| Error::usage(format!("{full}: {why}")).remedy(REMEDY));
         self.names.push(full);
         settings
@@ -193,7 +200,7 @@ mod tests {
     #[test]
     fn defaults_are_two_bits_and_int8() {
         let options = ConvertOptions::default();
-        let settings = options.resolver().unwrap().settings("a", None).unwrap();
+        let settings = options.resolver().unwrap().settings("a", None, 1).unwrap();
         assert_eq!(settings.bits, Bits::Codes(2));
         assert_eq!(settings.activations, Activations::Int8);
         assert_eq!(settings.method, Method::Alternating);

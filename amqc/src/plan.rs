@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use amq_format::graph::{Activations, Op, ValueId};
+use amq_format::graph::{Activations, Node, Op, ValueId};
 use amq_format::multi_bit_bytes;
 
 use crate::error::Result;
@@ -21,11 +21,18 @@ use crate::weights::{Weight, Weights};
 /// are made pixel by pixel, in words of 32.
 const LEAST_CHANNELS: usize = 32;
 
+/// Columns below which kernels of a convolution are short: few weights of which each error shows, for no
+/// other makes good for it. More bits for them cost little of a file.
+const SHORT_ROW: usize = 32;
+pub(crate) const SHORT_ROW_BITS: u8 = 4;
+
 /// What is done to every matrix.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// In the order of [`Weights::matrices`].
     pub matrices: Vec<Planned>,
+    /// Names of convolutions that get more bits than what was asked for: their rows are short.
+    pub raised: Vec<String>,
 }
 
 /// What is done to one matrix.
@@ -63,13 +70,15 @@ impl Plan {
     /// Settings that have no kernel, and patterns of the recipe that match nothing.
     pub fn new(module: &Module, weights: &Weights, mut resolver: Resolver<'_>) -> Result<Plan> {
         let never_negative = sign::never_negative(module)?;
-        let mut matrices = Vec::with_capacity(weights.matrices.len());
+        let (mut matrices, mut raised) = (Vec::with_capacity(weights.matrices.len()), Vec::new());
         for weight in &weights.matrices {
             let node = module.node(&weight.place);
-            let settings = resolver.settings(&node.name, weight.slot.suffix)?;
+            let least = least_bits(node, weight);
+            let settings = resolver.settings(&node.name, weight.slot.suffix, least)?;
             let choice = match fit(weight, &settings) {
                 Err(why) => Choice::Float { why },
                 Ok(fit) => {
+                    raised.extend(settings.raised.then(|| weight.name.clone()));
                     let (activations, note) =
                         activations(module, weight, &settings, &never_negative);
                     Choice::Codes { fit, activations, note }
@@ -78,7 +87,15 @@ impl Plan {
             matrices.push(Planned { weight: weight.clone(), choice });
         }
         resolver.finish()?;
-        Ok(Plan { matrices })
+        Ok(Plan { matrices, raised })
+    }
+}
+
+/// Bits that a matrix gets at least, unless a layer of the recipe says how many.
+pub(crate) fn least_bits(node: &Node, weight: &Weight) -> u8 {
+    match &node.op {
+        Some(Op::Conv(_)) if weight.cols < SHORT_ROW => SHORT_ROW_BITS,
+        _ => 1,
     }
 }
 

@@ -71,7 +71,7 @@ impl Recipe {
     /// A name that makes no pattern.
     pub fn of(comment: &str, matrices: &[(String, Settings)]) -> Result<Recipe> {
         let mut text = format!("# {comment}\nversion: 1\nlayers:\n");
-        for (name, Settings { bits, activations, method, cycles }) in matrices {
+        for (name, Settings { bits, activations, method, cycles, .. }) in matrices {
             // JSON's strings are YAML's.
             let name = serde_json::Value::from(name.as_str());
             text += &format!("  - {{ match: {name}, bits: {bits}");
@@ -204,13 +204,13 @@ layers:
         let flags = Given { bits: Some(Bits::Codes(2)), ..Given::default() };
         let options = options(flags);
         let mut resolver = options.resolver().unwrap();
-        let other = resolver.settings("other", None).unwrap();
+        let other = resolver.settings("other", None, 1).unwrap();
         assert_eq!((other.bits, other.activations), (Bits::Codes(2), Activations::F32));
         assert_eq!((other.method, other.cycles), (Method::Greedy, Cycles::Converge));
-        assert_eq!(resolver.settings("embedding", None).unwrap().bits, Bits::F32);
-        let w = resolver.settings("/decoder/lstm", Some("W")).unwrap();
+        assert_eq!(resolver.settings("embedding", None, 1).unwrap().bits, Bits::F32);
+        let w = resolver.settings("/decoder/lstm", Some("W"), 1).unwrap();
         assert_eq!((w.bits, w.activations), (Bits::Codes(4), Activations::F32));
-        let r = resolver.settings("/decoder/lstm", Some("R")).unwrap();
+        let r = resolver.settings("/decoder/lstm", Some("R"), 1).unwrap();
         assert_eq!((r.bits, r.activations), (Bits::Codes(1), Activations::Codes2));
         resolver.finish().unwrap();
     }
@@ -219,7 +219,7 @@ layers:
     fn a_pattern_that_matches_nothing_is_an_error_with_its_line() {
         let options = options(Given::default());
         let mut resolver = options.resolver().unwrap();
-        resolver.settings("/decoder/lstm", Some("R")).unwrap();
+        resolver.settings("/decoder/lstm", Some("R"), 1).unwrap();
         let error = resolver.finish().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage);
         assert_eq!(error.message(), "r.yaml:7: the pattern \"embedding\" matches no layer");
@@ -231,7 +231,7 @@ layers:
         let text = "version: 1\nlayers:\n  - {match: b, bits: 6, activations: 3}\n";
         let recipe = Some(recipe(text).unwrap());
         let options = ConvertOptions { recipe, ..ConvertOptions::default() };
-        let error = options.resolver().unwrap().settings("b", None).unwrap_err();
+        let error = options.resolver().unwrap().settings("b", None, 1).unwrap_err();
         assert!(error.message().starts_with("b: no kernel"), "{error}");
     }
 

@@ -17,6 +17,22 @@ pub enum Bits {
     Codes(u8),
 }
 
+impl Bits {
+    /// As many, or `least` where they are codes and fewer.
+    pub(crate) fn at_least(self, least: u8) -> Bits {
+        match self {
+            Bits::F32 => self,
+            Bits::Codes(bits) => Bits::Codes(bits.max(least)),
+        }
+    }
+}
+
+impl Default for Bits {
+    fn default() -> Bits {
+        Bits::Codes(2)
+    }
+}
+
 impl FromStr for Bits {
     type Err = String;
 
@@ -92,6 +108,8 @@ const LEAST_ERROR_BITS: u8 = 3;
 pub struct Settings {
     /// Weights.
     pub bits: Bits,
+    /// Whether they are more than what was asked for.
+    pub raised: bool,
     /// How x enters the product: `F32` where the weights stay float.
     pub activations: Activations,
     /// How weights are fitted.
@@ -103,7 +121,7 @@ pub struct Settings {
 impl Settings {
     /// Fills in the defaults, which are others where there are data to calibrate with. `Err` says why the combination cannot be computed.
     pub(crate) fn new(given: Given, calibrated: bool) -> Result<Settings, String> {
-        let bits = given.bits.unwrap_or(Bits::Codes(2));
+        let bits = given.bits.unwrap_or_default();
         let activations = match bits {
             Bits::F32 => Activations::F32,
             Bits::Codes(_) => given.activations.unwrap_or(Activations::Int8),
@@ -121,7 +139,8 @@ impl Settings {
         if method == Method::Calibrated && !calibrated {
             return Err("the method calibrated needs data to calibrate with".into());
         }
-        Ok(Settings { bits, activations, method, cycles: given.cycles.unwrap_or(Cycles::Count(2)) })
+        let cycles = given.cycles.unwrap_or(Cycles::Count(2));
+        Ok(Settings { bits, raised: false, activations, method, cycles })
     }
 }
 
