@@ -10,6 +10,7 @@ use crate::calibrate::trial::{Answer, Trial};
 use crate::error::Result;
 use crate::names::shown;
 use crate::open::Loaded;
+use crate::plan::SHORT_ROW_BITS;
 use crate::report::{Coding, Layer, Report};
 use crate::verify::seeded_inputs;
 
@@ -112,7 +113,8 @@ impl Answers {
         let bits: BTreeSet<u8> = self.asked.iter().map(|(bits, _)| *bits).collect();
         match Vec::from_iter(bits)[..] {
             [8] => {}
-            [bits] => advice.push(format!("allow more bits (-b {}, or --max-loss 5%)", bits + 1)),
+            // Kernels of few columns got more than what was asked for.
+            [bits] | [bits, SHORT_ROW_BITS] => advice.push(format!("allow more bits (-b {}, or --max-loss 5%)", bits + 1)),
             _ => advice.push("allow more bits (a larger budget, or --max-loss 5%)".to_owned()),
         }
         advice.push("see with amqc sensitivity which matrices cost most".to_owned());

@@ -108,8 +108,9 @@ fn matrices_are_ranked_by_what_each_alone_does() {
     // The same, with a recipe and verify.
     for matrix in [&matrices[0], &matrices[losses.len() - 1]] {
         let name = matrix["name"].as_str().unwrap();
+        let bits = &matrix["bits"];
         let recipe = format!(
-            "version: 1\nlayers:\n  - {{match: '*', bits: f32}}\n  - {{match: '{name}', bits: 2}}\n"
+            "version: 1\nlayers:\n  - {{match: '*', bits: f32}}\n  - {{match: '{name}', bits: {bits}}}\n"
         );
         fs::write(folder.path().join("r.yaml"), recipe).unwrap();
         let convert = ["convert", &model, "--recipe", "r.yaml", "--calib", "a.npz", "-o", "m.amq"];
