@@ -114,7 +114,9 @@ impl Answers {
         match Vec::from_iter(bits)[..] {
             [8] => {}
             // Kernels of few columns got more than what was asked for.
-            [bits] | [bits, SHORT_ROW_BITS] => advice.push(format!("allow more bits (-b {}, or --max-loss 5%)", bits + 1)),
+            [bits] | [bits, SHORT_ROW_BITS] => {
+                advice.push(format!("allow more bits (-b {}, or --max-loss 5%)", bits + 1))
+            }
             _ => advice.push("allow more bits (a larger budget, or --max-loss 5%)".to_owned()),
         }
         advice.push("see with amqc sensitivity which matrices cost most".to_owned());

@@ -6,7 +6,7 @@ use amq_format::graph::{BinaryFunction as B, Op, ValueId};
 use amq_format::operator::Role;
 use amq_runtime::Part;
 
-use crate::calibrate::moments::{Block, Moments, Sums};
+use crate::calibrate::moments::{Block, Moments};
 use crate::error::{Error, Result};
 use crate::ir::Module;
 use crate::plan::{Choice, Plan, Planned};
@@ -133,7 +133,7 @@ fn check_biases(module: &Module) -> Result<()> {
 }
 
 /// What rows of a matrix meet: the rows, counted in the matrix, and the moments.
-type Met<'a> = (Vec<usize>, &'a Sums);
+type Met<'a> = (Vec<usize>, &'a Block);
 
 /// What the rows of a matrix meet.
 fn blocks<'a>(weight: &Weight, moments: &'a Moments) -> Vec<Met<'a>> {
@@ -152,16 +152,16 @@ fn blocks<'a>(weight: &Weight, moments: &'a Moments) -> Vec<Met<'a>> {
         let fits = block.sums.columns() == weight.cols && rows.iter().all(|&r| r < weight.rows);
         // What bodies meet is not seen.
         let place = weight.place.is_outermost() && block.node == weight.place.node;
-        (place && fits).then_some((rows, &block.sums))
+        (place && fits).then_some((rows, block))
     };
     moments.blocks.iter().filter_map(met).collect()
 }
 
-fn moment((rows, sums): &Met<'_>) -> quant::Moment {
+fn moment((rows, block): &Met<'_>) -> quant::Moment {
     quant::Moment {
         rows: rows.clone(),
-        all: sums.covariance(),
-        halves: sums.covariances_of_halves(),
+        all: block.sums.covariance(),
+        halves: block.sums.covariances_of_halves(),
     }
 }
 
@@ -203,20 +203,34 @@ fn consumers(module: &Module, table: &Weight) -> Option<quant::Moment> {
     found.then(|| quant::Moment { rows: (0..table.rows).collect(), all, halves: None })
 }
 
-/// The mean product of what the codes leave with the vectors that each row meets.
+/// What is added to each row's bias: the mean product of what the codes leave with the vectors that the
+/// row meets.
+///
+/// Under a softmax half the variance comes on top. What codes leave hardly depends on what they give, so
+/// `exp(z)` is `exp` of what they give times, in the mean, `exp` of so much.
 fn shift(data: &[f32], codes: &QuantizedMatrix, blocks: &[Met<'_>]) -> Vec<f64> {
     let mut shift = vec![0.0; codes.rows];
     let mut decoded = vec![0.0; codes.cols];
-    for (rows, sums) in blocks {
-        let mean = sums.mean();
+    for (rows, block) in blocks {
+        let mean = block.sums.mean();
+        let covariance = block.under_softmax.then(|| block.sums.covariance());
         for &row in rows {
             codes.decode_row(row, &mut decoded);
             let weights = &data[row * codes.cols..][..codes.cols];
             let left = weights.iter().zip(&decoded).map(|(&w, &d)| f64::from(w) - f64::from(d));
-            shift[row] = left.zip(&mean).map(|(left, mean)| left * mean).sum();
+            let left: Vec<f64> = left.collect();
+            shift[row] = dot(&left, &mean);
+            if let Some(covariance) = &covariance {
+                let image = covariance.chunks_exact(codes.cols).map(|row| dot(row, &left));
+                shift[row] += 0.5 * image.zip(&left).map(|(a, b)| a * b).sum::<f64>();
+            }
         }
     }
     shift
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 /// Weights of products are finite; so are tables that are coded.
@@ -232,6 +246,7 @@ fn check_finite(weight: &Weight, data: &[f32]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calibrate::moments::Sums;
     use crate::calibrate::source::Source;
     use crate::onnx::tests::Build;
     use crate::options::ConvertOptions;
@@ -259,7 +274,8 @@ mod tests {
         let mut sums = Sums::new(4);
         sums.add(0, &[1.0, -2.0, 0.5, 3.0, -1.0, 2.0, 0.0, 1.0], [1.0, 1.0].into_iter());
         sums.settle();
-        let block = Block { node: 0, part: Part::W, rows: (0..8).collect(), sums };
+        let block =
+            Block { node: 0, part: Part::W, rows: (0..8).collect(), under_softmax: false, sums };
         assert!(unmet(&Moments { blocks: vec![block] }).is_empty());
         assert_eq!(unmet(&Moments::default()).len(), 1);
     }

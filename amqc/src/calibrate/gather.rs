@@ -22,7 +22,9 @@ const MOST_BYTES: usize = 640 << 20;
 /// Most vectors that are taken of one product: a convolution has thousands of windows that hardly differ.
 const MOST_VECTORS: usize = 4096;
 /// Clusters of rows under a softmax.
-const CLUSTERS: usize = 40;
+const CLUSTERS: usize = 120;
+/// Vectors of less weight than so many times the mean are thinned out.
+const THIN: f64 = 4.0;
 /// Samples of arrays that are run at once.
 const ITEMS: usize = 4;
 /// Tokens of a text that are fed at once.
@@ -148,8 +150,36 @@ struct Softmax {
     node: usize,
     clusters: Vec<Vec<usize>>,
     sums: Vec<Sums>,
+    thinned: Vec<Thinned>,
     /// Vectors of the call that is seen.
     vectors: Vec<f32>,
+}
+
+/// Leaves out vectors of little weight and gives it to others: fewer vectors are added, and sums stay what
+/// they are but for chance.
+#[derive(Clone, Debug, Default)]
+struct Thinned {
+    total: f64,
+    count: u32,
+    owed: f64,
+}
+
+impl Thinned {
+    /// The weight that a vector of this weight gets.
+    fn weigh(&mut self, weight: f32) -> f32 {
+        self.total += f64::from(weight);
+        self.count += 1;
+        let least = THIN * self.total / f64::from(self.count);
+        if f64::from(weight) >= least {
+            return weight;
+        }
+        self.owed += f64::from(weight);
+        if self.owed < least {
+            return 0.0;
+        }
+        self.owed -= least;
+        least as f32
+    }
 }
 
 impl Observer {
@@ -171,7 +201,8 @@ impl Observer {
             let clusters = clusters(&weights, cols, CLUSTERS.min(most));
             observer.bytes += clusters.len() * bytes(cols);
             let sums = vec![Sums::new(cols); clusters.len()];
-            (most > 0).then_some(Softmax { node, clusters, sums, vectors: Vec::new() })
+            let thinned = vec![Thinned::default(); clusters.len()];
+            (most > 0).then_some(Softmax { node, clusters, sums, thinned, vectors: Vec::new() })
         });
         observer
     }
@@ -180,7 +211,8 @@ impl Observer {
     fn finish(mut self, source: &Source) -> Result<Moments> {
         if let Some(softmax) = self.softmax.take() {
             for (rows, sums) in softmax.clusters.into_iter().zip(softmax.sums) {
-                self.blocks.push(Block { node: softmax.node, part: Part::W, rows, sums });
+                let node = softmax.node;
+                self.blocks.push(Block { node, part: Part::W, rows, under_softmax: true, sums });
             }
         }
         for block in &mut self.blocks {
@@ -220,7 +252,8 @@ impl Probe for Observer {
                 self.bytes += bytes(columns);
                 self.places.insert((node, matrix, first_row), self.blocks.len());
                 let rows = (first_row..first_row + rows).collect();
-                self.blocks.push(Block { node, part: matrix, rows, sums: Sums::new(columns) });
+                let sums = Sums::new(columns);
+                self.blocks.push(Block { node, part: matrix, rows, under_softmax: false, sums });
                 self.blocks.len() - 1
             }
         };
@@ -257,9 +290,25 @@ impl Probe for Observer {
             })
             .collect();
         let (vectors, half) = (&softmax.vectors, self.half);
-        softmax.sums.par_iter_mut().enumerate().for_each(|(cluster, sums)| {
-            sums.add(half, vectors, weights.iter().map(|weights| weights[cluster]));
+        let sums = softmax.sums.par_iter_mut().zip(&mut softmax.thinned);
+        sums.enumerate().for_each(|(cluster, (sums, thinned))| {
+            sums.add(half, vectors, weights.iter().map(|weights| thinned.weigh(weights[cluster])));
         });
         softmax.vectors.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thinned_weights_keep_their_sum() {
+        let mut thinned = Thinned::default();
+        let weights: Vec<f32> = (0..10_000).map(|i| (1 + i * 7919 % 101) as f32).collect();
+        let found: Vec<f32> = weights.iter().map(|&weight| thinned.weigh(weight)).collect();
+        let sum = |weights: &[f32]| weights.iter().map(|&w| f64::from(w)).sum::<f64>();
+        assert!((sum(&found) / sum(&weights) - 1.0).abs() < 1e-3);
+        assert!(found.iter().filter(|&&weight| weight > 0.0).count() < 3000);
     }
 }

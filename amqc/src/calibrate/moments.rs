@@ -25,6 +25,8 @@ pub struct Block {
     pub part: Part,
     /// The rows of that matrix.
     pub rows: Vec<usize>,
+    /// Whether vectors weigh as much as errors of the rows count under a softmax.
+    pub under_softmax: bool,
     /// The moments.
     pub sums: Sums,
 }
@@ -66,10 +68,14 @@ impl Sums {
         self.columns
     }
 
-    /// Adds vectors, `[vector][column]`, with a weight each, to the half of this number.
+    /// Adds vectors, `[vector][column]`, with a weight each, to the half of this number; those of weight 0
+    /// cost nothing.
     pub fn add(&mut self, half: usize, vectors: &[f32], weights: impl Iterator<Item = f32>) {
         let (columns, half) = (self.columns, &mut self.halves[half]);
         for (vector, weight) in vectors.chunks_exact(columns.max(1)).zip(weights) {
+            if weight == 0.0 {
+                continue;
+            }
             half.pending.extend_from_slice(vector);
             half.weights.push(weight);
             if half.weights.len() == BLOCK {

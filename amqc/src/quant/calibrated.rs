@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::Options;
 use super::feedback::BATCH;
 use super::matrix::QuantizedMatrix;
-use super::norm::Norm;
+use super::norm::{Norm, Order};
 use super::row::Row;
 
 /// Shares of the diagonal's mean that may be added to a second moment. The one is taken that does best
@@ -50,13 +50,13 @@ pub fn quantize_for(
 ) -> QuantizedMatrix {
     assert_eq!(Some(weights.len()), rows.checked_mul(cols), "elements of a {rows}x{cols} matrix");
     let row = |row: usize| &weights[row * cols..][..cols];
-    let damping = damping(&row, cols, options, moments);
+    let (damping, order) = damping(&row, cols, options, moments);
     let mut plain = vec![true; rows];
     let mut norms = Vec::new();
     let mut batches: Vec<(Option<usize>, Vec<usize>)> = Vec::new();
     for moment in moments {
         assert_eq!(moment.all.len(), cols * cols, "elements of a moment");
-        let Some(norm) = Norm::new(&moment.all, cols, damping) else { continue };
+        let Some(norm) = Norm::new(&moment.all, cols, damping, order) else { continue };
         // A row goes with the first moment that says something of it.
         let of_moment: Vec<usize> =
             moment.rows.iter().copied().filter(|&row| std::mem::take(&mut plain[row])).collect();
@@ -104,23 +104,24 @@ fn fit<'a>(
     Some(fitted)
 }
 
-/// The damping with which codes that are fitted to one half of the vectors do best on the other.
+/// The damping, and the order of columns, with which codes that are fitted to one half of the vectors do best
+/// on the other.
 fn damping<'a>(
     row: &(dyn Fn(usize) -> &'a [f32] + Sync),
     cols: usize,
     options: &Options,
     moments: &[Moment],
-) -> f64 {
+) -> (f64, Order) {
     let every = moments.len().div_ceil(TRIED_MOMENTS).max(1);
     let tried: Vec<&Moment> = moments.iter().step_by(every).collect();
-    let error = |damping: f64| -> f64 {
+    let error = |damping: f64, order: Order| -> f64 {
         let of_moment = |moment: &Moment| -> f64 {
             let Some(halves) = &moment.halves else { return 0.0 };
             let every = moment.rows.len().div_ceil(TRIED_ROWS).max(1);
             let rows: Vec<&[f32]> =
                 moment.rows.iter().step_by(every).map(|&index| row(index)).collect();
             let of_half = |half: usize| -> f64 {
-                let Some(norm) = Norm::new(&halves[half], cols, damping) else { return 0.0 };
+                let Some(norm) = Norm::new(&halves[half], cols, damping, order) else { return 0.0 };
                 let Some(rows) = fit(&rows, options, CoefficientType::F32, Some(&norm)) else {
                     return 0.0;
                 };
@@ -131,14 +132,19 @@ fn damping<'a>(
         };
         tried.par_iter().map(|moment| of_moment(moment)).collect::<Vec<f64>>().iter().sum()
     };
-    let mut best = (f64::INFINITY, DAMPINGS[1]);
+    let mut best = (f64::INFINITY, DAMPINGS[1], Order::Given);
     for damping in DAMPINGS {
-        let error = error(damping);
+        let error = error(damping, Order::Given);
         if error < best.0 && error > 0.0 {
-            best = (error, damping);
+            best = (error, damping, Order::Given);
         }
     }
-    best.1
+    let (least, damping, order) = best;
+    let heaviest = error(damping, Order::Heaviest);
+    match heaviest < least && heaviest > 0.0 {
+        true => (damping, Order::Heaviest),
+        false => (damping, order),
+    }
 }
 
 /// `e^T H e`

@@ -32,12 +32,13 @@ pub(super) struct Batch<'a> {
 }
 
 /// A row that is fitted.
-pub(super) struct Problem<'a> {
-    weights: &'a [f32],
+pub(super) struct Problem {
+    /// In the norm's order of columns.
+    weights: Vec<f32>,
     /// `H w`
     product: Vec<f32>,
     /// The best that was found.
-    pub(super) best: Fit,
+    best: Fit,
     /// What is tried.
     next: Fit,
     done: bool,
@@ -45,23 +46,35 @@ pub(super) struct Problem<'a> {
 
 /// Codes and coefficients, and what they leave.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Fit {
-    pub(super) codes: Vec<u8>,
-    pub(super) coefficients: Coefficients,
+struct Fit {
+    codes: Vec<u8>,
+    coefficients: Coefficients,
     /// `H e` of the error `e`.
     slope: Vec<f32>,
     error: f64,
 }
 
-impl<'a> Problem<'a> {
+impl Problem {
     /// A row, and where to start from.
     pub(super) fn new(
-        weights: &'a [f32],
+        weights: &[f32],
         codes: &[u8],
         coefficients: &Coefficients,
-    ) -> Problem<'a> {
-        let next = Fit { codes: codes.to_vec(), coefficients: *coefficients, ..Fit::default() };
+        norm: &Norm,
+    ) -> Problem {
+        let codes = norm.order().iter().map(|&column| codes[column]).collect();
+        let weights = norm.order().iter().map(|&column| weights[column]).collect();
+        let next = Fit { codes, coefficients: *coefficients, ..Fit::default() };
         Problem { weights, product: Vec::new(), best: Fit::default(), next, done: false }
+    }
+
+    /// The best codes and coefficients.
+    pub(super) fn found(self, norm: &Norm) -> (Vec<u8>, Coefficients) {
+        let mut codes = vec![0; self.best.codes.len()];
+        for (&column, code) in norm.order().iter().zip(&self.best.codes) {
+            codes[column] = *code;
+        }
+        (codes, self.best.coefficients)
     }
 
     /// Keeps what was tried if it is better; tells by what share of the error.
@@ -76,7 +89,7 @@ impl<'a> Problem<'a> {
     /// What the codes leave of each weight.
     fn errors(&self, planes: usize, out: &mut [f32]) {
         let levels = Levels::new(&self.next.coefficients, planes);
-        for ((out, &w), &code) in out.iter_mut().zip(self.weights).zip(&self.next.codes) {
+        for ((out, &w), &code) in out.iter_mut().zip(&self.weights).zip(&self.next.codes) {
             *out = (f64::from(w) - levels.value(code)) as f32;
         }
     }
@@ -93,9 +106,9 @@ impl<'a> Batch<'a> {
     }
 
     /// Finds the least error for each row; `None` if coefficients need a wider type.
-    pub(super) fn solve(&self, problems: &mut [Problem<'_>]) -> Option<()> {
-        let mut rows: Vec<&mut Problem<'_>> = problems.iter_mut().collect();
-        let products = self.images(&rows, |row, out| out.copy_from_slice(row.weights));
+    pub(super) fn solve(&self, problems: &mut [Problem]) -> Option<()> {
+        let mut rows: Vec<&mut Problem> = problems.iter_mut().collect();
+        let products = self.images(&rows, |row, out| out.copy_from_slice(&row.weights));
         for (row, product) in rows.iter_mut().zip(products.chunks_exact(self.columns)) {
             row.product = product.to_vec();
         }
@@ -129,11 +142,7 @@ impl<'a> Batch<'a> {
     }
 
     /// `H` times a vector of each row, `[row][column]`.
-    fn images(
-        &self,
-        rows: &[&mut Problem<'_>],
-        vector: impl Fn(&Problem<'_>, &mut [f32]),
-    ) -> Vec<f32> {
+    fn images(&self, rows: &[&mut Problem], vector: impl Fn(&Problem, &mut [f32])) -> Vec<f32> {
         let mut vectors = vec![0.0; rows.len() * self.columns];
         for (row, out) in rows.iter().zip(vectors.chunks_exact_mut(self.columns)) {
             vector(row, out);
@@ -144,7 +153,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Computes what is left of each row, and its error.
-    fn weigh(&self, rows: &mut [&mut Problem<'_>]) {
+    fn weigh(&self, rows: &mut [&mut Problem]) {
         let slopes = self.images(rows, |row, out| row.errors(self.planes, out));
         let mut errors = vec![0.0; self.columns];
         for (row, slope) in rows.iter_mut().zip(slopes.chunks_exact(self.columns)) {
@@ -156,7 +165,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Column by column: the nearest level to the weight and what earlier columns' errors ask of it.
-    fn feed_back(&self, rows: &mut [&mut Problem<'_>]) {
+    fn feed_back(&self, rows: &mut [&mut Problem]) {
         let mut wanted: Vec<f32> =
             rows.iter().flat_map(|row| row.weights.iter().copied()).collect();
         let levels: Vec<Levels> =
@@ -187,7 +196,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Changes one code after another where that lowers the error, until none does or often enough.
-    fn descend(&self, rows: &mut [&mut Problem<'_>]) {
+    fn descend(&self, rows: &mut [&mut Problem]) {
         let levels: Vec<Levels> =
             rows.iter().map(|row| Levels::new(&row.next.coefficients, self.planes)).collect();
         let mut slopes: Vec<f32> =
@@ -233,7 +242,7 @@ impl<'a> Batch<'a> {
     }
 
     /// The best coefficients for the codes, in the norm, and what they leave.
-    fn fit_coefficients(&self, rows: &mut [&mut Problem<'_>]) -> Option<()> {
+    fn fit_coefficients(&self, rows: &mut [&mut Problem]) -> Option<()> {
         if self.planes < MANY_PLANES {
             let images: Vec<Vec<f32>> = (0..self.planes)
                 .map(|plane| {

@@ -17,11 +17,21 @@ const WIDE: usize = 4;
 #[derive(Clone, Debug)]
 pub(super) struct Norm {
     columns: usize,
+    order: Vec<usize>,
     /// `H`, symmetric, its diagonal raised.
     h: Panels,
     /// `H = U D U^T`, `U` upper triangular; its diagonal, of ones, is left out.
     u: Panels,
     blocks: Vec<Block>,
+}
+
+/// In which order columns are settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// As they stand.
+    Given,
+    /// What weighs most goes first, and others make good for it.
+    Heaviest,
 }
 
 /// Columns whose codes are settled before others hear of it.
@@ -40,14 +50,20 @@ impl Norm {
     /// with it. `None` for one that is zero or not finite.
     ///
     /// `H` is scaled to a diagonal whose mean is 1: single precision holds it.
-    pub(super) fn new(h: &[f64], columns: usize, damping: f64) -> Option<Norm> {
+    pub(super) fn new(h: &[f64], columns: usize, damping: f64, order_of: Order) -> Option<Norm> {
         let mean = (0..columns).map(|i| h[i * columns + i]).sum::<f64>() / columns as f64;
         if !(mean.is_finite() && mean > 0.0) || h.iter().any(|x| !x.is_finite()) {
             return None;
         }
         let scale = 1.0 / mean;
-        let raised =
-            |i: usize, j: usize| h[i * columns + j] * scale + if i == j { damping } else { 0.0 };
+        let mut order: Vec<usize> = (0..columns).collect();
+        let diagonal = |i: &usize| h[i * columns + i];
+        if order_of == Order::Heaviest {
+            order.sort_by(|a, b| diagonal(b).total_cmp(&diagonal(a)));
+        }
+        let raised = |i: usize, j: usize| {
+            h[order[i] * columns + order[j]] * scale + if i == j { damping } else { 0.0 }
+        };
         // From the last column backwards: an ordinary factorization of the reversed matrix.
         let turned = |i: usize| columns - 1 - i;
         let lower = factor(columns, &|i, j| raised(turned(i), turned(j)));
@@ -61,7 +77,12 @@ impl Norm {
             Block { h: square(&h, &columns), later: square(&u, &columns), columns }
         });
         let blocks = blocks.collect();
-        Some(Norm { columns, h, u, blocks })
+        Some(Norm { columns, order, h, u, blocks })
+    }
+
+    /// The columns, in the order in which they are settled.
+    pub(super) fn order(&self) -> &[usize] {
+        &self.order
     }
 
     /// All columns, block after block.
@@ -197,10 +218,10 @@ mod tests {
 
     #[test]
     fn what_is_no_moment_gives_no_norm() {
-        assert!(Norm::new(&[0.0; 4], 2, 0.1).is_none());
-        assert!(Norm::new(&[1.0, f64::NAN, f64::NAN, 1.0], 2, 0.1).is_none());
-        assert!(Norm::new(&[f64::INFINITY, 0.0, 0.0, 1.0], 2, 0.1).is_none());
+        assert!(Norm::new(&[0.0; 4], 2, 0.1, Order::Given).is_none());
+        assert!(Norm::new(&[1.0, f64::NAN, f64::NAN, 1.0], 2, 0.1, Order::Given).is_none());
+        assert!(Norm::new(&[f64::INFINITY, 0.0, 0.0, 1.0], 2, 0.1, Order::Given).is_none());
         // Fewer vectors than columns: singular.
-        assert!(Norm::new(&moment(&mut Random(2), 20, 3), 20, 0.0).is_some());
+        assert!(Norm::new(&moment(&mut Random(2), 20, 3), 20, 0.0, Order::Given).is_some());
     }
 }

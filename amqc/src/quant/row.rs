@@ -7,7 +7,7 @@ use amq_format::graph::CoefficientType;
 
 use super::best::{best, ladder};
 use super::coefficients::{Coefficients, Levels, MAX_LEVELS, MAX_PLANES, normalise, round, solve};
-use super::feedback::{Batch, Fit, Problem};
+use super::feedback::{Batch, Problem};
 use super::norm::Norm;
 use super::{Cycles, Method, Options};
 
@@ -70,14 +70,12 @@ impl<'a> Row<'a> {
     pub(super) fn refit(rows: &mut [Row<'_>], norm: &Norm) -> Option<()> {
         let Some(first) = rows.first() else { return Some(()) };
         let batch = Batch::new(norm, first.weights.len(), first.planes, first.coefficient_type);
-        let mut problems: Vec<Problem<'_>> = rows
-            .iter()
-            .map(|row| Problem::new(row.weights, &row.codes, &row.coefficients))
-            .collect();
+        let problem =
+            |row: &Row<'_>| Problem::new(row.weights, &row.codes, &row.coefficients, norm);
+        let mut problems: Vec<Problem> = rows.iter().map(problem).collect();
         batch.solve(&mut problems)?;
-        let found: Vec<Fit> = problems.into_iter().map(|problem| problem.best).collect();
-        for (row, found) in rows.iter_mut().zip(found) {
-            (row.codes, row.coefficients) = (found.codes, found.coefficients);
+        for (row, problem) in rows.iter_mut().zip(problems) {
+            (row.codes, row.coefficients) = problem.found(norm);
         }
         Some(())
     }
