@@ -225,7 +225,7 @@ const OPERATORS: &[Operator] = &[
         "Scan",
         8,
         control::scan,
-        "since opset 9; what is carried keeps its type and number of axes",
+        "what is carried keeps its type and number of axes; in opset 8 no lengths of sequences",
     ),
     op("Scatter", 9, index::scatter_elements, ""),
     op("ScatterElements", 11, index::scatter_elements, ""),

@@ -72,7 +72,7 @@ impl Reader<'_, '_> {
     }
 
     /// The sizes of parts. Where data decide them it is seen when the model runs whether they are the
-    /// axis togetheself.
+    /// axis together.
     pub(super) fn split_sizes(&mut self, sizes: Value, size: &Dim) -> Result<Vec<Dim>> {
         if let Some(known) = self.partly_known(sizes)?.into_iter().collect() {
             return Ok(known);

@@ -289,10 +289,61 @@ impl Rounds {
     }
 }
 
+/// Scan of opset 8: for each entry of a batch by itself.
+fn scan_batch(r: &mut Reader<'_, '_>) -> Result<()> {
+    let graph = r.graph("body")?;
+    if r.optional_input(0).is_some() {
+        return Err(Error::unsupported("its lengths of sequences are not supported")
+            .remedy("export the model with a newer opset"));
+    }
+    let (scanned, total) = (r.int("num_scan_inputs")?, r.input_count());
+    let scanned = scanned.and_then(|n| usize::try_from(n).ok()).filter(|n| (1..total).contains(n));
+    let scanned =
+        scanned.ok_or_else(|| Error::bad_file("its attribute num_scan_inputs does not fit"))?;
+    let states = total - 1 - scanned;
+    let directions = r.ints("directions")?.map_or_else(|| vec![0; scanned], <[i64]>::to_vec);
+    if directions.len() != scanned || directions.iter().any(|d| !matches!(d, 0 | 1)) {
+        return Err(Error::bad_file(format!("its directions are {directions:?}")));
+    }
+    let inputs = carried(r, 1)?;
+    let dims = r.dims(inputs[states]);
+    let [batch, length, ..] = dims.as_slice() else {
+        return Err(Error::bad_file("what it scans has fewer than two axes"));
+    };
+    let last = r.dim(length.add(&Dim::from(-1)))?;
+    let rounds = |carried: Vec<Value>, trips: &Dim| Rounds {
+        carried,
+        count: None,
+        condition: None,
+        trips: Some(trips.clone()),
+    };
+    let at = |r: &mut Reader<'_, '_>, part: &str, x: Value, i: Value| {
+        r.emit(part, Op::Gather(Gather { axis: 0 }), &[x, i])
+    };
+    let outputs = rounds(Vec::new(), batch).read(r, |r, entry, _| {
+        let own = inputs.iter().map(|&x| at(r, "entry", x, entry)).collect::<Result<Vec<_>>>()?;
+        let (first, scans) = own.split_at(states);
+        let outputs = rounds(first.to_vec(), length).read(r, |r, step, mut inputs| {
+            for (&x, &direction) in scans.iter().zip(&directions) {
+                let mut place = step;
+                if direction == 1 {
+                    let last = Elements { dims: Vec::new(), values: vec![last.clone()] };
+                    let last = r.known(DataType::I64, last)?;
+                    let function = BinaryFunction::Sub as i32;
+                    place = r.emit("back", Op::Binary(Binary { function }), &[last, step])?;
+                }
+                inputs.push(at(r, "step", x, place)?);
+            }
+            Ok((None, r.inline(graph, "body", &inputs)?))
+        })?;
+        Ok((None, outputs))
+    })?;
+    give_all(r, outputs)
+}
+
 pub(in crate::onnx) fn scan(r: &mut Reader<'_, '_>) -> Result<()> {
     if r.opset < 9 {
-        return Err(Error::unsupported("its form of opset 8, with a batch, is not supported")
-            .remedy("export the model with a newer opset"));
+        return scan_batch(r);
     }
     let graph = r.graph("body")?;
     let scanned = r.int("num_scan_inputs")?;

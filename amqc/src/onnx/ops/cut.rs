@@ -222,6 +222,10 @@ pub(in crate::onnx) fn split(r: &mut Reader<'_, '_>) -> Result<()> {
         let end = start.add(part).map_err(complex)?;
         if r.wants(i) {
             let y = r.sliced(&i.to_string(), x, axis, (start, end.clone(), 1))?;
+            // Bounds are within the axis, which their expressions may not show.
+            let mut dims = r.dims(x);
+            dims[axis] = part.clone();
+            let y = r.reshape(&format!("part_{i}"), y, dims)?;
             r.give(i, y)?;
         }
         start = end;

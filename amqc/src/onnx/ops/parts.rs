@@ -1,6 +1,7 @@
 //! Chosen entries, tensors put together, and borders.
 
-use amq_format::graph::{Concat, Dim, Gather, Op, Pad, PadMode};
+use amq_format::Elements;
+use amq_format::graph::{Concat, DataType, Dim, Gather, Op, Pad, PadMode};
 
 use crate::error::{Error, Result};
 use crate::onnx::attrs::Reader;
@@ -33,6 +34,7 @@ pub(in crate::onnx) fn pad(r: &mut Reader<'_, '_>) -> Result<()> {
         "wrap" if r.opset >= 19 => PadMode::Wrap,
         other => return Err(Error::bad_file(format!("mode {other:?} in opset {}", r.opset))),
     };
+    let mut decided = false;
     let (pads, value, axes) = if r.opset < 11 {
         let pads = r.ints(if r.opset < 2 { "paddings" } else { "pads" })?;
         let pads = pads.ok_or_else(|| Error::bad_file("pads are missing"))?;
@@ -41,8 +43,15 @@ pub(in crate::onnx) fn pad(r: &mut Reader<'_, '_>) -> Result<()> {
         (pads.iter().copied().map(Dim::from).collect(), value, None)
     } else {
         let pads = r.input(1)?;
-        let known: Option<Vec<Dim>> = r.partly_known(pads)?.into_iter().collect();
-        let pads = known.map_or_else(|| r.signed_sizes("pads", pads), Ok)?;
+        let known = r.partly_known(pads)?;
+        decided = known.contains(&None);
+        let found = if decided { r.signed_sizes("pads", pads)? } else { Vec::new() };
+        let mut found = found.into_iter();
+        let pads = known.into_iter().filter_map(|known| {
+            let found = found.next();
+            known.or(found)
+        });
+        let pads = pads.collect::<Vec<Dim>>();
         let axes = if r.opset < 18 { None } else { r.optional_numbers(3)? };
         (pads, r.optional_input(2), axes)
     };
@@ -64,7 +73,19 @@ pub(in crate::onnx) fn pad(r: &mut Reader<'_, '_>) -> Result<()> {
     if let Some(value) = value {
         inputs.push(r.reshape("value", value, Vec::new())?);
     }
-    let y = r.emit("", Op::Pad(Pad { mode: mode.into(), begins, ends }), &inputs)?;
+    let mut y = r.emit("", Op::Pad(Pad { mode: mode.into(), begins, ends }), &inputs)?;
+    if decided {
+        // Names show that sizes are not negative, as differences do not.
+        let from = r.dims(x);
+        let mut dims = r.dims(y);
+        for (axis, dim) in dims.iter_mut().enumerate().filter(|(axis, dim)| **dim != from[*axis]) {
+            let size = r.known(DataType::I64, Elements::vector(vec![dim.clone()]))?;
+            if let Some(named) = r.sizes(&format!("size_{axis}"), size)?.pop() {
+                *dim = named;
+            }
+        }
+        y = r.reshape("sized", y, dims)?;
+    }
     r.give(0, y)
 }
 
