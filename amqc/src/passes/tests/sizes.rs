@@ -104,3 +104,30 @@ fn an_axis_that_would_go_is_an_error() {
     assert_eq!(run(3), Ok(vec![3, 2]));
     assert!(run(1).unwrap_err().contains("must_not_be_1"));
 }
+
+/// Half of what a border that data decide leaves is a size too.
+#[test]
+fn sizes_after_borders_can_be_divided() {
+    let build = Build::new(18)
+        .input("x", "n 2")
+        .typed("k", ElementType::Int64, "1")
+        .ints("none", &[0])
+        .ints("two", &[2])
+        .node_with("Concat", "none none k none", "pads", &[("axis", A::I(0))])
+        .node("Pad", "x pads", "wide")
+        .node_with("Shape", "wide", "size", &[("end", A::I(1))])
+        .node("Div", "size two", "half")
+        .node("Sub", "size half", "rest")
+        .node_with("Concat", "half rest", "parts", &[("axis", A::I(0))])
+        .node("Split", "wide parts", "a b")
+        .node_with("Concat", "b a", "y", &[("axis", A::I(0))])
+        .output("y");
+    let (x, none) = (numbers(7, 6), 0.0);
+    for (k, rows) in [(0i64, vec![1, 2, 0]), (2, vec![2, 9, 9, 0, 1]), (-1, vec![1, 0])] {
+        let k = [k];
+        let inputs = [("x", View::f32(&[3, 2], &x)), ("k", View::i64(&[1], &k))];
+        let row = |row: usize| [0, 1].map(|i| x.get(2 * row + i).copied().unwrap_or(none));
+        let expected: Vec<f32> = rows.into_iter().flat_map(row).collect();
+        assert_eq!(run_with(&build, &inputs), expected, "{k:?}");
+    }
+}
