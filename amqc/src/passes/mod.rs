@@ -7,6 +7,7 @@ mod absorb;
 mod dead;
 mod fold;
 mod linear;
+mod loops;
 mod settle;
 mod share;
 pub(crate) mod states;
@@ -25,6 +26,7 @@ type Pass = (&'static str, fn(&mut Module) -> Result<()>);
 const PASSES: &[Pass] = &[
     ("fold constants", fold::run),
     ("take the branches that constants choose", settle::run),
+    ("take out of loops what stays", loops::run),
     ("give equal dimensions one name", unify::run),
     ("drop views that change nothing", views::run),
     ("make products with constants linear", linear::run),
