@@ -103,6 +103,34 @@ impl Module {
         &graph.nodes[place.node]
     }
 
+    /// A copy of a node's body as a module, in which captured constants are constants, and the value
+    /// here of each value that it captures.
+    pub(crate) fn body(&self, node: &Node, number: usize) -> (Module, BTreeMap<ValueId, ValueId>) {
+        let Captures { first, at } =
+            node.op.as_ref().map(|op| op.operator().arity().captures).unwrap_or_default();
+        self.opened(node.bodies[number].clone(), at, &node.inputs[first..])
+    }
+
+    /// A body whose inputs from one on are captures.
+    fn opened(
+        &self,
+        graph: Graph,
+        at: usize,
+        captured: &[ValueId],
+    ) -> (Module, BTreeMap<ValueId, ValueId>) {
+        let mut inner = Module { graph, ..Module::default() };
+        let mut known = BTreeMap::new();
+        let ports = inner.graph.inputs.split_off(at);
+        for (port, &outer) in ports.into_iter().zip(captured) {
+            known.insert(port.value, outer);
+            match self.constants.get(&outer) {
+                Some(constant) => drop(inner.constants.insert(port.value, constant.clone())),
+                None => inner.graph.inputs.push(port),
+            }
+        }
+        (inner, known)
+    }
+
     /// Does something with every body as if it were a module: constants that it captures are
     /// constants there. What it leaves unread is captured no more.
     pub(crate) fn each_body(&mut self, run: &dyn Fn(&mut Module) -> Result<()>) -> Result<()> {
@@ -133,16 +161,7 @@ impl Module {
         // Of each body, the value that each captured value is in it.
         let mut bodies = Vec::new();
         for graph in std::mem::take(&mut node.bodies) {
-            let mut inner = Module { graph, ..Module::default() };
-            let mut known = BTreeMap::new();
-            let ports = inner.graph.inputs.split_off(at);
-            for (port, &outer) in ports.into_iter().zip(&captured) {
-                known.insert(port.value, outer);
-                match self.constants.get(&outer) {
-                    Some(constant) => drop(inner.constants.insert(port.value, constant.clone())),
-                    None => inner.graph.inputs.push(port),
-                }
-            }
+            let (mut inner, known) = self.opened(graph, at, &captured);
             run(&mut inner)?;
             self.notes.append(&mut inner.notes);
             let read = inner.read();

@@ -10,7 +10,7 @@ mod uses;
 pub use bodies::Place;
 pub(crate) use bodies::{Outermost, Part, drop_unread, enclose, set_input, visit};
 pub(crate) use compact::compact;
-pub(crate) use uses::{fact, producers};
+pub(crate) use uses::{fact, in_order, producers};
 
 use std::collections::{BTreeMap, HashMap};
 

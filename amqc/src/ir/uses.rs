@@ -34,6 +34,28 @@ pub(crate) fn producers(nodes: &[Node]) -> BTreeMap<ValueId, usize> {
     producers
 }
 
+/// Nodes so that each comes after those that give what it reads, else in the order in which they were.
+pub(crate) fn in_order(nodes: Vec<Node>) -> Vec<Node> {
+    let given = producers(&nodes);
+    let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
+    let mut sorted = Vec::with_capacity(nodes.len());
+    let mut open: Vec<usize> = (0..nodes.len()).rev().collect();
+    while let Some(&index) = open.last() {
+        let missing = nodes[index].as_ref().map(|node| {
+            let before = node.inputs.iter().filter_map(|input| given.get(input).copied());
+            before.filter(|&before| nodes[before].is_some() && before != index).collect::<Vec<_>>()
+        });
+        match missing {
+            Some(missing) if !missing.is_empty() => open.extend(missing),
+            _ => {
+                open.pop();
+                sorted.extend(nodes[index].take());
+            }
+        }
+    }
+    sorted
+}
+
 /// Type and shape of a value, where it has them.
 pub(crate) fn fact(facts: &[Option<Fact>], value: ValueId) -> Option<&Fact> {
     facts.get(value as usize)?.as_ref()

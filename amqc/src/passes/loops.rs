@@ -338,7 +338,8 @@ impl Rounds {
         (self.op.counted, self.op.conditional) = (false, false);
         // Scans have as many parts.
         let carried = self.op.carried as usize;
-        let mut at: usize = self.body().inputs[1..=carried].iter().map(|port| port.dims.len()).sum();
+        let mut at: usize =
+            self.body().inputs[1..=carried].iter().map(|port| port.dims.len()).sum();
         for port in &self.node.bodies[0].outputs[carried..] {
             if let Some(name) = self.op.dims[at].as_given()
                 && let Some(own) = self.node.binds.iter().position(|own| own == name)

@@ -4,6 +4,7 @@
 //! that are multiplied together ahead of time.
 
 mod absorb;
+mod cells;
 mod dead;
 mod fold;
 mod linear;
@@ -27,11 +28,12 @@ const PASSES: &[Pass] = &[
     ("fold constants", fold::run),
     ("take the branches that constants choose", settle::run),
     ("take out of loops what stays", loops::run),
+    ("make products with constants linear", linear::run),
+    ("simplify bodies", |module| module.each_body(&run)),
+    ("recognize recurrent layers", cells::run),
     ("give equal dimensions one name", unify::run),
     ("drop views that change nothing", views::run),
-    ("make products with constants linear", linear::run),
     ("absorb scales and biases", absorb::run),
-    ("simplify bodies", |module| module.each_body(&run)),
     ("share equal constants", share::run),
     ("drop what is not used", dead::run),
 ];
