@@ -6,7 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::io::Read;
@@ -17,6 +17,7 @@ use amq_runtime::{Data, Model, Session, View};
 use amqc::compile::compile;
 use amqc::error::ErrorKind;
 use amqc::options::ConvertOptions;
+use amqc::settings::{Bits, Given};
 use prost::Message;
 use rayon::prelude::*;
 
@@ -377,6 +378,53 @@ fn recurrent_options() {
 fn exported_models() {
     all_pass("exports", 10);
 }
+
+#[test]
+fn layers_that_exporters_wrote_as_steps() {
+    all_pass("cells", 16);
+}
+
+/// Steps and loops that are a recurrent layer are it: the same bits as the operator written by hand, in
+/// float and quantized, and nothing else is left to compute.
+#[test]
+fn steps_and_loops_are_the_layer_that_they_write_out() {
+    for case in in_folders("cells") {
+        let by_hand = fs::read(fixtures("cells").join(&case.name).join("by_hand.onnx")).unwrap();
+        let (dims, x) = read(&case.inputs[0]).unwrap();
+        for bits in [Bits::F32, Bits::Codes(2)] {
+            let flags = Given { bits: Some(bits), ..Given::default() };
+            let options = ConvertOptions { flags, ..ConvertOptions::default() };
+            let run = |model: &[u8]| {
+                let folder = tempfile::tempdir().unwrap();
+                let path = folder.path().join("model.onnx");
+                fs::write(&path, model).unwrap();
+                let compiled = compile(&path, &options, &|_| {}).unwrap();
+                let model = Arc::new(Model::load(&compiled.bytes).unwrap());
+                let name = model.inputs()[0].name.clone();
+                let ops: BTreeSet<&str> = model
+                    .graph()
+                    .nodes
+                    .iter()
+                    .map(|node| node.op.as_ref().unwrap().name())
+                    .collect();
+                let ops =
+                    ops.into_iter().filter(|op| !VIEWS.contains(op)).collect::<Vec<_>>().join(" ");
+                let mut session = Session::new(Arc::clone(&model));
+                let outputs =
+                    session.run(&[(&name, View { dims: &dims, data: data(&x) })]).unwrap();
+                let (_, y) = outputs.iter().next().unwrap();
+                let bits: Vec<u32> = y.as_f32().unwrap().iter().map(|y| y.to_bits()).collect();
+                (ops, y.dims.to_vec(), bits)
+            };
+            let (found, expected) = (run(&case.model), run(&by_hand));
+            assert_eq!(found.0, "Recurrent", "{}", case.name);
+            assert_eq!(found, expected, "{}", case.name);
+        }
+    }
+}
+
+/// Operators that compute nothing.
+const VIEWS: [&str; 4] = ["Concat", "Reshape", "Slice", "Transpose"];
 
 /// Networks that onnxruntime quantized, beside what they gave in float: read back, they are as near as
 /// weights of 8 bits, in `blocks` of 4, let them be. With onnxruntime they are 25.0 dB away for 4 bits

@@ -29,6 +29,7 @@ const PASSES: &[Pass] = &[
     ("take the branches that constants choose", settle::run),
     ("take out of loops what stays", loops::run),
     ("make products with constants linear", linear::run),
+    ("drop views that change nothing", views::run),
     ("simplify bodies", |module| module.each_body(&run)),
     ("recognize recurrent layers", cells::run),
     ("give equal dimensions one name", unify::run),

@@ -1,6 +1,7 @@
 //! A graph computes the same before and after its passes; states are found where there are any.
 
 mod bodies;
+mod cells;
 mod linear_attention;
 mod sizes;
 

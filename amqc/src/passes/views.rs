@@ -1,4 +1,4 @@
-//! Drops operators that give back their input, and makes plain reshapes of transpositions that only
+//! Drops operators that give back an input, and makes plain reshapes of transpositions that only
 //! move axes of size 1.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,12 +7,14 @@ use amq_format::graph::{Dim, Op, Reshape};
 
 use crate::error::Result;
 use crate::ir::{Module, fact};
+use crate::tensor::{Data, Tensor};
 
 pub(super) fn run(module: &mut Module) -> Result<()> {
     let facts = module.facts()?;
     let outputs: BTreeSet<_> = module.graph.outputs.iter().map(|port| port.value).collect();
     // What each dropped output stands for: never itself an output that was dropped.
     let mut source = BTreeMap::new();
+    let constants = &module.constants;
     module.graph.nodes.retain_mut(|node| {
         for input in &mut node.inputs {
             *input = *source.get(input).unwrap_or(input);
@@ -40,6 +42,18 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
             Some(Op::Slice(slice)) => same && slice.steps.iter().all(|&step| step == 1),
             _ => false,
         };
+        // A choice that is the same everywhere.
+        if let (Some(Op::Select(_)), &[condition, yes, no]) = (&node.op, node.inputs.as_slice())
+            && let Some(Tensor { data: Data::Bool(all), .. }) = constants.get(&condition)
+            && let Some(&first) = all.first()
+            && all.iter().all(|other| *other == first)
+        {
+            let chosen = if first != 0 { yes } else { no };
+            if fact(&facts, chosen) == Some(after) && !outputs.contains(&output) {
+                source.insert(output, chosen);
+                return false;
+            }
+        }
         let dropped = gives_back && !outputs.contains(&output);
         if dropped {
             source.insert(output, input);

@@ -10,8 +10,8 @@ use super::expr::{Affine, Expr, Exprs, Kind, Matrix, Source};
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) weights: Weights,
-    /// What enters the products with W.
-    pub(super) x: Source,
+    /// What enters the products with W: parts of the last axis.
+    pub(super) x: Vec<Source>,
     /// The hidden state before; none where only its being zero leaves it out.
     pub(super) h: Option<ValueId>,
     /// The hidden state after.
@@ -33,7 +33,8 @@ pub(super) struct Weights {
 /// Products and biases of a gate.
 #[derive(Clone, Debug)]
 pub(super) struct Gate {
-    pub(super) w: Matrix,
+    /// For each part of x.
+    pub(super) w: Vec<Matrix>,
     /// None where the state before is known to be zero.
     pub(super) r: Option<Matrix>,
     /// Of W and of R.
@@ -51,7 +52,7 @@ pub(super) fn readings(exprs: &Exprs<'_>, expr: &Rc<Expr>) -> Vec<Found> {
     found.extend(rnn(expr));
     // One row for each sequence, everywhere.
     found.retain(|found| {
-        let of_x = match &found.x {
+        let of_x = |source: &Source| match source {
             Source::Value(value) => batch(exprs.dims(*value)),
             Source::Step { value, axis, .. } => {
                 let mut dims = exprs.dims(*value).to_vec();
@@ -60,7 +61,8 @@ pub(super) fn readings(exprs: &Exprs<'_>, expr: &Rc<Expr>) -> Vec<Found> {
             }
         };
         let mut states = found.h.into_iter().chain(found.c.map(|(before, _)| before));
-        of_x == rows && states.all(|state| batch(exprs.dims(state)) == rows)
+        found.x.iter().all(|x| of_x(x) == rows)
+            && states.all(|state| batch(exprs.dims(state)) == rows)
     });
     found
 }
@@ -206,7 +208,7 @@ fn gru_of(exprs: &Exprs<'_>, expr: &Expr, z: &Expr, new: &Expr, h: &Expr) -> Opt
                         let fits = term.source == Source::Value(h.value) && of_h.bias.is_none();
                         fits.then_some(())?;
                         inner.r = Some(term.matrix.clone()?);
-                        term.bias.clone().unwrap_or_else(|| vec![0.0; inner.w.rows.len()])
+                        term.bias.clone().unwrap_or_else(|| vec![0.0; inner.biases[0].len()])
                     }
                     _ => return None,
                 };
@@ -258,36 +260,36 @@ fn assemble(
     let (mut x, mut h) = (None, None);
     let mut gates = Vec::new();
     for sum in sums {
-        let (mut w, mut r) = (None, None);
+        let (mut w, mut sources, mut r) = (Vec::new(), Vec::new(), None);
+        let rows = sum.terms.first()?.matrix.as_ref()?.rows.len();
+        let mut biases = [vec![0.0; rows], vec![0.0; rows]];
+        let mut add = |of: usize, more: &Option<Vec<f32>>| {
+            let more = more.as_deref().unwrap_or_default();
+            biases[of].iter_mut().zip(more).for_each(|(bias, more)| *bias += more);
+        };
         for term in &sum.terms {
-            let value = match term.source {
-                Source::Value(value) if is_h(value) => Some(value),
-                _ => None,
-            };
-            let slot = if value.is_some() { &mut r } else { &mut w };
-            slot.replace((term.matrix.clone()?, term.bias.clone())).is_none().then_some(())?;
-            match value {
-                Some(value) => h = Some(value),
-                None => {
-                    let known = x.get_or_insert_with(|| term.source.clone());
-                    (*known == term.source).then_some(())?;
+            let matrix = term.matrix.clone()?;
+            match term.source {
+                Source::Value(value) if is_h(value) => {
+                    h = Some(value);
+                    add(1, &term.bias);
+                    r.replace(matrix).is_none().then_some(())?;
+                }
+                _ => {
+                    add(0, &term.bias);
+                    sources.push(term.source.clone());
+                    w.push(matrix);
                 }
             }
         }
-        let (w, bias) = w?;
-        let zeros = vec![0.0; w.rows.len()];
-        let mut bias = bias.unwrap_or_else(|| zeros.clone());
-        if let Some(more) = &sum.bias {
-            (more.len() == bias.len()).then_some(())?;
-            bias.iter_mut().zip(more).for_each(|(bias, more)| *bias += more);
-        }
-        let (r, of_r) = r.map_or((None, None), |(r, bias)| (Some(r), bias));
-        gates.push(Gate { w, r, biases: [bias, of_r.unwrap_or(zeros)] });
+        add(0, &sum.bias);
+        (!w.is_empty() && *x.get_or_insert_with(|| sources.clone()) == sources).then_some(())?;
+        gates.push(Gate { w, r, biases });
     }
-    let hidden = gates.first()?.w.rows.len();
+    let hidden = gates.first()?.w.first()?.rows.len();
     let fits = gates.iter().all(|gate| {
         let square = |r: &Matrix| r.rows.len() == hidden && r.columns.len() == hidden;
-        gate.w.rows.len() == hidden && gate.r.as_ref().is_none_or(square)
+        gate.w.iter().all(|w| w.rows.len() == hidden) && gate.r.as_ref().is_none_or(square)
     });
     fits.then_some(())?;
     let weights = Weights { cell, functions, linear_before_reset: false, gates };
@@ -297,7 +299,12 @@ fn assemble(
 impl Weights {
     /// H.
     pub(super) fn hidden(&self) -> usize {
-        self.gates[0].w.rows.len()
+        self.gates[0].biases[0].len()
+    }
+
+    /// The numbers of columns of the parts of W.
+    pub(super) fn features(&self) -> impl Iterator<Item = usize> {
+        self.gates[0].w.iter().map(|w| w.columns.len())
     }
 
     /// Whether every product with R is there.
@@ -330,7 +337,9 @@ impl Weights {
                     (None, _) => true,
                     (Some(_), None) => false,
                 };
-                biases && products && same(&a.w, &b.w)
+                let parts = a.w.iter().zip(&b.w);
+                let alike = a.w.len() == b.w.len() && parts.into_iter().all(|(a, b)| same(a, b));
+                biases && products && alike
             })
     }
 }

@@ -95,8 +95,8 @@ fn find<'s>(
 /// A layer that is to be.
 struct Plan {
     weights: Weights,
-    /// What enters each step: a value, or an entry of it along an axis.
-    entries: Vec<(ValueId, Option<Slice>)>,
+    /// What enters each step, by part: a value, or an entry of it along an axis.
+    entries: Vec<Vec<(ValueId, Option<Slice>)>>,
     /// The first states, where they are not zero.
     states: [Option<ValueId>; 2],
     batch: Dim,
@@ -115,7 +115,7 @@ impl Plan {
         let c = first.c.map(|(before, _)| before).filter(|&c| !is_zero(exprs.module, c));
         let c_last = last.c.map(|(_, after)| with_dims(after));
         let y: Vec<_> = chain.iter().map(|found| with_dims(found.y)).collect();
-        let entry = |found: &&Found| match found.x {
+        let entry = |source: &Source| match *source {
             Source::Value(value) => Some((value, None)),
             Source::Step { value, axis, step: Step::Number(number) } => {
                 Some((value, Some(entry(axis, number as i64))))
@@ -123,7 +123,9 @@ impl Plan {
             // Only the bodies of loops have it.
             Source::Step { step: Step::Iteration, .. } => None,
         };
-        let entries = chain.iter().map(entry).collect::<Option<Vec<_>>>()?;
+        let entries = (0..first.x.len())
+            .map(|part| chain.iter().map(|found| entry(found.x.get(part)?)).collect())
+            .collect::<Option<Vec<_>>>()?;
         let weights = last.weights.clone();
         Some(Plan { weights, entries, states: [h, c], batch, y, c: c_last })
     }
@@ -137,7 +139,7 @@ impl Plan {
                 dependent.extend(&node.outputs);
             }
         }
-        self.entries.iter().any(|(value, _)| dependent.contains(value))
+        self.entries.iter().flatten().any(|(value, _)| dependent.contains(value))
     }
 
     fn emit(self, builder: &mut Builder<'_>) -> Result<()> {
@@ -146,16 +148,22 @@ impl Plan {
             return Ok(());
         };
         let dims = |of: usize| vec![Dim::from(1), self.batch.clone(), Dim::from(of as i64)];
-        let features = self.weights.gates[0].w.columns.len();
         let mut parts = Vec::new();
-        for (value, slice) in self.entries {
-            let value = match slice {
-                Some(slice) => builder.node(&format!("{name}/x"), Op::Slice(slice), vec![value]),
-                None => value,
-            };
-            parts.push(builder.shaped(&format!("{name}/x"), value, dims(features)));
+        for (entries, features) in self.entries.into_iter().zip(self.weights.features()) {
+            let mut steps = Vec::new();
+            for (value, slice) in entries {
+                let value = match slice {
+                    Some(slice) => {
+                        builder.node(&format!("{name}/x"), Op::Slice(slice), vec![value])
+                    }
+                    None => value,
+                };
+                steps.push(builder.shaped(&format!("{name}/x"), value, dims(features)));
+            }
+            let concat = Op::Concat(Concat { axis: 0 });
+            parts.push(builder.node(&format!("{name}/x"), concat, steps));
         }
-        let x = builder.node(&format!("{name}/x"), Op::Concat(Concat { axis: 0 }), parts);
+        let x = builder.joined(&format!("{name}/x"), parts);
         let states = self.states.map(|state| match state {
             Some(state) => {
                 builder.shaped(&format!("{name}/state"), state, dims(self.weights.hidden()))

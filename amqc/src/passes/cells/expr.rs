@@ -318,10 +318,26 @@ impl<'m> Exprs<'m> {
         }
     }
 
+    /// What a value is all of along an axis, from the last entry to the first.
+    fn backwards(&self, value: ValueId, axis: usize) -> Option<ValueId> {
+        let nodes = &self.module.graph.nodes;
+        let node = nodes.iter().find(|node| node.outputs.first() == Some(&value))?;
+        let (Some(Op::Slice(slice)), Some(&x)) = (&node.op, node.inputs.first()) else {
+            return None;
+        };
+        let turned = slice.axes == [axis as u32] && slice.steps == [-1];
+        (turned && self.dims(x) == self.dims(value)).then_some(x)
+    }
+
     /// An entry along an axis before the last.
     fn select(&self, x: ValueId, axis: usize, step: Step, value: ValueId) -> Option<Rc<Expr>> {
         let (_, batch) = self.dims(x).split_last()?;
         (axis < batch.len()).then_some(())?;
+        if let Some(whole) = self.backwards(x, axis) {
+            let size = usize::try_from(self.dims(x)[axis].as_size()?).ok()?;
+            let Step::Number(number) = step else { return None };
+            return self.select(whole, axis, Step::Number(size.checked_sub(number + 1)?), value);
+        }
         let expr = self.get(x);
         let Kind::Affine(affine) = &expr.kind else { return None };
         let mut affine = affine.clone();

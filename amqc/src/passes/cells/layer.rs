@@ -1,7 +1,7 @@
 //! Layers in the place of steps.
 
 use amq_format::graph::{
-    ABSENT, Activations, Cell, Dim, Direction, Op, Recurrent, Reshape, Transpose, ValueId,
+    ABSENT, Activations, Cell, Concat, Dim, Direction, Op, Recurrent, Reshape, Transpose, ValueId,
 };
 
 use super::cell::{Gate, Weights};
@@ -62,8 +62,10 @@ impl Builder<'_> {
         [x, h, c]: [ValueId; 3],
     ) -> Result<Outputs> {
         let name = &format!("{name}/layer");
-        let w = self.matrix(&format!("{name}/W"), &weights.gates, |gate| Some(&gate.w))?;
-        let r = self.matrix(&format!("{name}/R"), &weights.gates, |gate| gate.r.as_ref())?;
+        let w =
+            self.matrix(&format!("{name}/W"), &weights.gates, |gate| gate.w.iter().collect())?;
+        let r =
+            self.matrix(&format!("{name}/R"), &weights.gates, |gate| gate.r.iter().collect())?;
         let biases = (0..2).flat_map(|of| weights.gates.iter().map(move |gate| &gate.biases[of]));
         let biases: Vec<f32> = biases.flatten().copied().collect();
         let b = if biases.iter().all(|bias| *bias == 0.0) {
@@ -90,33 +92,45 @@ impl Builder<'_> {
         self.module.add_value(name)
     }
 
-    /// The matrices of all gates, one after the other.
+    /// The matrices of all gates one below the other, the parts of each side by side.
     fn matrix<'g>(
         &mut self,
         name: &str,
         gates: &'g [Gate],
-        of: impl Fn(&'g Gate) -> Option<&'g Matrix>,
+        of: impl Fn(&'g Gate) -> Vec<&'g Matrix>,
     ) -> Result<ValueId> {
         let mut data = Vec::new();
-        let (mut rows, mut columns) = (0, 0);
+        let mut rows = 0;
         for gate in gates {
-            let part = of(gate).and_then(|matrix| {
-                let tensor = self.module.constants.get(&matrix.value)?;
-                let Tensor { dims, data: Data::F32(all) } = tensor else { return None };
-                Some((matrix, dims[1], all))
-            });
-            let Some((matrix, width, all)) = part else {
-                return Err(Error::unsupported(format!("{name} is no constant matrix")));
+            let part = |matrix: &'g Matrix| match self.module.constants.get(&matrix.value)? {
+                Tensor { dims, data: Data::F32(all) } => Some((matrix, *dims.last()?, all)),
+                _ => None,
             };
-            for row in matrix.rows.clone() {
-                data.extend(&all[row * width..][matrix.columns.clone()]);
+            let parts = of(gate).into_iter().map(part).collect::<Option<Vec<_>>>();
+            let parts = parts
+                .filter(|parts| !parts.is_empty())
+                .ok_or_else(|| Error::unsupported(format!("{name} is no constant matrix")))?;
+            let height = parts[0].0.rows.len();
+            for row in 0..height {
+                for &(matrix, width, all) in &parts {
+                    let start = (matrix.rows.start + row) * width;
+                    data.extend(&all[start..][matrix.columns.clone()]);
+                }
             }
-            rows += matrix.rows.len();
-            columns = matrix.columns.len();
+            rows += height;
         }
-        let tensor = Tensor { dims: vec![1, rows, columns], data: Data::F32(data) };
+        let tensor =
+            Tensor { dims: vec![1, rows, data.len() / rows.max(1)], data: Data::F32(data) };
         let name = self.names.unique(name, '.');
         Ok(self.module.add_constant(name, tensor))
+    }
+
+    /// The parts of a sequence side by side.
+    pub(super) fn joined(&mut self, name: &str, parts: Vec<ValueId>) -> ValueId {
+        match parts.as_slice() {
+            &[part] => part,
+            _ => self.node(name, Op::Concat(Concat { axis: 2 }), parts),
+        }
     }
 }
 

@@ -34,9 +34,9 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
 /// A layer that is to be.
 struct Plan {
     found: Found,
-    /// The sequence, and its axis of steps.
-    x: (ValueId, usize),
-    x_dims: Vec<Dim>,
+    /// The parts of the sequence: each with its axis of steps and its shape.
+    x: Vec<(ValueId, usize, Vec<Dim>)>,
+    trips: Dim,
     /// The first states.
     states: [Option<ValueId>; 2],
     /// What the loop gives: the last states and the sequence of hidden ones, with their shapes.
@@ -80,10 +80,15 @@ impl Plan {
         let Some((mut found, h, c)) = step else { return Ok(None) };
         let with_dims = |value: ValueId| Some((value, dims(value)?));
         let plan = || {
-            let Source::Step { value, axis, step: Step::Iteration } = found.x else { return None };
-            let x = *outer.get(&value)?;
-            let x_dims = dims(x)?;
-            (x_dims.get(axis) == Some(trips)).then_some(())?;
+            let part = |source: &Source| {
+                let &Source::Step { value, axis, step: Step::Iteration } = source else {
+                    return None;
+                };
+                let value = *outer.get(&value)?;
+                let dims = dims(value)?;
+                (dims.get(axis) == Some(trips)).then_some((value, axis, dims))
+            };
+            let x = found.x.iter().map(part).collect::<Option<Vec<_>>>()?;
             // Nothing else may be carried and read, or given by a scan.
             let others = (0..carried).filter(|&i| i != h && Some(i) != c);
             let idle = |i: usize| node.outputs[i] == ABSENT || !is_read(node.outputs[i]);
@@ -100,31 +105,34 @@ impl Plan {
             let batch = dims(first(h))?;
             let state = |value: ValueId| Some(value).filter(|&value| !is_zero(module, value));
             Some((
-                (x, axis),
-                x_dims,
+                x,
                 [state(first(h)), c.map(first).and_then(state)],
                 [last(h).and_then(with_dims), c.and_then(last).and_then(with_dims)],
                 scans,
                 Dim::product(batch.split_last()?.1).ok()?,
             ))
         };
-        let Some((x, x_dims, states, last, scans, batch)) = plan() else { return Ok(None) };
+        let Some((x, states, last, scans, batch)) = plan() else { return Ok(None) };
         // Weights are constants of the graph around.
         for gate in &mut found.weights.gates {
-            for matrix in [Some(&mut gate.w), gate.r.as_mut()].into_iter().flatten() {
+            for matrix in gate.w.iter_mut().chain(&mut gate.r) {
                 let Some(&value) = outer.get(&matrix.value) else { return Ok(None) };
                 matrix.value = value;
             }
         }
-        Ok(Some(Plan { found, x, x_dims, states, last, scans, batch }))
+        Ok(Some(Plan { found, x, trips: trips.clone(), states, last, scans, batch }))
     }
 
     fn emit(self, builder: &mut Builder<'_>, name: &str) -> Result<()> {
-        let Plan { found, x: (x, axis), x_dims, states, last, scans, batch } = self;
+        let Plan { found, x, trips, states, last, scans, batch } = self;
         let dims = |steps: Dim, of: usize| vec![steps, batch.clone(), Dim::from(of as i64)];
-        let turned = builder.turned(&format!("{name}/x"), x, x_dims.len(), axis, true);
-        let features = found.weights.gates[0].w.columns.len();
-        let x = builder.shaped(&format!("{name}/x"), turned, dims(x_dims[axis].clone(), features));
+        let mut parts = Vec::new();
+        for ((value, axis, of_x), features) in x.into_iter().zip(found.weights.features()) {
+            let name = &format!("{name}/x");
+            let turned = builder.turned(name, value, of_x.len(), axis, true);
+            parts.push(builder.shaped(name, turned, dims(trips.clone(), features)));
+        }
+        let x = builder.joined(&format!("{name}/x"), parts);
         let hidden = found.weights.hidden();
         let states = states.map(|state| match state {
             Some(state) => {
