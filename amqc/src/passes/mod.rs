@@ -14,6 +14,7 @@ mod share;
 pub(crate) mod states;
 #[cfg(test)]
 mod tests;
+mod unflatten;
 mod unify;
 mod views;
 
@@ -28,13 +29,14 @@ const PASSES: &[Pass] = &[
     ("fold constants", fold::run),
     ("take the branches that constants choose", settle::run),
     ("take out of loops what stays", loops::run),
-    ("make products with constants linear", linear::run),
     ("drop views that change nothing", views::run),
+    ("make products with constants linear", linear::run),
+    ("absorb scales and biases", absorb::run),
+    ("let products keep the shapes of their operands", unflatten::run),
     ("simplify bodies", |module| module.each_body(&run)),
     ("recognize recurrent layers", cells::run),
     ("give equal dimensions one name", unify::run),
-    ("drop views that change nothing", views::run),
-    ("absorb scales and biases", absorb::run),
+    ("drop views that are left", views::run),
     ("share equal constants", share::run),
     ("drop what is not used", dead::run),
 ];

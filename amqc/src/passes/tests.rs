@@ -176,6 +176,18 @@ fn what_is_read_twice_or_given_out_keeps_its_scale() {
 }
 
 #[test]
+fn a_product_needs_no_matrix_for_its_operand() {
+    let build = |shape: &[i64]| {
+        let build = Build::new(14).input("x", "3 2 5").numbers("w", &[5, 4]);
+        let build = build.ints("flat", &[6, 5]).ints("shape", shape).node("Reshape", "x flat", "f");
+        build.node("MatMul", "f w", "p").node("Reshape", "p shape", "y").output("y")
+    };
+    becomes(build(&[3, 2, 4]), &[3, 2, 5], "Linear");
+    // In another shape than before, the product is not of x as it is.
+    becomes(build(&[2, 3, 4]), &[3, 2, 5], "Reshape Linear Reshape");
+}
+
+#[test]
 fn gemm_becomes_one_product() {
     for (trans_a, trans_b, c) in [(0, 0, &[3][..]), (0, 1, &[1, 3]), (1, 0, &[]), (1, 1, &[3])] {
         let (dims, given) = if trans_a == 1 { ("5 n", [5, 4]) } else { ("n 5", [4, 5]) };
