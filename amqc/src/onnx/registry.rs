@@ -372,6 +372,9 @@ pub fn markdown() -> String {
          Sizes may depend on data: what is chosen, and the numbers of shapes, bounds of slices, \
          repeats and borders that are computed. They are found when the model runs, and a negative \
          one is an error then.\n\n\
+         LSTM, GRU and RNN that an exporter wrote as steps that follow each other, or as a loop, are \
+         recognized by what they compute and become the layer, so that they stream and are quantized \
+         like one; the report says so. Steps with clips, peepholes or masks stay as they are.\n\n\
          | operator | since opset | limits |\n|---|---|---|\n"
     );
     // Writing to a string cannot fail.

@@ -45,11 +45,11 @@ pub(super) struct Gate {
 type Sum = Affine;
 
 /// The steps that `expr` may be the hidden state after, for each term that may be of the state before.
-pub(super) fn readings(exprs: &Exprs<'_>, expr: &Rc<Expr>) -> Vec<Found> {
+pub(super) fn readings(exprs: &Exprs<'_>, expr: &Expr) -> Vec<Found> {
     let rows = batch(exprs.dims(expr.value));
-    let mut found = lstm(expr);
+    let mut found = lstm(exprs, expr);
     found.extend(gru(exprs, expr));
-    found.extend(rnn(expr));
+    found.extend(rnn(exprs, expr));
     // One row for each sequence, everywhere.
     found.retain(|found| {
         let of_x = |source: &Source| match source {
@@ -86,64 +86,73 @@ fn batch(dims: &[Dim]) -> Vec<Dim> {
     batch.iter().filter(|dim| dim.as_size() != Some(1)).cloned().collect()
 }
 
-fn gate(expr: &Expr) -> Option<(Unary, &Sum)> {
-    let Kind::Function(function, sum) = &expr.kind else { return None };
-    match &sum.kind {
-        Kind::Affine(affine) if affine.terms.iter().any(|term| term.matrix.is_some()) => {
-            Some((*function, affine))
-        }
+/// A function of a sum with products.
+fn gate(exprs: &Exprs<'_>, expr: &Expr) -> Option<(Unary, Rc<Expr>)> {
+    let (function, of) = function(exprs, expr)?;
+    sum(&of).filter(|sum| sum.terms.iter().any(|term| term.matrix.is_some()))?;
+    Some((function, of))
+}
+
+fn sum(expr: &Expr) -> Option<&Sum> {
+    match &expr.kind {
+        Kind::Affine(affine) => Some(affine),
         _ => None,
     }
 }
 
 /// The function, and what it is of.
-fn function(expr: &Expr) -> Option<(Unary, &Rc<Expr>)> {
-    match &expr.kind {
-        Kind::Function(function, of) => Some((*function, of)),
+fn function(exprs: &Exprs<'_>, expr: &Expr) -> Option<(Unary, Rc<Expr>)> {
+    match expr.kind {
+        Kind::Function(function, of) => Some((function, exprs.get(of))),
         _ => None,
     }
 }
 
-fn product(expr: &Expr) -> Option<[&Rc<Expr>; 2]> {
-    match &expr.kind {
-        Kind::Product(a, b) => Some([a, b]),
-        _ => None,
+/// The factors of a product, both ways round.
+fn product(exprs: &Exprs<'_>, expr: &Expr) -> Vec<[Rc<Expr>; 2]> {
+    match expr.kind {
+        Kind::Product(factors) => both(exprs, factors),
+        _ => Vec::new(),
     }
 }
 
-fn sum_of_two(expr: &Expr) -> Option<[&Rc<Expr>; 2]> {
-    match &expr.kind {
-        Kind::Sum(addends) if addends.len() == 2 => Some([&addends[0], &addends[1]]),
-        _ => None,
+/// The parts of a sum that is not affine, both ways round.
+fn addends(exprs: &Exprs<'_>, expr: &Expr) -> Vec<[Rc<Expr>; 2]> {
+    match expr.kind {
+        Kind::Sum(addends) => both(exprs, addends),
+        _ => Vec::new(),
     }
 }
 
-/// A pair, if there is one, both ways round.
-fn both<T: Copy>(pair: Option<[T; 2]>) -> Vec<[T; 2]> {
-    pair.map_or_else(Vec::new, |[a, b]| vec![[a, b], [b, a]])
+fn both(exprs: &Exprs<'_>, [a, b]: [ValueId; 2]) -> Vec<[Rc<Expr>; 2]> {
+    let (a, b) = (exprs.get(a), exprs.get(b));
+    vec![[Rc::clone(&a), Rc::clone(&b)], [b, a]]
 }
 
 /// `h = o . g(c')`, `c' = f . c + i . k`
-fn lstm(expr: &Rc<Expr>) -> Vec<Found> {
+fn lstm(exprs: &Exprs<'_>, expr: &Expr) -> Vec<Found> {
     let mut found = Vec::new();
-    for [output, squashed] in both(product(expr)) {
-        let (Some((f, o)), Some((g, after))) = (gate(output), function(squashed)) else { continue };
-        for [kept, new] in both(sum_of_two(after)) {
-            for [forget, before] in both(product(kept)) {
-                for [input, cell] in both(product(new)) {
-                    let (Some((f1, forget)), Some((f2, input)), Some((k, cell))) =
-                        (gate(forget), gate(input), gate(cell))
-                    else {
+    for [output, squashed] in product(exprs, expr) {
+        let (Some((f, o)), Some((g, after))) = (gate(exprs, &output), function(exprs, &squashed))
+        else {
+            continue;
+        };
+        for [kept, new] in addends(exprs, &after) {
+            for [forget, before] in product(exprs, &kept) {
+                for [input, cell] in product(exprs, &new) {
+                    let gates = [&forget, &input, &cell].map(|part| gate(exprs, part));
+                    let [Some((f1, forget)), Some((f2, input)), Some((k, cell))] = gates else {
                         continue;
                     };
                     if f1 != f || f2 != f {
                         continue;
                     }
-                    let sums = [input, o, forget, cell];
+                    let sums = [&input, &o, &forget, &cell].map(|gate| sum(gate));
+                    let [Some(i), Some(o), Some(f1), Some(c)] = sums else { continue };
+                    let sums = [i, o, f1, c];
                     for h in states(&sums) {
-                        let functions = vec![f, k, g];
                         let is_h = |value| Some(value) == h;
-                        let step = assemble(Cell::Lstm, functions, &sums, &is_h);
+                        let step = assemble(Cell::Lstm, vec![f, k, g], &sums, &is_h);
                         found.extend(step.map(|step| Found {
                             y: expr.value,
                             c: Some((before.value, after.value)),
@@ -158,45 +167,44 @@ fn lstm(expr: &Rc<Expr>) -> Vec<Found> {
 }
 
 /// `h' = (1 - z) . n + z . h`, or `n + z . (h - n)`
-fn gru(exprs: &Exprs<'_>, expr: &Rc<Expr>) -> Vec<Found> {
+fn gru(exprs: &Exprs<'_>, expr: &Expr) -> Vec<Found> {
     let mut found = Vec::new();
     // a holds what is new.
-    for [a, b] in both(sum_of_two(expr)) {
-        for [z, other] in both(product(b)) {
-            for [rest, new] in both(product(a)) {
-                if let Kind::From(1.0, of) = &rest.kind
-                    && of.value == z.value
+    for [a, b] in addends(exprs, expr) {
+        for [z, other] in product(exprs, &b) {
+            for [rest, new] in product(exprs, &a) {
+                if let Kind::From(1.0, of) = rest.kind
+                    && of == z.value
                 {
-                    found.extend(gru_of(exprs, expr, z, new, other));
+                    found.extend(gru_of(exprs, expr, &z, &new, other.value));
                 }
             }
-            if let Kind::Difference(h, new) = &other.kind
-                && new.value == a.value
+            if let Kind::Difference([h, new]) = other.kind
+                && new == a.value
             {
-                found.extend(gru_of(exprs, expr, z, new, h));
+                found.extend(gru_of(exprs, expr, &z, &a, h));
             }
         }
     }
     found
 }
 
-fn gru_of(exprs: &Exprs<'_>, expr: &Expr, z: &Expr, new: &Expr, h: &Expr) -> Option<Found> {
-    let ((f, z), (g, inner)) = (gate(z)?, function(new)?);
-    let is_h = |value: ValueId| value == h.value;
-    let functions = vec![f, g];
-    let found = match &inner.kind {
+fn gru_of(exprs: &Exprs<'_>, expr: &Expr, z: &Expr, new: &Expr, h: ValueId) -> Option<Found> {
+    let ((f, z), (g, inner)) = (gate(exprs, z)?, function(exprs, new)?);
+    let (z, functions) = (sum(&z)?, vec![f, g]);
+    let is_h = |value: ValueId| value == h;
+    let found = match sum(&inner) {
         // n = g(Wx + r . (Rh + b))
-        Kind::Sum(_) => {
-            let pairs = both(sum_of_two(inner)).into_iter();
+        None => {
+            let pairs = addends(exprs, &inner).into_iter();
             let mut pairs = pairs.flat_map(|[of_x, of_h]| {
-                both(product(of_h)).into_iter().map(move |pair| (of_x, pair))
+                let pairs = product(exprs, &of_h).into_iter();
+                pairs.map(move |[reset, of_h]| (Rc::clone(&of_x), reset, of_h))
             });
-            pairs.find_map(|(of_x, [reset, of_h])| {
-                let (f1, reset) = gate(reset)?;
-                let (Kind::Affine(of_x), Kind::Affine(of_h)) = (&of_x.kind, &of_h.kind) else {
-                    return None;
-                };
+            pairs.find_map(|(of_x, reset, of_h)| {
+                let (f1, reset) = gate(exprs, &reset)?;
                 (f1 == f).then_some(())?;
+                let (of_x, of_h, reset) = (sum(&of_x)?, sum(&of_h)?, sum(&reset)?);
                 let mut found = assemble(Cell::Gru, functions.clone(), &[z, reset, of_x], &is_h)?;
                 found.weights.linear_before_reset = true;
                 let inner = &mut found.weights.gates[2];
@@ -205,7 +213,7 @@ fn gru_of(exprs: &Exprs<'_>, expr: &Expr, z: &Expr, new: &Expr, h: &Expr) -> Opt
                     // The state before is zero.
                     [] => of_h.bias.clone()?,
                     [term] => {
-                        let fits = term.source == Source::Value(h.value) && of_h.bias.is_none();
+                        let fits = term.source == Source::Value(h) && of_h.bias.is_none();
                         fits.then_some(())?;
                         inner.r = Some(term.matrix.clone()?);
                         term.bias.clone().unwrap_or_else(|| vec![0.0; inner.biases[0].len()])
@@ -216,33 +224,33 @@ fn gru_of(exprs: &Exprs<'_>, expr: &Expr, z: &Expr, new: &Expr, h: &Expr) -> Opt
             })?
         }
         // n = g(Wx + R(r . h) + b)
-        Kind::Affine(sum) => {
-            let (of_h, reset) = sum.terms.iter().find_map(|term| {
+        Some(of_n) => {
+            let (of_h, reset) = of_n.terms.iter().find_map(|term| {
                 let Source::Value(value) = term.source else { return None };
-                let of = exprs.get(value);
-                let mut factors = both(product(&of)).into_iter();
-                let reset = factors.find(|[_, other]| other.value == h.value)?[0];
-                Some((value, Rc::clone(reset)))
+                let mut factors = product(exprs, &exprs.get(value)).into_iter();
+                let [reset, _] = factors.find(|[_, other]| other.value == h)?;
+                Some((value, reset))
             })?;
-            let (f1, reset) = gate(&reset)?;
+            let (f1, reset) = gate(exprs, &reset)?;
             (f1 == f).then_some(())?;
+            let reset = sum(&reset)?;
             let takes = |sum: &Sum, value: ValueId| {
                 sum.terms.iter().any(|term| term.source == Source::Value(value))
             };
             // The inner product takes r . h, the others h.
-            let mixed = takes(z, of_h) || takes(reset, of_h) || takes(sum, h.value);
+            let mixed = takes(z, of_h) || takes(reset, of_h) || takes(of_n, h);
             (!mixed).then_some(())?;
             let is_h = |value: ValueId| value == of_h || is_h(value);
-            assemble(Cell::Gru, functions, &[z, reset, sum], &is_h)?
+            assemble(Cell::Gru, functions, &[z, reset, of_n], &is_h)?
         }
-        _ => return None,
     };
-    Some(Found { h: Some(h.value), y: expr.value, ..found })
+    Some(Found { h: Some(h), y: expr.value, ..found })
 }
 
 /// `h' = f(Wx + Rh + b)`
-fn rnn(expr: &Rc<Expr>) -> Vec<Found> {
-    let Some((f, sum)) = gate(expr) else { return Vec::new() };
+fn rnn(exprs: &Exprs<'_>, expr: &Expr) -> Vec<Found> {
+    let Some((f, of)) = gate(exprs, expr) else { return Vec::new() };
+    let Some(sum) = sum(&of) else { return Vec::new() };
     let readings = states(&[sum]).into_iter().filter_map(|h| {
         let step = assemble(Cell::Rnn, vec![f], &[sum], &|value| Some(value) == h)?;
         Some(Found { y: expr.value, ..step })

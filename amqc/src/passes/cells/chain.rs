@@ -5,17 +5,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use amq_format::graph::{ABSENT, Concat, Dim, Op, Reshape, Slice, ValueId};
 
 use super::cell::{Found, Weights, readings};
-use super::expr::{Exprs, Matrix, Source, Step, is_zero};
+use super::expr::{Exprs, Matrix, Source, Step, zeros};
 use super::layer::Builder;
 use crate::error::Result;
 use crate::ir::{Module, Names, in_order};
+
+/// Most layers of a graph that are looked for: each puts all nodes in order anew.
+const MOST_LAYERS: usize = 256;
 
 pub(super) fn run(module: &mut Module) -> Result<()> {
     let facts = module.facts()?;
     let exprs = Exprs::new(module, &facts, ABSENT);
     let (order, steps) = steps(module, &exprs);
-    let chains = find(&exprs, &order, &steps);
-    let plans: Vec<Plan> = chains.iter().filter_map(|chain| Plan::new(&exprs, chain)).collect();
+    let zeros = zeros(module);
+    let chains = find(&exprs, &zeros, &order, &steps);
+    let plans: Vec<Plan> = chains
+        .iter()
+        .take(MOST_LAYERS)
+        .filter_map(|chain| Plan::new(&exprs, &zeros, chain))
+        .collect();
     let mut builder = Builder { names: Names::of(module), module };
     for plan in plans {
         // Each layer that is there lets more depend on each other.
@@ -50,6 +58,7 @@ fn steps(module: &Module, exprs: &Exprs<'_>) -> (Vec<ValueId>, BTreeMap<ValueId,
 /// The chains of steps, each in the order of time.
 fn find<'s>(
     exprs: &Exprs<'_>,
+    zeros: &BTreeSet<ValueId>,
     order: &[ValueId],
     steps: &'s BTreeMap<ValueId, Vec<Found>>,
 ) -> Vec<Vec<&'s Found>> {
@@ -72,7 +81,7 @@ fn find<'s>(
                     before.weights.is_of(&last.weights, &same)
                         && before.c.map(|(_, after)| after) == next.c.map(|(before, _)| before)
                         && (before.weights.is_whole()
-                            || before.h.is_none_or(|h| is_zero(exprs.module, h)))
+                            || before.h.is_none_or(|h| zeros.contains(&h)))
                 });
                 let Some(found) = found else { break };
                 chain.push(found);
@@ -107,12 +116,12 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(exprs: &Exprs<'_>, chain: &[&Found]) -> Option<Plan> {
+    fn new(exprs: &Exprs<'_>, zeros: &BTreeSet<ValueId>, chain: &[&Found]) -> Option<Plan> {
         let with_dims = |value: ValueId| (value, exprs.dims(value).to_vec());
         let (first, last) = (chain.first()?, chain.last()?);
         let batch = Dim::product(exprs.dims(last.y).split_last()?.1).ok()?;
-        let h = first.h.filter(|&h| first.weights.is_whole() && !is_zero(exprs.module, h));
-        let c = first.c.map(|(before, _)| before).filter(|&c| !is_zero(exprs.module, c));
+        let h = first.h.filter(|&h| first.weights.is_whole() && !zeros.contains(&h));
+        let c = first.c.map(|(before, _)| before).filter(|c| !zeros.contains(c));
         let c_last = last.c.map(|(_, after)| with_dims(after));
         let y: Vec<_> = chain.iter().map(|found| with_dims(found.y)).collect();
         let entry = |source: &Source| match *source {
@@ -171,14 +180,15 @@ impl Plan {
             None => ABSENT,
         });
         let [y, _, c] = builder.layer(&name, &self.weights, [x, states[0], states[1]])?;
+        let steps = self.y.len();
+        builder.note(&format!("{steps} steps that give {name:?}"), &self.weights);
+        let mut given = Vec::new();
         for (number, (value, dims)) in self.y.into_iter().enumerate() {
             let slice = Op::Slice(entry(0, number as i64));
-            let step = builder.node(&format!("{name}/y"), slice, vec![y]);
-            replace(builder, value, step, dims);
+            given.push((value, builder.node(&format!("{name}/y"), slice, vec![y]), dims));
         }
-        if let Some((value, dims)) = self.c {
-            replace(builder, value, c, dims);
-        }
+        given.extend(self.c.map(|(value, dims)| (value, c, dims)));
+        replace(builder, given);
         Ok(())
     }
 }
@@ -193,15 +203,19 @@ fn entry(axis: usize, number: i64) -> Slice {
     }
 }
 
-/// Lets `by`, in this shape, be `value`; what gave it gives something that is not read.
-fn replace(builder: &mut Builder<'_>, value: ValueId, by: ValueId, dims: Vec<Dim>) {
-    let name = builder.module.name(value).to_owned();
-    let old = builder.names.unique(&format!("{name}/old"), '.');
-    let old = builder.module.add_value(old);
-    for output in builder.module.graph.nodes.iter_mut().flat_map(|node| &mut node.outputs) {
-        if *output == value {
-            *output = old;
-        }
+/// Lets values be others in these shapes; what gave them gives something that is not read.
+fn replace(builder: &mut Builder<'_>, given: Vec<(ValueId, ValueId, Vec<Dim>)>) {
+    let mut old = BTreeMap::new();
+    for (value, ..) in &given {
+        let name = format!("{}/old", builder.module.name(*value));
+        let name = builder.names.unique(&name, '.');
+        old.insert(*value, builder.module.add_value(name));
     }
-    builder.module.add_node(&name, Op::Reshape(Reshape { dims }), vec![by], vec![value]);
+    for output in builder.module.graph.nodes.iter_mut().flat_map(|node| &mut node.outputs) {
+        *output = *old.get(output).unwrap_or(output);
+    }
+    for (value, by, dims) in given {
+        let name = builder.module.name(value).to_owned();
+        builder.module.add_node(&name, Op::Reshape(Reshape { dims }), vec![by], vec![value]);
+    }
 }

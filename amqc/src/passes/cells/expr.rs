@@ -1,17 +1,17 @@
 //! What the values of a graph are made of: products with constant matrices, functions of them, and
 //! products and sums of those. Only the last axis counts: what stands before it is the batch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::rc::Rc;
 
 use amq_format::Fact;
 use amq_format::graph::{ABSENT, BinaryFunction, Dim, Node, Op, Slice, Unary, ValueId};
 
-use crate::ir::{Module, fact};
+use crate::ir::{Module, fact, producers};
 use crate::tensor::{Data, Tensor};
 
-/// A value. Copies of it in other shapes are it too.
+/// A value, made of others. Copies of it in other shapes are it too.
 #[derive(Debug)]
 pub(super) struct Expr {
     pub(super) value: ValueId,
@@ -21,15 +21,15 @@ pub(super) struct Expr {
 #[derive(Debug)]
 pub(super) enum Kind {
     Affine(Affine),
-    Function(Unary, Rc<Expr>),
-    Product(Rc<Expr>, Rc<Expr>),
-    /// Of two or more, not all affine.
-    Sum(Vec<Rc<Expr>>),
-    Difference(Rc<Expr>, Rc<Expr>),
-    /// Of constants that are this number everywhere less a value.
-    From(f32, Rc<Expr>),
+    Function(Unary, ValueId),
+    Product([ValueId; 2]),
+    /// Not both affine.
+    Sum([ValueId; 2]),
+    Difference([ValueId; 2]),
+    /// Constants that are this number everywhere less a value.
+    From(f32, ValueId),
     /// Parts of the last axis.
-    Joined(Vec<Rc<Expr>>),
+    Joined(Vec<ValueId>),
 }
 
 /// A sum of products with constant matrices and of constants.
@@ -81,12 +81,17 @@ pub(super) enum Step {
 
 /// The values of a graph.
 pub(super) struct Exprs<'m> {
-    pub(super) module: &'m Module,
+    module: &'m Module,
     facts: &'m [Option<Fact>],
     /// The number of the iteration, in the body of a loop; [`ABSENT`] elsewhere.
     iteration: ValueId,
     known: BTreeMap<ValueId, Rc<Expr>>,
+    /// Index of the node that gives each value.
+    given: BTreeMap<ValueId, usize>,
 }
+
+/// Most terms of a sum. A gate has two, or one more for each part of x.
+const MOST_TERMS: usize = 16;
 
 impl<'m> Exprs<'m> {
     pub(super) fn new(
@@ -94,7 +99,8 @@ impl<'m> Exprs<'m> {
         facts: &'m [Option<Fact>],
         iteration: ValueId,
     ) -> Exprs<'m> {
-        let mut exprs = Exprs { module, facts, iteration, known: BTreeMap::new() };
+        let given = producers(&module.graph.nodes);
+        let mut exprs = Exprs { module, facts, iteration, known: BTreeMap::new(), given };
         for node in &module.graph.nodes {
             if let &[output] = node.outputs.as_slice()
                 && let Some(expr) = exprs.of_node(node, output)
@@ -108,6 +114,16 @@ impl<'m> Exprs<'m> {
     /// What a value is made of.
     pub(super) fn get(&self, value: ValueId) -> Rc<Expr> {
         self.known.get(&value).cloned().unwrap_or_else(|| self.leaf(value))
+    }
+
+    /// The node that gives a value.
+    fn node(&self, value: ValueId) -> Option<&'m Node> {
+        Some(&self.module.graph.nodes[*self.given.get(&value)?])
+    }
+
+    /// The value that a value is a copy of.
+    fn of(&self, value: ValueId) -> ValueId {
+        self.known.get(&value).map_or(value, |expr| expr.value)
     }
 
     /// The sizes of a value.
@@ -155,7 +171,7 @@ impl<'m> Exprs<'m> {
         let inputs = node.inputs.as_slice();
         let kind = match (node.op.as_ref()?, inputs) {
             (Op::Linear(_), &[x, weights, bias]) => self.product(x, weights, bias)?,
-            (Op::Unary(function), &[x]) => Kind::Function(*function, self.get(x)),
+            (Op::Unary(function), &[x]) => Kind::Function(*function, self.of(x)),
             (Op::Binary(op), &[a, b]) => self.binary(op.function(), a, b, value)?,
             (Op::Slice(slice), &[x]) => return self.slice(slice, x, value),
             (Op::Gather(gather), &[x, index]) => {
@@ -165,7 +181,7 @@ impl<'m> Exprs<'m> {
             }
             (Op::Reshape(_), &[x]) => return self.same_rows(x, value).then(|| self.get(x)),
             (Op::Concat(op), inputs) if op.axis as usize + 1 == self.dims(value).len() => {
-                Kind::Joined(inputs.iter().map(|&input| self.get(input)).collect())
+                Kind::Joined(inputs.iter().map(|&input| self.of(input)).collect())
             }
             _ => return None,
         };
@@ -191,9 +207,10 @@ impl<'m> Exprs<'m> {
         };
         let expr = self.get(x);
         let parts = match &expr.kind {
-            Kind::Joined(parts) => parts.clone(),
+            Kind::Joined(parts) => parts.iter().map(|&part| self.get(part)).collect(),
             _ => vec![expr],
         };
+        (parts.len() <= MOST_TERMS).then_some(())?;
         let mut at = 0;
         let mut terms = Vec::new();
         for part in parts {
@@ -237,6 +254,8 @@ impl<'m> Exprs<'m> {
             Kind::Affine(affine) => affine.widened(len),
             _ => None,
         };
+        let both = [left.value, right.value];
+        let whole = both.iter().all(|&part| self.len(part) == Some(len));
         match function {
             BinaryFunction::Add => match (affine(&left), affine(&right)) {
                 (Some(mut sum), Some(other)) => {
@@ -244,31 +263,16 @@ impl<'m> Exprs<'m> {
                     if let Some(bias) = other.bias {
                         sum.add(&bias);
                     }
-                    Some(Kind::Affine(sum))
+                    (sum.terms.len() <= MOST_TERMS).then_some(Kind::Affine(sum))
                 }
-                _ => {
-                    let addends = |expr: Rc<Expr>| match &expr.kind {
-                        Kind::Sum(addends) => addends.clone(),
-                        _ => vec![expr],
-                    };
-                    let addends = [addends(left), addends(right)].concat();
-                    addends
-                        .iter()
-                        .all(|addend| self.len(addend.value) == Some(len))
-                        .then_some(())?;
-                    Some(Kind::Sum(addends))
-                }
+                _ => whole.then_some(Kind::Sum(both)),
             },
-            BinaryFunction::Mul => {
-                let factors = [&left, &right];
-                factors.iter().all(|factor| self.len(factor.value) == Some(len)).then_some(())?;
-                Some(Kind::Product(left, right))
-            }
+            BinaryFunction::Mul => whole.then_some(Kind::Product(both)),
             BinaryFunction::Sub => match self.row(a) {
                 Some(row) if row.iter().all(|x| *x == row[0] && *x != 0.0) => {
-                    Some(Kind::From(row[0], right))
+                    Some(Kind::From(row[0], right.value))
                 }
-                _ => Some(Kind::Difference(left, right)),
+                _ => Some(Kind::Difference(both)),
             },
             _ => None,
         }
@@ -310,8 +314,7 @@ impl<'m> Exprs<'m> {
             return inside.then_some(Step::Number(number));
         }
         // Copies of the number of the iteration.
-        let nodes = &self.module.graph.nodes;
-        let node = nodes.iter().find(|node| node.outputs.first() == Some(&index))?;
+        let node = self.node(index)?;
         match (&node.op, node.inputs.as_slice()) {
             (Some(Op::Cast(_) | Op::Reshape(_)), &[index]) => self.step(index, size),
             _ => None,
@@ -320,8 +323,7 @@ impl<'m> Exprs<'m> {
 
     /// What a value is all of along an axis, from the last entry to the first.
     fn backwards(&self, value: ValueId, axis: usize) -> Option<ValueId> {
-        let nodes = &self.module.graph.nodes;
-        let node = nodes.iter().find(|node| node.outputs.first() == Some(&value))?;
+        let node = self.node(value)?;
         let (Some(Op::Slice(slice)), Some(&x)) = (&node.op, node.inputs.first()) else {
             return None;
         };
@@ -405,14 +407,20 @@ impl Term {
     }
 }
 
-/// Whether a value is zero everywhere, as far as a constant says so.
-pub(super) fn is_zero(module: &Module, value: ValueId) -> bool {
-    if let Some(Tensor { data: Data::F32(data), .. }) = module.constants.get(&value) {
-        return data.iter().all(|x| *x == 0.0);
+/// The values that are zero everywhere, as far as constants say so.
+pub(super) fn zeros(module: &Module) -> BTreeSet<ValueId> {
+    let is_zero = |constant: &Tensor| match &constant.data {
+        Data::F32(data) => data.iter().all(|x| *x == 0.0),
+        _ => false,
+    };
+    let constants = module.constants.iter().filter(|(_, constant)| is_zero(constant));
+    let mut zeros: BTreeSet<ValueId> = constants.map(|(&value, _)| value).collect();
+    for node in &module.graph.nodes {
+        if let (Some(Op::Expand(_) | Op::Reshape(_)), Some(x)) = (&node.op, node.inputs.first())
+            && zeros.contains(x)
+        {
+            zeros.extend(&node.outputs);
+        }
     }
-    let node = module.graph.nodes.iter().find(|node| node.outputs.first() == Some(&value));
-    node.is_some_and(|node| {
-        matches!(node.op, Some(Op::Expand(_) | Op::Reshape(_)))
-            && node.inputs.first().is_some_and(|&input| is_zero(module, input))
-    })
+    zeros
 }

@@ -87,6 +87,13 @@ impl Builder<'_> {
         Ok([outputs[0], outputs[1], if is_lstm { outputs[2] } else { ABSENT }])
     }
 
+    /// Tells the user that something has become a layer.
+    pub(super) fn note(&mut self, what: &str, weights: &Weights) {
+        let (cell, hidden) = (weights.cell, weights.hidden());
+        let cell = format!("{cell:?}").to_uppercase();
+        self.module.notes.push(format!("{what}: read as one {cell} of {hidden} units"));
+    }
+
     fn value(&mut self, name: &str) -> ValueId {
         let name = self.names.unique(name, '.');
         self.module.add_value(name)

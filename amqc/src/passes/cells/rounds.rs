@@ -1,9 +1,11 @@
 //! Loops whose body is a step become a layer.
 
+use std::collections::BTreeSet;
+
 use amq_format::graph::{ABSENT, Dim, Loop, Node, Op, Reshape, ValueId};
 
 use super::cell::{Found, readings};
-use super::expr::{Exprs, Source, Step, is_zero};
+use super::expr::{Exprs, Source, Step, zeros};
 use super::layer::Builder;
 use crate::error::Result;
 use crate::ir::{Module, Names, fact};
@@ -13,13 +15,13 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
         return Ok(());
     }
     let facts = module.facts()?;
-    let uses = module.uses();
+    let (uses, zeros) = (module.uses(), zeros(module));
     let dims = |value: ValueId| fact(&facts, value).map(|fact| fact.dims.clone());
     let mut builder = Builder { names: Names::of(module), module };
     for node in std::mem::take(&mut builder.module.graph.nodes) {
         let plan = match &node.op {
             Some(Op::Loop(op)) => {
-                Plan::new(builder.module, op, &node, &dims, &|v| uses.contains_key(&v))?
+                Plan::new(builder.module, &zeros, op, &node, &dims, &|v| uses.contains_key(&v))?
             }
             _ => None,
         };
@@ -48,6 +50,7 @@ struct Plan {
 impl Plan {
     fn new(
         module: &Module,
+        zeros: &BTreeSet<ValueId>,
         op: &Loop,
         node: &Node,
         dims: &dyn Fn(ValueId) -> Option<Vec<Dim>>,
@@ -103,7 +106,7 @@ impl Plan {
             let first = |i: usize| node.inputs[op.leading() + i];
             let last = |i: usize| Some(node.outputs[i]).filter(|&v| v != ABSENT && is_read(v));
             let batch = dims(first(h))?;
-            let state = |value: ValueId| Some(value).filter(|&value| !is_zero(module, value));
+            let state = |value: ValueId| Some(value).filter(|&value| !zeros.contains(&value));
             Some((
                 x,
                 [state(first(h)), c.map(first).and_then(state)],
@@ -141,6 +144,7 @@ impl Plan {
             None => ABSENT,
         });
         let [y, h, c] = builder.layer(name, &found.weights, [x, states[0], states[1]])?;
+        builder.note(&format!("the loop {name:?}"), &found.weights);
         let given = scans.into_iter().map(|scan| (y, scan));
         let last = [h, c].into_iter().zip(last).filter_map(|(from, last)| Some((from, last?)));
         for (from, (value, dims)) in given.chain(last) {
