@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use amq_format::Validated;
 use amq_runtime::{LoadOptions, Model, Session, View};
-use common::{branch, fibonacci};
+use common::{branch, branch_of_a_quotient, fibonacci};
 
 #[test]
 fn a_branch_gives_the_size_of_what_it_computes() {
@@ -25,6 +25,22 @@ fn a_branch_gives_the_size_of_what_it_computes() {
         let found = outputs.get("y").unwrap();
         assert_eq!((found.dims, found.as_f32().unwrap()), (&[expected.len()][..], &expected[..]));
     }
+}
+
+/// A size that only the other branch has, and that cannot be, is no error.
+#[test]
+fn a_branch_that_is_not_taken_needs_no_sizes() {
+    let mut session = Session::new(Arc::new(Model::load(&branch_of_a_quotient()).unwrap()));
+    let mut call = |x: &[f32], go: u8| {
+        let (dims, flag) = ([x.len()], [go]);
+        let inputs = [("go", View::bool(&[], &flag)), ("x", View::f32(&dims, x))];
+        let outputs = session.run(&inputs).map_err(|error| error.to_string())?;
+        Ok::<_, String>(outputs.get("y").unwrap().as_f32().unwrap().to_vec())
+    };
+    assert_eq!(call(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 0), Ok(vec![21.0; 3]));
+    assert_eq!(call(&[1.0, -2.0], 1), Ok(vec![1.0, 0.0]));
+    assert!(call(&[1.0, -2.0], 0).is_err());
+    assert_eq!(call(&[1.0, -2.0, 3.0], 0), Ok(vec![2.0; 12]));
 }
 
 #[test]

@@ -78,23 +78,24 @@ pub(crate) fn bind<'n>(
         *dim = dim.substitute(&dim_of)?;
     }
     let known = |name: &str| Some(size_of(name).map_or_else(|| Dim::named(name), Dim::from));
-    node.bodies.iter_mut().try_for_each(|body| bind_body(body, &known))?;
+    node.bodies.iter_mut().for_each(|body| bind_body(body, &known));
     node.binds = own;
     Ok(Cow::Owned(node))
 }
 
-fn bind_body(body: &mut Graph, dim_of: &dyn Fn(&str) -> Option<Dim>) -> Result<(), DimError> {
-    for dim in body.inputs.iter_mut().chain(&mut body.outputs).flat_map(|port| &mut port.dims) {
-        *dim = dim.substitute(dim_of)?;
-    }
+/// A size that does not exist stays as it is: the body may never run, and says so if it does.
+fn bind_body(body: &mut Graph, dim_of: &dyn Fn(&str) -> Option<Dim>) {
+    let bind = |dim: &mut Dim| {
+        if let Ok(bound) = dim.substitute(dim_of) {
+            *dim = bound;
+        }
+    };
+    body.inputs.iter_mut().chain(&mut body.outputs).flat_map(|port| &mut port.dims).for_each(bind);
     for node in &mut body.nodes {
         let dims = node.op.iter_mut().flat_map(|op| op.operator_mut().dims_mut());
-        for dim in dims.flatten() {
-            *dim = dim.substitute(dim_of)?;
-        }
-        node.bodies.iter_mut().try_for_each(|body| bind_body(body, dim_of))?;
+        dims.flatten().for_each(bind);
+        node.bodies.iter_mut().for_each(|body| bind_body(body, dim_of));
     }
-    Ok(())
 }
 
 /// Whether an input, if it is a constant, is among what its node or a body keeps, so that its plain elements are not needed.

@@ -332,6 +332,38 @@ pub(crate) fn branch() -> Vec<u8> {
     b.finish()
 }
 
+/// x, or as many of its sums as 12 divided by its size less 2.
+#[allow(dead_code, reason = "not all tests use it")]
+pub(crate) fn branch_of_a_quotient() -> Vec<u8> {
+    let (n, m) = (named("n"), Dim::given("m"));
+    let mut b = Builder::new();
+    let go = b.input("go", DataType::Bool, &[]);
+    let x = b.input("x", DataType::F32, std::slice::from_ref(&n));
+    let y = b.value("y");
+    let body = |given: &[&str], nodes: Vec<Node>, size: Dim| Graph {
+        values: names(&[&["x"], given].concat()),
+        inputs: vec![port(1, DataType::F32, std::slice::from_ref(&n))],
+        outputs: vec![port(1 + given.len() as ValueId, DataType::F32, &[size])],
+        nodes,
+        ..Graph::default()
+    };
+    let relu = Op::Unary(Unary { function: UnaryFunction::Relu as i32, alpha: 0.0, beta: 0.0 });
+    let quotient = Dim::from(12).floor_div(&n.sub(&2.into()).unwrap()).unwrap();
+    let sum = Reduce { kind: ReduceKind::Sum as i32, axes: vec![0], keep_dims: true };
+    let sums = vec![
+        node("sum", Op::Reduce(sum), &[1], &[2]),
+        node("repeat", Op::Expand(Expand { dims: vec![quotient.clone()] }), &[2], &[3]),
+    ];
+    let bodies = vec![
+        body(&["y"], vec![node("inner", relu, &[1], &[2])], n.clone()),
+        body(&["sum", "y"], sums, quotient),
+    ];
+    let op = Op::If(If { dims: vec![m.clone()] });
+    b.push(Node { bodies, binds: vec!["m".into()], ..node("if", op, &[go, x], &[y]) });
+    b.output(y, DataType::F32, &[m]);
+    b.finish()
+}
+
 /// Fibonacci numbers below a limit: both carried numbers, and all as a scan.
 pub(crate) fn fibonacci() -> Vec<u8> {
     let turns = Dim::given("turns");
