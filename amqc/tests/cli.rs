@@ -494,10 +494,11 @@ fn bench_measures_both_models() {
         "--json",
     ];
     let json = place.amqc(&args).json();
-    for key in ["median_us", "p99_us", "ratio"] {
+    for key in ["median_us", "p99_us", "least_us", "read_us", "ratio", "least_ratio"] {
         assert!(json[key].as_f64().unwrap() > 0.0, "{json}");
     }
     assert_eq!(json["threads"], 2);
+    assert!(json["multiplications"].is_u64() && json["weight_bytes"].is_u64(), "{json}");
     let median = |timing: &serde_json::Value| timing["median_us"].as_f64().unwrap();
     let expected = median(&json["against"]) / median(&json);
     // Numbers in JSON may lose their last bit when they are read.
