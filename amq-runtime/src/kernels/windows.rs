@@ -6,7 +6,13 @@ use super::lanes::Lanes;
 use super::{Target, Work};
 
 /// Windows that lanes hold.
-pub(crate) const LANES: usize = 16;
+const LANES: usize = 16;
+
+/// Elements from a place on that may be read, whether they are used or not.
+pub(crate) const REACH: usize = 32;
+
+/// Rows of the grid that slide over their input together.
+const SLIDE: usize = 4;
 
 /// A product of each window with the same rows of weights.
 pub(crate) struct Windows<'a> {
@@ -14,12 +20,16 @@ pub(crate) struct Windows<'a> {
     pub(crate) weights: &'a [f32],
     /// Where window 0 reads for each column.
     pub(crate) offsets: &'a [usize],
-    /// Window (i, j) reads `i * pitch + j` behind window 0, and [`LANES`] elements from there may be
-    /// read too.
+    /// Whether the columns are those of a square whose rows are `pitch` elements apart.
+    pub(crate) square: bool,
+    /// Window (i, j) reads `i * pitch + j` behind window 0, and [`REACH`] elements from there are
+    /// there.
     pub(crate) x: &'a [f32],
     pub(crate) pitch: usize,
     /// Height and width of the windows' grid; neither is 0.
     pub(crate) grid: [usize; 2],
+    /// What is added to the results of each row of weights.
+    pub(crate) bias: Option<&'a [f32]>,
     /// `[row][grid row][grid column]`
     pub(crate) out: &'a mut [f32],
 }
@@ -37,17 +47,74 @@ impl Work for Windows<'_> {
     #[inline(always)]
     fn run<L: Lanes>(mut self, lanes: L) {
         // Weights are read once for all windows of a call, windows once for all its rows.
-        if self.weights.len() == self.offsets.len() {
-            self.multiply_by::<L, 1, 4>(lanes);
-        } else if L::MANY_REGISTERS {
-            self.multiply_by::<L, 4, 4>(lanes);
-        } else {
-            self.multiply_by::<L, 2, 2>(lanes);
+        let one = self.weights.len() == self.offsets.len();
+        match (one, self.square, self.offsets.len()) {
+            (true, true, 9) => self.slide::<L, 3>(lanes),
+            (true, true, 25) => self.slide::<L, 5>(lanes),
+            (true, ..) => self.multiply_by::<L, 1, 4>(lanes),
+            _ if L::MANY_REGISTERS => self.multiply_by::<L, 4, 4>(lanes),
+            _ => self.multiply_by::<L, 4, 1>(lanes),
         }
     }
 }
 
 impl Windows<'_> {
+    /// One row of weights, a square of `K` by `K`: each element is read once for all the windows of
+    /// some rows of the grid that hold it.
+    #[inline(always)]
+    fn slide<L: Lanes, const K: usize>(&mut self, lanes: L) {
+        let [height, width] = self.grid;
+        let mut weights = [[lanes.splat(0.0); K]; K];
+        for i in 0..K {
+            for j in 0..K {
+                weights[i][j] = lanes.splat(self.weights[i * K + j]);
+            }
+        }
+        for column in (0..width).step_by(LANES) {
+            let column = column.min(width.saturating_sub(LANES));
+            if height < SLIDE {
+                for row in 0..height {
+                    self.slide_rows::<L, K, 1>(lanes, &weights, row, column);
+                }
+                continue;
+            }
+            for row in (0..height).step_by(SLIDE) {
+                let row = row.min(height - SLIDE);
+                self.slide_rows::<L, K, SLIDE>(lanes, &weights, row, column);
+            }
+        }
+    }
+
+    /// The windows from a column of the grid on, of `R` rows from `row` on.
+    #[inline(always)]
+    fn slide_rows<L: Lanes, const K: usize, const R: usize>(
+        &mut self,
+        lanes: L,
+        weights: &[[L::F; K]; K],
+        row: usize,
+        column: usize,
+    ) {
+        let from = row * self.pitch + column;
+        let mut sums = [lanes.splat(0.0); R];
+        // Each sum meets its elements in the order of the columns.
+        for i in 0..R + K - 1 {
+            let x: Option<&[f32; LANES + 8]> = self.x[from + i * self.pitch..].first_chunk();
+            let Some(x) = x else { return };
+            for j in 0..K {
+                let Some(x) = x[j..].first_chunk() else { return };
+                let x = lanes.load(x);
+                for r in 0..R {
+                    if i >= r && i < r + K {
+                        sums[r] = lanes.fma(weights[i - r][j], x, sums[r]);
+                    }
+                }
+            }
+        }
+        let width = self.grid[1];
+        let to = core::array::from_fn(|r| (row + r) * width + column);
+        write::<L, R>(lanes, self.out, to, sums, self.bias.map(|bias| bias[0]));
+    }
+
     /// Takes `R` rows and `P` places at a time, then what is left of each by itself. A place holds
     /// [`LANES`] windows of a grid row, the last of a row moved back so that it ends with it.
     #[inline(always)]
@@ -91,17 +158,20 @@ impl Windows<'_> {
         let cols = self.offsets.len();
         let mut out = self.out.chunks_exact_mut(self.grid[0] * self.grid[1]);
         let mut rows = self.weights;
+        let mut row = 0;
         while let Some((weights, rest)) = rows.split_at_checked(R * cols) {
             let weights: [&[f32]; R] = core::array::from_fn(|r| &weights[r * cols..][..cols]);
             let sums = dot(lanes, weights, self.offsets, self.x, from);
             for (out, sums) in out.by_ref().take(R).zip(sums) {
-                write(lanes, out, to, sums);
+                write(lanes, out, to, sums, self.bias.map(|bias| bias[row]));
+                row += 1;
             }
             rows = rest;
         }
         for (weights, out) in rows.chunks_exact(cols).zip(out) {
             let [sums] = dot(lanes, [weights], self.offsets, self.x, from);
-            write(lanes, out, to, sums);
+            write(lanes, out, to, sums, self.bias.map(|bias| bias[row]));
+            row += 1;
         }
     }
 }
@@ -132,12 +202,22 @@ fn dot<L: Lanes, const R: usize, const P: usize>(
     sums
 }
 
-/// Writes results in ascending order: what a place has beyond its row of the grid, the next rows
-/// write over.
+/// Writes results with their bias in ascending order: what a place has beyond its row of the grid,
+/// the next rows write over.
 #[inline(always)]
-fn write<L: Lanes, const P: usize>(lanes: L, out: &mut [f32], to: [usize; P], sums: [L::F; P]) {
+fn write<L: Lanes, const P: usize>(
+    lanes: L,
+    out: &mut [f32],
+    to: [usize; P],
+    sums: [L::F; P],
+    bias: Option<f32>,
+) {
     for p in 0..P {
-        let sums = lanes.canonical(sums[p]);
+        let sums = match bias {
+            Some(bias) => lanes.add(sums[p], lanes.splat(bias)),
+            None => sums[p],
+        };
+        let sums = lanes.canonical(sums);
         let to = &mut out[to[p]..];
         if let Some(to) = to.first_chunk_mut() {
             lanes.store(sums, to);

@@ -76,30 +76,28 @@ impl Kernel for Product {
     }
 
     fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
-        let Call { inputs, outputs, target, memory, workers, tap } = call;
+        let Call { inputs, outputs, memory, workers, tap, .. } = call;
         let (x, y) = (inputs.f32(0)?, outputs.f32()?);
         let Product { weights, geometry, result } = self;
         let [height, width] = geometry.output;
         if y.is_empty() {
             return Ok(());
         }
-        weights.matrix.share(geometry, x, y, &mut memory.hands(*workers));
-        if tap.probe.is_some() {
-            weights.matrix.show(geometry, x, y, |row, sizes, vectors, results| {
-                tap.product(Part::W, row, sizes, vectors, results, |_| true);
-            });
+        let bias = weights.bias.as_deref();
+        let mut hands = memory.hands(*workers);
+        if tap.probe.is_none() {
+            weights.matrix.share(geometry, x, bias, y, &mut hands);
+            return Ok(());
         }
-        if let Some(bias) = &weights.bias {
-            target.vectorize(
-                #[inline(always)]
-                || {
-                    for y in y.chunks_exact_mut(*result) {
-                        for (plane, b) in y.chunks_exact_mut(height * width).zip(bias) {
-                            plane.iter_mut().for_each(|y| *y += b);
-                        }
-                    }
-                },
-            );
+        // A probe sees the product alone.
+        weights.matrix.share(geometry, x, None, y, &mut hands);
+        weights.matrix.show(geometry, x, y, |row, sizes, vectors, results| {
+            tap.product(Part::W, row, sizes, vectors, results, |_| true);
+        });
+        for y in y.chunks_exact_mut(*result) {
+            for (plane, b) in y.chunks_exact_mut(height * width).zip(bias.unwrap_or(&[])) {
+                plane.iter_mut().for_each(|y| *y += b);
+            }
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use super::direct::Direct;
 use super::geometry::Geometry;
 use super::matrix::Matrix;
 use super::pack::Weights;
+use super::panels;
 use super::scratch::Scratch;
 use super::source::{MatrixSource, PackError};
 use crate::kernels::{Output, Target};
@@ -93,6 +94,11 @@ impl ConvMatrix {
         if matrix.cols == 0 || geometry.positions() == 0 {
             return;
         }
+        if let Weights::Float(weights) = &matrix.weights
+            && panels::suits(geometry)
+        {
+            return panels::reserve(weights, geometry, scratch);
+        }
         let band = Band::new(matrix, geometry);
         matrix.grow(band.held * geometry.input[1] + 1, scratch);
         let columns = matrix.cols / geometry.taps();
@@ -101,12 +107,13 @@ impl ConvMatrix {
         budget.grow(places, band.windows * geometry.taps(), 0);
     }
 
-    /// Convolves one batch item x `[channel][height][width]` to out `[output channel][height][width]`.
-    /// The rows' columns must be those of the kernel's positions, of the channels of a group each.
+    /// Convolves one batch item x `[channel][height][width]` to out `[output channel][height][width]`
+    /// and adds a bias of an output channel each. The rows' columns must be those of the kernel's positions, of the channels of a group each.
     pub(crate) fn convolve(
         &self,
         geometry: &Geometry,
         x: &[f32],
+        bias: Option<&[f32]>,
         out: &mut [f32],
         scratch: &mut Scratch,
     ) {
@@ -114,7 +121,7 @@ impl ConvMatrix {
         debug_assert_eq!(x.len(), geometry.channels * geometry.input[0] * geometry.input[1]);
         let groups = match self {
             ConvMatrix::Direct(direct) => {
-                return direct.convolve(geometry, x, 0..direct.rows(), out, scratch);
+                return direct.convolve(geometry, x, 0..direct.rows(), bias, out, scratch);
             }
             ConvMatrix::Groups(groups) => groups,
         };
@@ -131,7 +138,8 @@ impl ConvMatrix {
         let outs = out.chunks_exact_mut(first.rows * positions);
         for (group, (matrix, out)) in groups.iter().zip(outs).enumerate() {
             let x = &x[group * channels * plane..][..channels * plane];
-            matrix.convolve(geometry, x, 0..matrix.blocks(), out, scratch);
+            let bias = bias.map(|bias| &bias[group * first.rows..][..first.rows]);
+            matrix.convolve(geometry, x, 0..matrix.blocks(), bias, out, scratch);
         }
     }
 }
@@ -166,15 +174,22 @@ impl Matrix {
     }
 
     /// Convolves the channels x `[channel][height][width]` of one group to those output channels
-    /// that are some blocks of rows.
+    /// that are some blocks of rows, and adds a bias of a row of the weights each.
     pub(super) fn convolve(
         &self,
         geometry: &Geometry,
         x: &[f32],
         blocks: Range<usize>,
+        bias: Option<&[f32]>,
         out: &mut [f32],
         scratch: &mut Scratch,
     ) {
+        if let Weights::Float(weights) = &self.weights
+            && panels::suits(geometry)
+        {
+            let target = self.target;
+            return panels::convolve(weights, geometry, x, blocks, bias, out, scratch, target);
+        }
         let band = Band::new(self, geometry);
         let [height, width] = geometry.output;
         let (positions, taps) = (geometry.positions(), geometry.taps());
@@ -199,7 +214,7 @@ impl Matrix {
                     data: &mut out[first..],
                     row_stride: positions,
                     vector_stride: 1,
-                    bias: None,
+                    bias,
                     blocks: blocks.clone(),
                     order: scratch.order,
                 };
@@ -253,3 +268,6 @@ fn bring_together(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,13 @@
 //! Products with constant weights: vectors and windows of convolutions.
 
+mod border;
 mod conv;
 mod direct;
 mod geometry;
 mod hands;
 mod matrix;
 mod pack;
+mod panels;
 mod scratch;
 mod share;
 mod show;

@@ -35,6 +35,8 @@ pub(crate) struct Scratch {
     pub(super) places: Vec<u32>,
     /// Where columns lie from the first window on.
     pub(super) offsets: Vec<usize>,
+    /// Columns of a panel of windows.
+    pub(super) panel: Vec<f32>,
     /// Pixels of a row on their way, `[pixel][column]`.
     pub(super) pixels: Vec<f32>,
 }

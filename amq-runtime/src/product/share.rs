@@ -89,6 +89,7 @@ impl ConvMatrix {
         &self,
         geometry: &Geometry,
         x: &[f32],
+        bias: Option<&[f32]>,
         out: &mut [f32],
         hands: &mut Hands<'_>,
     ) {
@@ -103,18 +104,18 @@ impl ConvMatrix {
         let parts = hands.parts(out.len().saturating_mul(columns));
         if parts == 1 {
             for (i, out) in out.chunks_exact_mut(item).enumerate() {
-                self.convolve(geometry, &x[i * from..(i + 1) * from], out, hands.scratch);
+                self.convolve(geometry, &x[i * from..(i + 1) * from], bias, out, hands.scratch);
             }
             return;
         }
         if items == 1 {
             return match self {
                 ConvMatrix::Direct(direct) => {
-                    share_direct(direct, geometry, x, 0..direct.rows(), out, hands);
+                    share_direct(direct, geometry, x, 0..direct.rows(), bias, out, hands);
                 }
                 ConvMatrix::Groups(groups) => {
                     self.reserve(geometry, hands.scratch);
-                    share_groups(groups, geometry, x, out, hands);
+                    share_groups(groups, geometry, x, bias, out, hands);
                 }
             };
         }
@@ -124,8 +125,8 @@ impl ConvMatrix {
         let (out, later_out) = out.split_at_mut(count * item);
         hands.join(
             helpers,
-            |mut hands| self.share(geometry, x, out, &mut hands),
-            |mut hands| self.share(geometry, later_x, later_out, &mut hands),
+            |mut hands| self.share(geometry, x, bias, out, &mut hands),
+            |mut hands| self.share(geometry, later_x, bias, later_out, &mut hands),
         );
     }
 }
@@ -136,20 +137,21 @@ fn share_direct(
     geometry: &Geometry,
     x: &[f32],
     rows: Range<usize>,
+    bias: Option<&[f32]>,
     out: &mut [f32],
     hands: &mut Hands<'_>,
 ) {
     let [_, _, columns] = direct.shape();
     let parts = hands.parts(out.len().saturating_mul(columns));
     if parts == 1 || rows.len() == 1 {
-        return direct.convolve(geometry, x, rows, out, hands.scratch);
+        return direct.convolve(geometry, x, rows, bias, out, hands.scratch);
     }
     let middle = rows.start + rows.len().div_ceil(2);
     let (out, later) = out.split_at_mut((middle - rows.start) * geometry.positions());
     hands.join(
         parts / 2,
-        |mut hands| share_direct(direct, geometry, x, rows.start..middle, out, &mut hands),
-        |mut hands| share_direct(direct, geometry, x, middle..rows.end, later, &mut hands),
+        |mut hands| share_direct(direct, geometry, x, rows.start..middle, bias, out, &mut hands),
+        |mut hands| share_direct(direct, geometry, x, middle..rows.end, bias, later, &mut hands),
     );
 }
 
@@ -158,20 +160,22 @@ fn share_groups(
     groups: &[Matrix],
     geometry: &Geometry,
     x: &[f32],
+    bias: Option<&[f32]>,
     out: &mut [f32],
     hands: &mut Hands<'_>,
 ) {
     let Some(first) = groups.first() else { return };
     let parts = hands.parts(out.len().saturating_mul(first.cols));
     if groups.len() == 1 {
-        return first.share_channels(geometry, x, 0..first.blocks(), out, hands);
+        return first.share_channels(geometry, x, 0..first.blocks(), bias, out, hands);
     }
     let each = first.rows * geometry.positions();
     let from = x.len() / groups.len();
     if parts == 1 {
         for (i, (matrix, out)) in groups.iter().zip(out.chunks_exact_mut(each)).enumerate() {
             let x = &x[i * from..(i + 1) * from];
-            matrix.convolve(geometry, x, 0..matrix.blocks(), out, hands.scratch);
+            let bias = bias.map(|bias| &bias[i * first.rows..][..first.rows]);
+            matrix.convolve(geometry, x, 0..matrix.blocks(), bias, out, hands.scratch);
         }
         return;
     }
@@ -179,10 +183,11 @@ fn share_groups(
     let (groups, later) = groups.split_at(count);
     let (x, later_x) = x.split_at(count * from);
     let (out, later_out) = out.split_at_mut(count * each);
+    let (bias, later_bias) = bias.map(|bias| bias.split_at(count * first.rows)).unzip();
     hands.join(
         parts / 2,
-        |mut hands| share_groups(groups, geometry, x, out, &mut hands),
-        |mut hands| share_groups(later, geometry, later_x, later_out, &mut hands),
+        |mut hands| share_groups(groups, geometry, x, bias, out, &mut hands),
+        |mut hands| share_groups(later, geometry, later_x, later_bias, later_out, &mut hands),
     );
 }
 
@@ -193,19 +198,24 @@ impl Matrix {
         geometry: &Geometry,
         x: &[f32],
         blocks: Range<usize>,
+        bias: Option<&[f32]>,
         out: &mut [f32],
         hands: &mut Hands<'_>,
     ) {
         let parts = hands.parts(out.len().saturating_mul(self.cols));
         let Some(middle) = self.middle(&blocks).filter(|_| parts > 1) else {
-            return self.convolve(geometry, x, blocks, out, hands.scratch);
+            return self.convolve(geometry, x, blocks, bias, out, hands.scratch);
         };
         let rows = (middle - blocks.start) * BLOCK;
         let (out, later) = out.split_at_mut(rows * geometry.positions());
         hands.join(
             parts / 2,
-            |mut hands| self.share_channels(geometry, x, blocks.start..middle, out, &mut hands),
-            |mut hands| self.share_channels(geometry, x, middle..blocks.end, later, &mut hands),
+            |mut hands| {
+                self.share_channels(geometry, x, blocks.start..middle, bias, out, &mut hands)
+            },
+            |mut hands| {
+                self.share_channels(geometry, x, middle..blocks.end, bias, later, &mut hands)
+            },
         );
     }
 }

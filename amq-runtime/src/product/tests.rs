@@ -699,7 +699,7 @@ fn convolutions_agree_with_the_definition() {
                     let matrix =
                         ConvMatrix::pack(&w.source(), groups, taps, activations, target).unwrap();
                     let mut out = vec![7.0; expected.len()];
-                    matrix.convolve(&g, &x, &mut out, &mut Scratch::default());
+                    matrix.convolve(&g, &x, None, &mut out, &mut Scratch::default());
                     let what =
                         format_args!("{} {g:?} bits {bits} {}", target.isa(), activations.name());
                     assert_bits(&out, &expected, what);
@@ -794,7 +794,7 @@ fn a_batch_item_without_elements_is_all_border() {
         for activations in all_activations(2) {
             let matrix = ConvMatrix::pack(&w.source(), 1, 4, activations, target).unwrap();
             let mut out = vec![7.0; 12];
-            matrix.convolve(&g, &[], &mut out, &mut Scratch::default());
+            matrix.convolve(&g, &[], None, &mut out, &mut Scratch::default());
             assert_bits(&out, &[0.0; 12], format_args!("{}", activations.name()));
         }
     }
@@ -825,7 +825,7 @@ fn a_scratch_serves_products_of_all_kinds_and_grows_no_further() {
             let mut out = vec![0.0; 100];
             matrix.multiply(&x, 5, None, &mut out, &mut scratch);
             let first = out.clone();
-            conv.convolve(&g, &x[..260], &mut vec![0.0; 20 * 19], &mut scratch);
+            conv.convolve(&g, &x[..260], None, &mut vec![0.0; 20 * 19], &mut scratch);
             matrix.multiply(&x, 5, None, &mut out, &mut scratch);
             assert_bits(&out, &first, format_args!("{} {}", target.isa(), activations.name()));
             assert_eq!(scratch.capacities(), before, "{}", activations.name());

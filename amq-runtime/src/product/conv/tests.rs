@@ -7,7 +7,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::kernels::Isa;
-use crate::product::{ConvMatrix, MatrixSource};
 
 /// A shape of convolution.
 #[derive(Clone, Copy, Debug)]
@@ -69,12 +68,16 @@ impl Case {
                             }
                         }
                     }
-                    y.push(if sum.is_nan() { f32::from_bits(0x7fc0_0000) } else { sum });
+                    y.push(canonical(sum));
                 }
             }
         }
         y
     }
+}
+
+fn canonical(x: f32) -> f32 {
+    if x.is_nan() { f32::from_bits(0x7fc0_0000) } else { x }
 }
 
 fn bits(x: &[f32]) -> Vec<u32> {
@@ -100,7 +103,11 @@ fn check(case: Case, special: Option<f32>) {
     if let (Some(special), Some(x)) = (special, x.last_mut()) {
         *x = special;
     }
-    let expected = bits(&case.expect(&geometry, &w, &x));
+    let product = case.expect(&geometry, &w, &x);
+    let bias = floats(rows, 3);
+    let planes = product.chunks(geometry.positions().max(1)).zip(&bias);
+    let with_bias: Vec<f32> =
+        planes.flat_map(|(y, b)| y.iter().map(move |y| canonical(y + b))).collect();
     let source = MatrixSource::Float { rows, cols, data: w };
     for target in Isa::ALL.into_iter().filter_map(Target::new) {
         let taps = case.kernel[0] * case.kernel[1];
@@ -108,9 +115,11 @@ fn check(case: Case, special: Option<f32>) {
             ConvMatrix::pack(&source, case.groups, taps, Activations::F32, target).unwrap();
         let mut scratch = Scratch { floats: std::vec![f32::NAN; 3000], ..Scratch::default() };
         matrix.reserve(&geometry, &mut scratch);
-        let mut y = std::vec![7.0; expected.len()];
-        matrix.convolve(&geometry, &x, &mut y, &mut scratch);
-        assert_eq!(bits(&y), expected, "{} {case:?}", target.isa());
+        let mut y = std::vec![7.0; product.len()];
+        matrix.convolve(&geometry, &x, None, &mut y, &mut scratch);
+        assert_eq!(bits(&y), bits(&product), "{} {case:?}", target.isa());
+        matrix.convolve(&geometry, &x, Some(&bias), &mut y, &mut scratch);
+        assert_eq!(bits(&y), bits(&with_bias), "{} {case:?} with a bias", target.isa());
     }
 }
 
@@ -125,6 +134,49 @@ const DEPTHWISE: Case = Case {
     pads: [1; 4],
 };
 
+/// One whose windows fill panels.
+const DENSE: Case = Case { groups: 1, channels: 20, rows: 24, input: [7, 7], ..DEPTHWISE };
+
+#[test]
+fn panels_agree_with_the_definition() {
+    let base = DENSE;
+    for case in [
+        // A tail of one window, of four, of more; places in all numbers, and none.
+        base,
+        Case { input: [10, 10], ..base },
+        Case { input: [3, 7], ..base },
+        Case { input: [4, 4], ..base },
+        Case { input: [4, 8], ..base },
+        Case { input: [8, 8], ..base },
+        Case { input: [5, 13], ..base },
+        Case { input: [14, 14], ..base },
+        Case { input: [2, 2], ..base },
+        Case { input: [1, 1], kernel: [1, 1], pads: [0; 4], ..base },
+        // Pixels as they are, and with a border.
+        Case { kernel: [1, 1], pads: [0; 4], input: [5, 21], ..base },
+        Case { kernel: [1, 1], pads: [0; 4], input: [9, 9], strides: [2, 2], ..base },
+        Case { kernel: [1, 1], input: [9, 9], ..base },
+        // Columns of several panels, or of just one.
+        Case { channels: 128, kernel: [1, 1], pads: [0; 4], ..base },
+        Case { channels: 129, kernel: [1, 1], pads: [0; 4], ..base },
+        Case { channels: 100, rows: 80, ..base },
+        // Rows of all numbers of blocks, and blocks that are not full.
+        Case { rows: 9, ..base },
+        Case { rows: 33, ..base },
+        Case { rows: 61, input: [6, 8], ..base },
+        Case { rows: 90, ..base },
+        Case { groups: 2, rows: 17, ..base },
+        // Strides and dilations, one axis, windows in a column.
+        Case { input: [15, 13], strides: [2, 2], ..base },
+        Case { input: [15, 20], strides: [3, 2], dilations: [2, 3], ..base },
+        Case { input: [1, 90], kernel: [1, 5], pads: [0, 2, 0, 2], ..base },
+        Case { input: [90, 1], kernel: [5, 1], pads: [2, 0, 2, 0], ..base },
+    ] {
+        check(case, None);
+        check(case, Some(f32::NAN));
+    }
+}
+
 #[test]
 fn edges_agree_with_the_definition() {
     let base = DEPTHWISE;
@@ -136,6 +188,13 @@ fn edges_agree_with_the_definition() {
         Case { input: [1, 17], ..base },
         Case { input: [5, 64], ..base },
         Case { input: [4, 81], ..base },
+        // Squares, and what is none.
+        Case { kernel: [5, 5], pads: [2; 4], ..base },
+        Case { kernel: [5, 5], pads: [2; 4], input: [5, 40], ..base },
+        Case { kernel: [4, 4], input: [9, 33], ..base },
+        Case { kernel: [3, 5], input: [9, 33], ..base },
+        Case { input: [9, 33], dilations: [2, 1], ..base },
+        Case { input: [9, 33], strides: [1, 2], ..base },
         // Pointwise, and windows of all there is.
         Case { kernel: [1, 1], pads: [0; 4], ..base },
         Case { kernel: [7, 7], pads: [0; 4], ..base },
@@ -184,6 +243,8 @@ proptest! {
         dilations in [1usize..4, 1usize..4],
         pads in [0usize..5, 0usize..5, 0usize..5, 0usize..5],
     ) {
-        check(Case { groups, channels, rows, input, kernel, strides, dilations, pads }, None);
+        let case = Case { groups, channels, rows, input, kernel, strides, dilations, pads };
+        check(case, None);
+        check(Case { groups: 1, channels: channels + 15, rows: rows + 7, ..case }, None);
     }
 }

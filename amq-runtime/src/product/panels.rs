@@ -1,0 +1,189 @@
+//! Convolutions in float whose windows are brought together in panels.
+//!
+//! A panel holds neighbouring windows, their elements of a column side by side, so that nothing is
+//! turned around: neither the input nor the results, whose channels are planes.
+
+use core::ops::Range;
+
+use super::border::Border;
+use super::geometry::Geometry;
+use super::scratch::Scratch;
+use crate::kernels::panels::{LANES, PLACES, Panel, TAIL};
+use crate::kernels::windows::REACH;
+use crate::kernels::{Target, float};
+
+/// Windows of a panel.
+const WINDOWS: usize = LANES * PLACES;
+
+/// Elements of a cache line.
+const LINE: usize = 16;
+
+/// Columns of a panel, so that it stays in the first cache.
+const COLUMNS: usize = 128;
+
+/// Neighbouring windows of a panel, at most [`LANES`] that are used.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    /// Where the first reads, from window 0 on.
+    from: usize,
+    /// Its number in the panel.
+    to: usize,
+}
+
+/// Where windows read.
+struct Input<'a> {
+    /// `[channel]`, planes of `plane` elements.
+    x: &'a [f32],
+    plane: usize,
+    /// Elements from a row of windows to the next.
+    pitch: usize,
+    /// Windows of a row.
+    width: usize,
+}
+
+/// Whether windows fill most of the lanes.
+pub(super) fn suits(geometry: &Geometry) -> bool {
+    let positions = geometry.positions();
+    positions > TAIL && positions / 3 * 4 >= lanes(positions) * LANES
+}
+
+/// Places whose lanes are filled by windows, all but a tail.
+fn lanes(windows: usize) -> usize {
+    windows / LANES + usize::from(windows % LANES > TAIL)
+}
+
+/// Windows of the next panel. A tail has one for itself.
+fn next(left: usize) -> usize {
+    let places = match lanes(left) {
+        0 => return left,
+        // One place alone is slow.
+        4 => 2,
+        places => places.min(PLACES),
+    };
+    left.min(places * LANES)
+}
+
+/// Whether each window is a pixel, so that channels are read as they are.
+fn plain(geometry: &Geometry) -> bool {
+    geometry.taps() == 1
+        && geometry.strides == [1; 2]
+        && geometry.pads == [0; 2]
+        && geometry.input == geometry.output
+}
+
+/// Grows the scratch so that `convolve` allocates nothing.
+pub(super) fn reserve(weights: &float::Weights, geometry: &Geometry, scratch: &mut Scratch) {
+    let Scratch { budget, floats, panel, .. } = scratch;
+    if !plain(geometry) {
+        budget.grow(floats, weights.columns * Border::new(geometry).plane() + REACH, 0.0);
+    }
+    // What a run has beyond a column stands in the next one.
+    let columns = (weights.taps * weights.columns).min(COLUMNS);
+    budget.grow(panel, (columns + 1) * WINDOWS + LINE, 0.0);
+}
+
+/// The elements from a cache line's first on.
+fn aligned(x: &mut [f32]) -> &mut [f32] {
+    let start = x.as_ptr().align_offset(4 * LINE).min(x.len());
+    &mut x[start..]
+}
+
+/// Convolves the channels x `[channel][height][width]` of one group to those output channels that are
+/// some blocks of rows, and adds a bias of a row of the weights each.
+#[expect(clippy::too_many_arguments, reason = "what one convolution is, and where it works")]
+pub(super) fn convolve(
+    weights: &float::Weights,
+    geometry: &Geometry,
+    x: &[f32],
+    blocks: Range<usize>,
+    bias: Option<&[f32]>,
+    out: &mut [f32],
+    scratch: &mut Scratch,
+    target: Target,
+) {
+    let (positions, channels) = (geometry.positions(), weights.columns);
+    let cols = weights.taps * channels;
+    let border = Border::new(geometry);
+    let input = if plain(geometry) {
+        Input { x, plane: positions, pitch: positions, width: positions }
+    } else {
+        let plane = border.plane();
+        let copy = &mut scratch.floats[..channels * plane + REACH];
+        copy.fill(0.0);
+        let size = geometry.input[0] * geometry.input[1];
+        for (channel, copy) in copy.chunks_exact_mut(plane).take(channels).enumerate() {
+            border.copy(target, &x[channel * size..][..size], copy);
+        }
+        Input { x: copy, plane, pitch: border.pitch(), width: geometry.output[1] }
+    };
+    let rows = out.len() / positions;
+    let mut first = 0;
+    while first < positions {
+        let windows = next(positions - first);
+        let (runs, count) = input.runs(first..first + windows);
+        for column in (0..cols).step_by(COLUMNS) {
+            let columns = column..cols.min(column + COLUMNS);
+            let places = aligned(&mut scratch.panel);
+            target.vectorize(
+                #[inline(always)]
+                || {
+                    let mut column = columns.start;
+                    while column < columns.end {
+                        let (tap, channel) = (column / channels, column % channels);
+                        let end = columns.end.min((tap + 1) * channels);
+                        let tap = [tap / geometry.kernel[1], tap % geometry.kernel[1]];
+                        let x = &input.x[channel * input.plane + border.offset(tap)..];
+                        let to = &mut places[(column - columns.start) * WINDOWS..];
+                        bring(x, input.plane, end - column, &runs[..count], to);
+                        column = end;
+                    }
+                },
+            );
+            let panel = Panel {
+                weights,
+                blocks: blocks.clone(),
+                column,
+                x: &aligned(&mut scratch.panel).as_chunks().0.as_chunks().0[..columns.len()],
+                windows,
+                bias,
+                rows,
+                row_stride: positions,
+                out: &mut out[first..],
+            };
+            panel.multiply(target);
+        }
+        first += windows;
+    }
+}
+
+impl Input<'_> {
+    /// The runs of some windows, and how many there are.
+    fn runs(&self, windows: Range<usize>) -> ([Run; WINDOWS], usize) {
+        let mut runs = [Run::default(); WINDOWS];
+        let (mut at, mut count) = (windows.start, 0);
+        while at < windows.end {
+            let (row, column) = (at / self.width, at % self.width);
+            runs[count] = Run { from: row * self.pitch + column, to: at - windows.start };
+            count += 1;
+            at = windows.end.min(at + LANES.min(self.width - column));
+        }
+        (runs, count)
+    }
+}
+
+/// Brings the runs of some channels together, `plane` elements of x apart, to `[channel][window]`.
+/// What a run has beyond its windows, the next run writes over.
+#[inline(always)]
+fn bring(x: &[f32], plane: usize, channels: usize, runs: &[Run], to: &mut [f32]) {
+    for channel in 0..channels {
+        let (x, to) = (&x[channel * plane..], &mut to[channel * WINDOWS..]);
+        for run in runs {
+            let (x, to) = (&x[run.from..], &mut to[run.to..]);
+            if let (Some(x), Some(to)) = (x.first_chunk::<LANES>(), to.first_chunk_mut::<LANES>()) {
+                *to = *x;
+            } else {
+                to.iter_mut().zip(x).for_each(|(to, x)| *to = *x);
+            }
+        }
+    }
+}
