@@ -135,8 +135,8 @@ impl Panel<'_> {
             }
         }
         let mut sums = [lanes.splat(0.0); W];
-        for w in 0..W {
-            sums[w] = lanes.load(&values[w]);
+        for (sum, values) in sums.iter_mut().zip(&values) {
+            *sum = lanes.load(values);
         }
         for (lines, [x, ..]) in lines.iter().zip(self.x) {
             let weights = lanes.load(&lines[block % BLOCKS].0);
@@ -150,12 +150,12 @@ impl Panel<'_> {
                 bias[..rows].copy_from_slice(&all[block * BLOCK..][..rows]);
             }
             let bias = lanes.load(&bias);
-            for w in 0..W {
-                sums[w] = lanes.canonical(lanes.add(sums[w], bias));
+            for sum in &mut sums {
+                *sum = lanes.canonical(lanes.add(*sum, bias));
             }
         }
-        for w in 0..W {
-            lanes.store(sums[w], &mut values[w]);
+        for (sum, values) in sums.iter().zip(&mut values) {
+            lanes.store(*sum, values);
         }
         for (v, values) in values[..self.windows].iter().enumerate() {
             for (r, value) in values[..rows].iter().enumerate() {
@@ -168,6 +168,14 @@ impl Panel<'_> {
     #[inline(always)]
     fn is_last(&self) -> bool {
         self.column + self.x.len() == self.weights.taps * self.weights.columns
+    }
+
+    /// Bytes from the lines of a block to those of the next.
+    #[inline(always)]
+    fn ahead(&self, block: usize) -> usize {
+        let cols = self.weights.taps * self.weights.columns;
+        let others = BLOCKS - 1;
+        size_of::<Column>() * if block % BLOCKS < others { 1 } else { BLOCKS * cols - others }
     }
 
     /// `R` rows of a block from number `FIRST` on, and `P` places from `place` on.
@@ -193,6 +201,7 @@ impl Panel<'_> {
             // Else what changes nothing.
             bias.copied().unwrap_or(-0.0)
         });
+        let ahead = self.ahead(block);
         let stride = self.row_stride;
         let out = &mut self.out[row * stride + place * LANES..];
         if !whole && !first {
@@ -206,40 +215,42 @@ impl Panel<'_> {
             to.next().and_then(|to| to.as_chunks_mut().0.first_chunk_mut())
         });
         let mut sums = [[lanes.splat(0.0); P]; R];
-        for r in 0..R {
-            if !first && let Some(from) = &to[r] {
-                for p in 0..P {
-                    sums[r][p] = lanes.load(&from[p]);
+        if !first {
+            for (sums, from) in sums.iter_mut().zip(&to) {
+                let Some(from) = from else { continue };
+                for (sum, from) in sums.iter_mut().zip(from.iter()) {
+                    *sum = lanes.load(from);
                 }
             }
         }
         for (lines, x) in lines.iter().zip(self.x) {
             let line = &lines[block % BLOCKS];
+            if FIRST == 0 && place == 0 {
+                lanes.prefetch(core::ptr::from_ref(line).cast::<u8>().wrapping_add(ahead));
+            }
             let x = &x[place..place + P];
             let mut windows = [lanes.splat(0.0); P];
             for p in 0..P {
                 windows[p] = lanes.load(&x[p]);
             }
-            for r in 0..R {
+            for (r, sums) in sums.iter_mut().enumerate() {
                 let weight = lanes.splat(line.0[FIRST + r]);
                 for p in 0..P {
-                    sums[r][p] = lanes.fma(weight, windows[p], sums[r][p]);
+                    sums[p] = lanes.fma(weight, windows[p], sums[p]);
                 }
             }
         }
         if last {
-            for r in 0..R {
-                let bias = lanes.splat(bias[r]);
-                for p in 0..P {
-                    sums[r][p] = lanes.canonical(lanes.add(sums[r][p], bias));
+            for (sums, bias) in sums.iter_mut().zip(bias) {
+                for sum in sums {
+                    *sum = lanes.canonical(lanes.add(*sum, lanes.splat(bias)));
                 }
             }
         }
-        for r in 0..R {
-            if let Some(to) = &mut to[r] {
-                for p in 0..P {
-                    lanes.store(sums[r][p], &mut to[p]);
-                }
+        for (to, sums) in to.iter_mut().zip(sums) {
+            let Some(to) = to else { continue };
+            for (to, sum) in to.iter_mut().zip(sums) {
+                lanes.store(sum, to);
             }
         }
         if !whole {

@@ -65,9 +65,9 @@ impl Windows<'_> {
     fn slide<L: Lanes, const K: usize>(&mut self, lanes: L) {
         let [height, width] = self.grid;
         let mut weights = [[lanes.splat(0.0); K]; K];
-        for i in 0..K {
-            for j in 0..K {
-                weights[i][j] = lanes.splat(self.weights[i * K + j]);
+        for (to, weights) in weights.iter_mut().zip(self.weights.chunks_exact(K)) {
+            for (to, weight) in to.iter_mut().zip(weights) {
+                *to = lanes.splat(*weight);
             }
         }
         for column in (0..width).step_by(LANES) {

@@ -10,7 +10,7 @@ use super::geometry::Geometry;
 use super::scratch::Scratch;
 use crate::kernels::panels::{LANES, PLACES, Panel, TAIL};
 use crate::kernels::windows::REACH;
-use crate::kernels::{Target, float};
+use crate::kernels::{BLOCK, Target, float};
 
 /// Windows of a panel.
 const WINDOWS: usize = LANES * PLACES;
@@ -20,6 +20,9 @@ const LINE: usize = 16;
 
 /// Columns of a panel, so that it stays in the first cache.
 const COLUMNS: usize = 128;
+
+/// Bytes of weights that stay in the second cache.
+const HELD: usize = 512 << 10;
 
 /// Neighbouring windows of a panel, at most [`LANES`] that are used.
 #[derive(Clone, Copy, Default)]
@@ -34,6 +37,7 @@ struct Run {
 struct Input<'a> {
     /// `[channel]`, planes of `plane` elements.
     x: &'a [f32],
+    channels: usize,
     plane: usize,
     /// Elements from a row of windows to the next.
     pitch: usize,
@@ -105,7 +109,7 @@ pub(super) fn convolve(
     let cols = weights.taps * channels;
     let border = Border::new(geometry);
     let input = if plain(geometry) {
-        Input { x, plane: positions, pitch: positions, width: positions }
+        Input { x, channels, plane: positions, pitch: positions, width: positions }
     } else {
         let plane = border.plane();
         let copy = &mut scratch.floats[..channels * plane + REACH];
@@ -114,45 +118,39 @@ pub(super) fn convolve(
         for (channel, copy) in copy.chunks_exact_mut(plane).take(channels).enumerate() {
             border.copy(target, &x[channel * size..][..size], copy);
         }
-        Input { x: copy, plane, pitch: border.pitch(), width: geometry.output[1] }
+        Input { x: copy, channels, plane, pitch: border.pitch(), width: geometry.output[1] }
     };
-    let rows = out.len() / positions;
-    let mut first = 0;
-    while first < positions {
-        let windows = next(positions - first);
-        let (runs, count) = input.runs(first..first + windows);
-        for column in (0..cols).step_by(COLUMNS) {
-            let columns = column..cols.min(column + COLUMNS);
-            let places = aligned(&mut scratch.panel);
-            target.vectorize(
-                #[inline(always)]
-                || {
-                    let mut column = columns.start;
-                    while column < columns.end {
-                        let (tap, channel) = (column / channels, column % channels);
-                        let end = columns.end.min((tap + 1) * channels);
-                        let tap = [tap / geometry.kernel[1], tap % geometry.kernel[1]];
-                        let x = &input.x[channel * input.plane + border.offset(tap)..];
-                        let to = &mut places[(column - columns.start) * WINDOWS..];
-                        bring(x, input.plane, end - column, &runs[..count], to);
-                        column = end;
-                    }
-                },
-            );
-            let panel = Panel {
-                weights,
-                blocks: blocks.clone(),
-                column,
-                x: &aligned(&mut scratch.panel).as_chunks().0.as_chunks().0[..columns.len()],
-                windows,
-                bias,
-                rows,
-                row_stride: positions,
-                out: &mut out[first..],
-            };
-            panel.multiply(target);
+    // Weights that the second cache does not hold meet all windows where they are read.
+    let held = blocks.len().saturating_mul(BLOCK * 4).saturating_mul(cols) <= HELD;
+    let together = if held { cols } else { COLUMNS };
+    for start in (0..cols).step_by(together) {
+        let end = cols.min(start + together);
+        let mut first = 0;
+        while first < positions {
+            let windows = next(positions - first);
+            let (runs, count) = input.runs(first..first + windows);
+            for column in (start..end).step_by(COLUMNS) {
+                let columns = column..end.min(column + COLUMNS);
+                let places = aligned(&mut scratch.panel);
+                target.vectorize(
+                    #[inline(always)]
+                    || input.bring(geometry, &border, columns.clone(), &runs[..count], places),
+                );
+                let panel = Panel {
+                    weights,
+                    blocks: blocks.clone(),
+                    column,
+                    x: &places.as_chunks().0.as_chunks().0[..columns.len()],
+                    windows,
+                    bias,
+                    rows: out.len() / positions,
+                    row_stride: positions,
+                    out: &mut out[first..],
+                };
+                panel.multiply(target);
+            }
+            first += windows;
         }
-        first += windows;
     }
 }
 
@@ -169,21 +167,45 @@ impl Input<'_> {
         }
         (runs, count)
     }
+
+    /// Brings runs of some columns together to `[column][window]`.
+    #[inline(always)]
+    fn bring(
+        &self,
+        geometry: &Geometry,
+        border: &Border,
+        columns: Range<usize>,
+        runs: &[Run],
+        to: &mut [f32],
+    ) {
+        let channels = self.channels;
+        let mut column = columns.start;
+        while column < columns.end {
+            let (tap, channel) = (column / channels, column % channels);
+            let end = columns.end.min((tap + 1) * channels);
+            let tap = [tap / geometry.kernel[1], tap % geometry.kernel[1]];
+            let x = &self.x[channel * self.plane + border.offset(tap)..];
+            for (i, column) in (column..end).enumerate() {
+                bring_column(
+                    &x[i * self.plane..],
+                    runs,
+                    &mut to[(column - columns.start) * WINDOWS..],
+                );
+            }
+            column = end;
+        }
+    }
 }
 
-/// Brings the runs of some channels together, `plane` elements of x apart, to `[channel][window]`.
-/// What a run has beyond its windows, the next run writes over.
+/// What a run has beyond its windows, the next run or column writes over.
 #[inline(always)]
-fn bring(x: &[f32], plane: usize, channels: usize, runs: &[Run], to: &mut [f32]) {
-    for channel in 0..channels {
-        let (x, to) = (&x[channel * plane..], &mut to[channel * WINDOWS..]);
-        for run in runs {
-            let (x, to) = (&x[run.from..], &mut to[run.to..]);
-            if let (Some(x), Some(to)) = (x.first_chunk::<LANES>(), to.first_chunk_mut::<LANES>()) {
-                *to = *x;
-            } else {
-                to.iter_mut().zip(x).for_each(|(to, x)| *to = *x);
-            }
+fn bring_column(x: &[f32], runs: &[Run], to: &mut [f32]) {
+    for run in runs {
+        let (x, to) = (&x[run.from..], &mut to[run.to..]);
+        if let (Some(x), Some(to)) = (x.first_chunk::<LANES>(), to.first_chunk_mut::<LANES>()) {
+            *to = *x;
+        } else {
+            to.iter_mut().zip(x).for_each(|(to, x)| *to = *x);
         }
     }
 }
