@@ -5,14 +5,21 @@ use rayon::prelude::*;
 /// Rounds of Lloyd's algorithm.
 const ROUNDS: usize = 8;
 
-/// Divides the rows of a matrix into at most `count` clusters by k-means, started from rows evenly apart;
-/// gives the rows of each, none of which is empty.
-pub(super) fn clusters(weights: &[f32], cols: usize, count: usize) -> Vec<Vec<usize>> {
+/// Divides the rows of a matrix into at most `count` clusters by k-means in which each row counts as much as
+/// its share says, started from those that count most; gives the rows of each, none of which is empty.
+pub(super) fn clusters(
+    weights: &[f32],
+    cols: usize,
+    shares: &[f64],
+    count: usize,
+) -> Vec<Vec<usize>> {
     let rows = weights.len() / cols.max(1);
     let count = count.clamp(1, rows.max(1));
     let row = |index: usize| &weights[index * cols..][..cols];
+    let mut heaviest: Vec<usize> = (0..rows).collect();
+    heaviest.sort_by(|&a, &b| shares[b].total_cmp(&shares[a]));
     let mut centres: Vec<f32> =
-        (0..count).flat_map(|i| row(i * rows / count).iter().copied()).collect();
+        heaviest[..count].iter().flat_map(|&index| row(index).iter().copied()).collect();
     let mut cluster = vec![0; rows];
     for _ in 0..ROUNDS {
         let squares: Vec<f32> =
@@ -25,16 +32,17 @@ pub(super) fn clusters(weights: &[f32], cols: usize, count: usize) -> Vec<Vec<us
             *cluster = nearest.map_or(0, |(_, i)| i);
         });
         let mut sums = vec![0.0_f64; count * cols];
-        let mut sizes = vec![0_u32; count];
+        let mut sizes = vec![0.0; count];
         for (index, &cluster) in cluster.iter().enumerate() {
-            sizes[cluster] += 1;
+            let share = shares[index];
+            sizes[cluster] += share;
             for (sum, &w) in sums[cluster * cols..].iter_mut().zip(row(index)) {
-                *sum += f64::from(w);
+                *sum += share * f64::from(w);
             }
         }
-        for (i, size) in sizes.into_iter().enumerate().filter(|&(_, size)| size > 0) {
+        for (i, size) in sizes.into_iter().enumerate().filter(|&(_, size)| size > 0.0) {
             for (centre, sum) in centres[i * cols..].iter_mut().zip(&sums[i * cols..][..cols]) {
-                *centre = (sum / f64::from(size)) as f32;
+                *centre = (sum / size) as f32;
             }
         }
     }
@@ -65,7 +73,9 @@ mod tests {
     #[test]
     fn near_rows_share_a_cluster() {
         let weights = [0.0, 0.1, 9.0, 9.0, 0.1, 0.0, -9.0, 0.0, 9.1, 9.0];
-        assert_eq!(clusters(&weights, 2, 3), [vec![0, 2], vec![1, 4], vec![3]]);
-        assert_eq!(clusters(&weights, 2, 100).len(), 5);
+        let shares = [4.0, 3.0, 1.0, 2.0, 1.0];
+        let found = clusters(&weights, 2, &shares, 3);
+        assert_eq!(found, [vec![0, 2], vec![1, 4], vec![3]]);
+        assert_eq!(clusters(&weights, 2, &shares, 100).len(), 5);
     }
 }

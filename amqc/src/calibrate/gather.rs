@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use amq_format::Validated;
 use amq_format::graph::{Graph, Op, ValueId};
-use amq_format::{TensorView, Validated};
 use amq_runtime::{Data, Isa, Part, Probe, Product, View};
 use rayon::prelude::*;
 
-use super::clusters::clusters;
+use super::batches::batches;
 use super::moments::{Block, Moments, Sums};
 use super::samples::Samples;
+use super::softmax::{Shares, Softmax};
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::feed::stream::{PortNames, TextReader};
@@ -21,14 +22,13 @@ use crate::threads::Threads;
 const MOST_BYTES: usize = 640 << 20;
 /// Most vectors that are taken of one product: a convolution has thousands of windows that hardly differ.
 const MOST_VECTORS: usize = 4096;
-/// Clusters of rows under a softmax.
-const CLUSTERS: usize = 120;
-/// Vectors of less weight than so many times the mean are thinned out.
-const THIN: f64 = 4.0;
 /// Samples of arrays that are run at once.
 const ITEMS: usize = 4;
 /// Tokens of a text that are fed at once.
 const TOKENS: usize = 64;
+/// Tokens of a text, and samples of arrays, that tell how much the rows under a softmax count.
+const WEIGHED_TOKENS: usize = 4096;
+const WEIGHED_SAMPLES: usize = 32;
 
 /// Runs the float model in `opened`, with kernels of `isa`, on the data of `source`; `progress` is told how many samples are done,
 /// of how many.
@@ -48,9 +48,13 @@ pub fn gather(
     match &samples {
         Samples::Text { tokens, classes } => {
             let mut reader = TextReader::new(&loaded, *classes, PortNames::default())?;
-            let softmax = behind(loaded.graph(), reader.output(), true);
-            let mut observer = Observer::new(&file, softmax);
             let piece = reader.piece(tokens.len())?.min(TOKENS);
+            let mut shares = Shares::new(behind(loaded.graph(), reader.output(), true));
+            for piece in tokens.chunks(piece).take(WEIGHED_TOKENS.div_ceil(piece)) {
+                reader.feed_with(piece, &mut shares)?;
+            }
+            reader.reset();
+            let mut observer = Observer::new(&file, shares);
             for (index, piece) in tokens.chunks(piece).enumerate() {
                 observer.half = index % 2;
                 reader.feed_with(piece, &mut observer)?;
@@ -61,13 +65,19 @@ pub fn gather(
         Samples::Arrays { files, axis } => {
             let outputs = loaded.outputs();
             let softmax = outputs.filter_map(|port| behind(loaded.graph(), port.value, false));
-            let mut observer = Observer::new(&file, softmax.min());
+            let mut shares = Shares::new(softmax.min());
+            let mut session = loaded.session();
+            for batch in batches(&loaded, &samples, WEIGHED_SAMPLES)? {
+                session
+                    .run_with(&views(&batch.inputs), &mut shares)
+                    .map_err(|error| loaded.error(error))?;
+            }
+            let mut observer = Observer::new(&file, shares);
             let count = |inputs: &[(String, Tensor)]| {
                 inputs.first().map_or(0, |(_, tensor)| tensor.dims[*axis])
             };
             let total = files.iter().map(|inputs| count(inputs)).sum();
             let mut done = 0;
-            let mut session = loaded.session();
             for inputs in files {
                 let size = fixed(&loaded, *axis)?.unwrap_or(ITEMS);
                 for start in (0..count(inputs)).step_by(size) {
@@ -145,45 +155,8 @@ struct Observer {
     bytes: usize,
 }
 
-/// A product of which a softmax is taken.
-struct Softmax {
-    node: usize,
-    clusters: Vec<Vec<usize>>,
-    sums: Vec<Sums>,
-    thinned: Vec<Thinned>,
-    /// Vectors of the call that is seen.
-    vectors: Vec<f32>,
-}
-
-/// Leaves out vectors of little weight and gives it to others: fewer vectors are added, and sums stay what
-/// they are but for chance.
-#[derive(Clone, Debug, Default)]
-struct Thinned {
-    total: f64,
-    count: u32,
-    owed: f64,
-}
-
-impl Thinned {
-    /// The weight that a vector of this weight gets.
-    fn weigh(&mut self, weight: f32) -> f32 {
-        self.total += f64::from(weight);
-        self.count += 1;
-        let least = THIN * self.total / f64::from(self.count);
-        if f64::from(weight) >= least {
-            return weight;
-        }
-        self.owed += f64::from(weight);
-        if self.owed < least {
-            return 0.0;
-        }
-        self.owed -= least;
-        least as f32
-    }
-}
-
 impl Observer {
-    fn new(file: &Validated<'_>, softmax: Option<usize>) -> Observer {
+    fn new(file: &Validated<'_>, shares: Shares) -> Observer {
         let mut observer = Observer {
             half: 0,
             blocks: Vec::new(),
@@ -191,29 +164,15 @@ impl Observer {
             softmax: None,
             bytes: 0,
         };
-        observer.softmax = softmax.and_then(|node| {
-            let graph = file.graph();
-            let weights = *graph.nodes[node].inputs.get(1)?;
-            let index = graph.tensors.iter().position(|tensor| tensor.value == weights)?;
-            let TensorView::Plain(plain) = file.tensor(index) else { return None };
-            let (cols, weights) = (*plain.dims.last()?, plain.f32s().collect::<Vec<f32>>());
-            let most = MOST_BYTES / 2 / bytes(cols).max(1);
-            let clusters = clusters(&weights, cols, CLUSTERS.min(most));
-            observer.bytes += clusters.len() * bytes(cols);
-            let sums = vec![Sums::new(cols); clusters.len()];
-            let thinned = vec![Thinned::default(); clusters.len()];
-            (most > 0).then_some(Softmax { node, clusters, sums, thinned, vectors: Vec::new() })
-        });
+        observer.softmax = Softmax::new(file, shares, MOST_BYTES / 2);
+        observer.bytes = observer.softmax.as_ref().map_or(0, Softmax::bytes);
         observer
     }
 
     /// What was seen.
     fn finish(mut self, source: &Source) -> Result<Moments> {
         if let Some(softmax) = self.softmax.take() {
-            for (rows, sums) in softmax.clusters.into_iter().zip(softmax.sums) {
-                let node = softmax.node;
-                self.blocks.push(Block { node, part: Part::W, rows, under_softmax: true, sums });
-            }
+            self.blocks.extend(softmax.blocks());
         }
         for block in &mut self.blocks {
             block.sums.settle();
@@ -231,25 +190,20 @@ impl Observer {
     }
 }
 
-/// Bytes of the moments of vectors.
-fn bytes(columns: usize) -> usize {
-    2 * 8 * columns * columns
-}
-
 impl Probe for Observer {
     fn product(&mut self, product: &Product<'_>) {
         let Product { node, matrix, first_row, columns, rows, vectors, .. } = *product;
         if let Some(softmax) = &mut self.softmax
             && softmax.node == node
         {
-            softmax.vectors.extend_from_slice(vectors);
+            softmax.meet(vectors);
             return;
         }
         let place = match self.places.get(&(node, matrix, first_row)) {
             Some(&place) => place,
-            None if self.bytes + bytes(columns) > MOST_BYTES => return,
+            None if self.bytes + Sums::bytes(columns) > MOST_BYTES => return,
             None => {
-                self.bytes += bytes(columns);
+                self.bytes += Sums::bytes(columns);
                 self.places.insert((node, matrix, first_row), self.blocks.len());
                 let rows = (first_row..first_row + rows).collect();
                 let sums = Sums::new(columns);
@@ -269,46 +223,12 @@ impl Probe for Observer {
         }
     }
 
-    /// Logits of the softmax: an error of logit `i` costs `p_i (1 - p_i)` times half its square.
+    /// Logits of the softmax.
     fn output(&mut self, node: usize, output: usize, value: View<'_>) {
         let Some(softmax) = &mut self.softmax else { return };
         let (true, Data::F32(logits)) = (softmax.node == node && output == 0, value.data) else {
             return;
         };
-        let classes: usize = softmax.clusters.iter().map(Vec::len).sum();
-        let weights: Vec<Vec<f32>> = logits
-            .par_chunks_exact(classes.max(1))
-            .map(|logits| {
-                let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                let powers: Vec<f32> = logits.iter().map(|x| (x - largest).exp()).collect();
-                let sum: f32 = powers.iter().sum();
-                let weight = |rows: &Vec<usize>| -> f32 {
-                    let p = rows.iter().map(|&row| powers[row] / sum);
-                    p.map(|p| p * (1.0 - p)).sum::<f32>() / rows.len() as f32
-                };
-                softmax.clusters.iter().map(weight).collect()
-            })
-            .collect();
-        let (vectors, half) = (&softmax.vectors, self.half);
-        let sums = softmax.sums.par_iter_mut().zip(&mut softmax.thinned);
-        sums.enumerate().for_each(|(cluster, (sums, thinned))| {
-            sums.add(half, vectors, weights.iter().map(|weights| thinned.weigh(weights[cluster])));
-        });
-        softmax.vectors.clear();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thinned_weights_keep_their_sum() {
-        let mut thinned = Thinned::default();
-        let weights: Vec<f32> = (0..10_000).map(|i| (1 + i * 7919 % 101) as f32).collect();
-        let found: Vec<f32> = weights.iter().map(|&weight| thinned.weigh(weight)).collect();
-        let sum = |weights: &[f32]| weights.iter().map(|&w| f64::from(w)).sum::<f64>();
-        assert!((sum(&found) / sum(&weights) - 1.0).abs() < 1e-3);
-        assert!(found.iter().filter(|&&weight| weight > 0.0).count() < 3000);
+        softmax.add(self.half, logits);
     }
 }

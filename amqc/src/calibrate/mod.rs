@@ -8,5 +8,6 @@ mod clusters;
 pub mod gather;
 pub mod moments;
 pub mod samples;
+mod softmax;
 pub mod source;
 pub mod trial;

@@ -63,6 +63,11 @@ impl Sums {
         Sums { columns, halves: [half(), half()] }
     }
 
+    /// Bytes that they take.
+    pub fn bytes(columns: usize) -> usize {
+        2 * 8 * columns * columns
+    }
+
     /// Elements of a vector.
     pub fn columns(&self) -> usize {
         self.columns

@@ -183,6 +183,11 @@ impl<'a> TextReader<'a> {
         Ok(())
     }
 
+    /// Goes back to the initial states.
+    pub fn reset(&mut self) {
+        self.session.reset();
+    }
+
     fn call(&mut self, tokens: &[i64], receive: Receive<'_>) -> Result<()> {
         let tensor = self.tensor(tokens);
         let inputs = [(self.loaded.name(self.input.value), tensor.view())];
