@@ -14,9 +14,12 @@ use crate::plan::SHORT_ROW_BITS;
 use crate::report::{Coding, Layer, Report};
 use crate::verify::seeded_inputs;
 
-/// Answers below it are poor, in decibels.
+/// Scores whose probabilities diverge by more are poor, in nats: perplexity is a fifth higher. Which score is
+/// the largest says less, for a model is often not sure of it itself.
+const MOST_KL: f64 = 0.2;
+/// Other answers below it are poor, in decibels.
 const LEAST_SNR: f64 = 10.0;
-/// So are choices of which a smaller share is the same, where there are this many.
+/// So are those that are not float of which a smaller share is the same, where there are this many.
 const LEAST_SAME: f64 = 0.9;
 const FEWEST: usize = 20;
 
@@ -93,7 +96,11 @@ impl Answers {
     pub fn warning(&self) -> Option<String> {
         let poor = |answer: &&Answer| {
             let few = answer.same_choice.is_some_and(|same| same < LEAST_SAME);
-            answer.float && answer.snr_db < LEAST_SNR || few && answer.rows >= FEWEST
+            match answer.kl {
+                Some(kl) => kl > MOST_KL,
+                None if answer.float => answer.snr_db < LEAST_SNR,
+                None => few && answer.rows >= FEWEST,
+            }
         };
         let poor: Vec<String> = self.outputs.iter().filter(poor).map(told).collect();
         if poor.is_empty() {

@@ -1,8 +1,9 @@
 //! Samples in arrays as the calls that a model takes them in.
 
-use super::gather::fixed;
+use std::collections::BTreeSet;
+
 use super::samples::Samples;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::open::Loaded;
 use crate::tensor::Tensor;
 
@@ -40,4 +41,23 @@ pub(super) fn batches(loaded: &Loaded, samples: &Samples, most: usize) -> Result
         }
     }
     Ok(all)
+}
+
+/// How many samples the model takes in a call, if it fixes that.
+pub(super) fn fixed(loaded: &Loaded, axis: usize) -> Result<Option<usize>> {
+    let mut sizes = BTreeSet::new();
+    for port in loaded.inputs() {
+        sizes.extend(port.dims.get(axis).and_then(|dim| dim.as_size()));
+    }
+    match sizes.len() {
+        0 => Ok(None),
+        1 => {
+            Ok(sizes.first().and_then(|&size| usize::try_from(size).ok()).filter(|&size| size > 0))
+        }
+        _ => {
+            Err(Error::usage(format!("along axis {axis} inputs hold different numbers of samples"))
+                .within(loaded.path.display())
+                .remedy("--calib-axis says along which axis samples stand"))
+        }
+    }
 }

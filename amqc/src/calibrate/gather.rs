@@ -1,13 +1,13 @@
 //! Runs a float model on calibration data and gathers what its matrices meet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use amq_format::Validated;
 use amq_format::graph::{Graph, Op, ValueId};
 use amq_runtime::{Data, Isa, Part, Probe, Product, View};
 use rayon::prelude::*;
 
-use super::batches::batches;
+use super::batches::{batches, fixed};
 use super::moments::{Block, Moments, Sums};
 use super::samples::Samples;
 use super::softmax::{Shares, Softmax};
@@ -103,25 +103,6 @@ pub fn gather(
                 }
             }
             observer.finish(source)
-        }
-    }
-}
-
-/// How many samples the model takes in a call, if it fixes that.
-pub(super) fn fixed(loaded: &Loaded, axis: usize) -> Result<Option<usize>> {
-    let mut sizes = BTreeSet::new();
-    for port in loaded.inputs() {
-        sizes.extend(port.dims.get(axis).and_then(|dim| dim.as_size()));
-    }
-    match sizes.len() {
-        0 => Ok(None),
-        1 => {
-            Ok(sizes.first().and_then(|&size| usize::try_from(size).ok()).filter(|&size| size > 0))
-        }
-        _ => {
-            Err(Error::usage(format!("along axis {axis} inputs hold different numbers of samples"))
-                .within(loaded.path.display())
-                .remedy("--calib-axis says along which axis samples stand"))
         }
     }
 }
