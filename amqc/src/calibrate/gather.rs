@@ -14,7 +14,7 @@ use super::softmax::{Shares, Softmax};
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::feed::stream::{PortNames, TextReader};
-use crate::open::{Loaded, Opened};
+use crate::open::Opened;
 use crate::tensor::{Tensor, views};
 use crate::threads::Threads;
 
