@@ -86,7 +86,7 @@ fn conv(channels: u64, bits: u32, activations: Activations) -> Vec<u8> {
     let mut b = Builder::new();
     let dims = [named("n"), sized(channels as i64), named("height"), named("width")];
     let x = b.input("x", DataType::F32, &dims);
-    let w = weights(&mut b, &[channels, channels, 3, 3], bits);
+    let w = weights(&mut b, &[channels, 3, 3, channels], bits);
     let y = b.value("y");
     let conv = Conv {
         strides: vec![1; 2],

@@ -17,7 +17,9 @@ use super::{BLOCK, Output, Target, Work, chain};
 pub(crate) struct Weights {
     pub(crate) layout: Layout,
     pub(crate) bits: usize,
-    /// `[block][tap][pair][plane]`
+    /// Whether rows are one segment without offset or constant, as most are.
+    pub(crate) plain: bool,
+    /// `[blocks that lie together, see `together`][tap][pair][block][plane]`
     pub(crate) lines: Vec<[Line; 2]>,
     /// `[block][group][plane]`
     pub(crate) coefficients: Vec<[f32; BLOCK]>,
@@ -25,6 +27,15 @@ pub(crate) struct Weights {
     pub(crate) offsets: Option<Vec<[f32; BLOCK]>>,
     /// `[block][tap][segment][plane]`: sums of the codes, where activations have an offset.
     pub(crate) sums: Option<Vec<[f32; BLOCK]>>,
+}
+
+/// Blocks of plain rows that lie together, fewer at the end, where registers are many: a product of one
+/// vector is bound by loads, and they share those of its words.
+const BLOCKS: usize = 2;
+
+/// Blocks of rows that lie together.
+pub(crate) fn together(plain: bool, target: Target) -> usize {
+    if plain && target.has_many_registers() { BLOCKS } else { 1 }
 }
 
 /// The coefficients of a coded vector: that of the constant, 0 where there is none, and those of
@@ -77,9 +88,8 @@ impl<const BITS: usize, const CODES: usize> Work for Product<'_, BITS, CODES> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        let Weights { layout, offsets, sums, .. } = self.weights;
-        // Most products; the rest is known to be none of their business when they are compiled.
-        if layout.taps * layout.segments() == 1 && offsets.is_none() && sums.is_none() {
+        // The rest is known to be none of their business when they are compiled.
+        if self.weights.plain {
             self.plain(lanes);
         } else {
             self.segments(lanes);
@@ -88,52 +98,81 @@ impl<const BITS: usize, const CODES: usize> Work for Product<'_, BITS, CODES> {
 }
 
 impl<const BITS: usize, const CODES: usize> Product<'_, BITS, CODES> {
-    /// Multiplies all blocks where there is one segment and no offset.
+    /// Multiplies all blocks of plain weights.
     #[inline(always)]
     fn plain<L: Lanes>(mut self, lanes: L) {
-        let Vectors { words, coefficients: scales, places, .. } = self.vectors;
-        let (columns, pairs) = (self.weights.layout.columns as u32, self.weights.layout.pairs());
-        let lines = self.weights.lines.as_chunks::<BITS>().0;
-        let coefficients = self.weights.coefficients.as_chunks::<BITS>().0;
-        let words = words.as_chunks::<CODES>().0;
-        let ahead = self.out.order.ahead();
-        for at in 0..self.out.blocks.len() {
-            let block = self.out.block(at, 1);
-            let lines = &lines[block * pairs..][..pairs];
-            let coefficients = &coefficients[block];
-            let mut vector = 0;
-            macro_rules! tiles {
-                ($n:literal) => {
-                    while let Some(places) = places[vector..].first_chunk::<$n>() {
-                        let places = places.map(|place| place as usize);
-                        let words = places.map(|place| &words[place * pairs..][..pairs]);
-                        let scales = places.map(|place| &scales[place]);
-                        let part = Segment {
-                            columns,
-                            lines,
-                            coefficients,
-                            sums: None,
-                            words,
-                            scales,
-                            ahead,
-                        };
-                        // A sum of segments begins at +0, which is not -0. No closure: it would not
-                        // have the instruction set.
-                        let mut results = [lanes.splat(0.0); $n];
-                        for (result, sum) in results.iter_mut().zip(part.multiply(lanes)) {
-                            if let Some(sum) = sum {
-                                *result = lanes.add(*result, sum);
-                            }
-                        }
-                        self.out.write_all(lanes, block, vector, results);
-                        vector += $n;
-                    }
-                };
+        let together = if L::MANY_REGISTERS { BLOCKS } else { 1 };
+        for place in 0..self.out.blocks.len().div_ceil(together) {
+            let first = self.out.block(place, together);
+            if L::MANY_REGISTERS && first + 1 < self.out.blocks.end {
+                self.blocks::<L, BLOCKS>(lanes, first);
+            } else {
+                self.blocks::<L, 1>(lanes, first);
             }
-            if L::MANY_REGISTERS && BITS * CODES <= 4 {
-                tiles!(2);
+        }
+    }
+
+    /// Multiplies `R` blocks that lie together with all vectors, as many of either at a time as counters
+    /// fit in registers.
+    #[inline(always)]
+    fn blocks<L: Lanes, const R: usize>(&mut self, lanes: L, first: usize) {
+        let vectors = self.vectors.places.len();
+        let many = L::MANY_REGISTERS && BITS * CODES <= 4;
+        let mut vector = 0;
+        if many {
+            while vectors - vector >= 2 {
+                for block in 0..R {
+                    self.tile::<L, R, 1, 2>(lanes, first, block, vector);
+                }
+                vector += 2;
             }
-            tiles!(1);
+        }
+        while vector < vectors {
+            if many {
+                self.tile::<L, R, R, 1>(lanes, first, 0, vector);
+            } else {
+                for block in 0..R {
+                    self.tile::<L, R, 1, 1>(lanes, first, block, vector);
+                }
+            }
+            vector += 1;
+        }
+    }
+
+    /// Multiplies `B` of `R` blocks, from number `block` on, and `V` vectors.
+    #[inline(always)]
+    fn tile<L: Lanes, const R: usize, const B: usize, const V: usize>(
+        &mut self,
+        lanes: L,
+        first: usize,
+        block: usize,
+        vector: usize,
+    ) {
+        let pairs = self.weights.layout.pairs();
+        let lines = &self.weights.lines.as_chunks::<BITS>().0[first * pairs..][..R * pairs];
+        let coefficients = &self.weights.coefficients.as_chunks::<BITS>().0[first + block..];
+        let words = self.vectors.words.as_chunks::<CODES>().0;
+        let places: [usize; V] = core::array::from_fn(|v| self.vectors.places[vector + v] as usize);
+        let part: Segment<'_, BITS, CODES, R, B, V> = Segment {
+            columns: self.weights.layout.columns as u32,
+            lines: lines.as_chunks::<R>().0,
+            block,
+            coefficients: core::array::from_fn(|b| &coefficients[b]),
+            sums: None,
+            words: places.map(|place| &words[place * pairs..][..pairs]),
+            scales: places.map(|place| &self.vectors.coefficients[place]),
+            ahead: self.out.order.ahead(),
+        };
+        for (b, sums) in part.multiply(lanes).into_iter().enumerate() {
+            // A sum of segments begins at +0, which is not -0. No closure: it would not have the
+            // instruction set.
+            let mut results = [lanes.splat(0.0); V];
+            for (result, sum) in results.iter_mut().zip(sums) {
+                if let Some(sum) = sum {
+                    *result = lanes.add(*result, sum);
+                }
+            }
+            self.out.write_all(lanes, first + block + b, vector, results);
         }
     }
 
@@ -159,16 +198,17 @@ impl<const BITS: usize, const CODES: usize> Product<'_, BITS, CODES> {
                     let words = &words[at * pairs..][..pairs];
                     for segment in 0..segments {
                         let range = layout.pairs_of(segment);
-                        let part = Segment {
+                        let part: Segment<'_, BITS, CODES, 1, 1, 1> = Segment {
                             columns: layout.columns_of(segment).len() as u32,
-                            lines: &lines[range.clone()],
-                            coefficients: &coefficients[group],
+                            lines: lines[range.clone()].as_chunks::<1>().0,
+                            block: 0,
+                            coefficients: [&coefficients[group]],
                             sums: sums.map(|sums| &sums[(block * taps + tap) * segments + segment]),
                             words: [&words[range]],
                             scales: [&self.vectors.coefficients[at]],
                             ahead,
                         };
-                        let [mut sum] = part.multiply(lanes);
+                        let [[mut sum]] = part.multiply(lanes);
                         if let Some(offsets) = &self.weights.offsets {
                             let by = self.vectors.sums[at * segments + segment];
                             let offset = lanes.load(&offsets[group]);
@@ -189,13 +229,23 @@ impl<const BITS: usize, const CODES: usize> Product<'_, BITS, CODES> {
     }
 }
 
-/// A segment of a block of rows, and that of `V` vectors.
-struct Segment<'a, const BITS: usize, const CODES: usize, const V: usize> {
+/// A segment of `B` blocks of rows, of `R` that lie together, and that of `V` vectors.
+struct Segment<
+    'a,
+    const BITS: usize,
+    const CODES: usize,
+    const R: usize,
+    const B: usize,
+    const V: usize,
+> {
     columns: u32,
-    /// `[pair][plane]`
-    lines: &'a [[[Line; 2]; BITS]],
-    coefficients: &'a [[f32; BLOCK]; BITS],
-    /// Sums of the codes of each plane, if the vector has a constant part.
+    /// `[pair][block][plane]`
+    lines: &'a [[[[Line; 2]; BITS]; R]],
+    /// The first of the blocks.
+    block: usize,
+    coefficients: [&'a [[f32; BLOCK]; BITS]; B],
+    /// Sums of the codes of each plane of the first block, if the vector has a constant part; there is
+    /// one block then.
     sums: Option<&'a [[f32; BLOCK]; BITS]>,
     /// `[pair][code]`, as many pairs as of lines.
     words: [&'a [[[u32; 2]; CODES]]; V],
@@ -204,13 +254,16 @@ struct Segment<'a, const BITS: usize, const CODES: usize, const V: usize> {
     ahead: isize,
 }
 
-/// Counts of differing bits: `[plane][vector][code]`.
-type Counts<L, const CODES: usize, const V: usize, const N: usize> =
-    [[[<L as Lanes>::U; CODES]; V]; N];
+/// Counts of differing bits: `[block][plane][vector][code]`.
+type Counts<L, const CODES: usize, const B: usize, const V: usize, const N: usize> =
+    [[[[<L as Lanes>::U; CODES]; V]; N]; B];
 
-impl<const BITS: usize, const CODES: usize, const V: usize> Segment<'_, BITS, CODES, V> {
+impl<const BITS: usize, const CODES: usize, const R: usize, const B: usize, const V: usize>
+    Segment<'_, BITS, CODES, R, B, V>
+{
+    /// `[block][vector]`
     #[inline(always)]
-    fn multiply<L: Lanes>(&self, lanes: L) -> [Option<L::F>; V] {
+    fn multiply<L: Lanes>(&self, lanes: L) -> [[Option<L::F>; V]; B] {
         // Few enough planes at a time that the counters stay in registers.
         let most = if !L::MANY_REGISTERS {
             1
@@ -219,27 +272,29 @@ impl<const BITS: usize, const CODES: usize, const V: usize> Segment<'_, BITS, CO
         } else {
             2
         };
-        let mut results = [None; V];
+        let mut results = [[None; V]; B];
         let mut plane = 0;
         while plane < BITS {
             macro_rules! planes {
                 ($n:literal) => {{
-                    let counts: Counts<L, CODES, V, $n> = self.count(lanes, plane);
-                    for i in 0..$n {
-                        for v in 0..V {
-                            let mut dot = None;
-                            if let Some(sums) = self.sums {
-                                let sum = lanes.load(&sums[plane + i]);
-                                dot = Some(lanes.mul(lanes.splat(self.scales[v][0]), sum));
-                            }
-                            for j in 0..CODES {
-                                let scale = lanes.splat(self.scales[v][1 + j]);
-                                let term = lanes.less_twice(self.columns, counts[i][v][j]);
-                                dot = chain(lanes, scale, term, dot);
-                            }
-                            if let Some(dot) = dot {
-                                let coefficient = lanes.load(&self.coefficients[plane + i]);
-                                results[v] = chain(lanes, coefficient, dot, results[v]);
+                    let counts: Counts<L, CODES, B, V, $n> = self.count(lanes, plane);
+                    for b in 0..B {
+                        for i in 0..$n {
+                            for v in 0..V {
+                                let mut dot = None;
+                                if let Some(sums) = self.sums {
+                                    let sum = lanes.load(&sums[plane + i]);
+                                    dot = Some(lanes.mul(lanes.splat(self.scales[v][0]), sum));
+                                }
+                                for j in 0..CODES {
+                                    let scale = lanes.splat(self.scales[v][1 + j]);
+                                    let term = lanes.less_twice(self.columns, counts[b][i][v][j]);
+                                    dot = chain(lanes, scale, term, dot);
+                                }
+                                if let Some(dot) = dot {
+                                    let coefficient = lanes.load(&self.coefficients[b][plane + i]);
+                                    results[b][v] = chain(lanes, coefficient, dot, results[b][v]);
+                                }
                             }
                         }
                     }
@@ -258,22 +313,20 @@ impl<const BITS: usize, const CODES: usize, const V: usize> Segment<'_, BITS, CO
 
     /// Counts the bits in which weights of planes `plane..plane + N` and codes differ.
     #[inline(always)]
-    fn count<L: Lanes, const N: usize>(&self, lanes: L, plane: usize) -> Counts<L, CODES, V, N> {
-        match self.lines {
-            // An adder does not pay: it would be emptied after its first step.
-            [lines] => {
-                let lines = &lines[plane..plane + N];
-                let mut counts = [[[lanes.splat_bits(0); CODES]; V]; N];
-                for (v, words) in self.words.iter().enumerate() {
-                    let of_vector = count_pair::<L, CODES, N>(lanes, lines, &words[0]);
-                    for i in 0..N {
-                        counts[i][v] = of_vector[i];
-                    }
+    fn count<L: Lanes, const N: usize>(&self, lanes: L, plane: usize) -> Counts<L, CODES, B, V, N> {
+        let [only] = self.lines else { return self.count_pairs(lanes, plane) };
+        // An adder does not pay: it would be emptied after its first step.
+        let mut counts = [[[[lanes.splat_bits(0); CODES]; V]; N]; B];
+        for b in 0..B {
+            let lines = &only[self.block + b][plane..plane + N];
+            for (v, words) in self.words.iter().enumerate() {
+                let of_vector = count_pair::<L, CODES, N>(lanes, lines, &words[0]);
+                for i in 0..N {
+                    counts[b][i][v] = of_vector[i];
                 }
-                counts
             }
-            _ => self.count_pairs(lanes, plane),
         }
+        counts
     }
 
     #[inline(always)]
@@ -281,52 +334,58 @@ impl<const BITS: usize, const CODES: usize, const V: usize> Segment<'_, BITS, CO
         &self,
         lanes: L,
         plane: usize,
-    ) -> Counts<L, CODES, V, N> {
+    ) -> Counts<L, CODES, B, V, N> {
         let zero = lanes.splat_bits(0);
-        let mut ones = [[[zero; CODES]; V]; N];
-        let mut total = [[[zero; CODES]; V]; N];
+        let mut ones = [[[[zero; CODES]; V]; N]; B];
+        let mut total = [[[[zero; CODES]; V]; N]; B];
         for (step, lines) in self.lines.chunks(L::COUNT_STEPS).enumerate() {
             let words = self.words.map(|words| &words[step * L::COUNT_STEPS..][..lines.len()]);
-            let mut counts = [[[zero; CODES]; V]; N];
+            let mut counts = [[[[zero; CODES]; V]; N]; B];
             for (pair, lines) in lines.iter().enumerate() {
-                let lines = &lines[plane..plane + N];
-                for i in 0..N {
-                    let [b, both] = &lines[i];
-                    for line in [b, both] {
-                        lanes.prefetch(
-                            core::ptr::from_ref(line).cast::<u8>().wrapping_offset(self.ahead),
-                        );
-                    }
-                    let (b, both) = (lanes.load_bits(b), lanes.load_bits(both));
-                    for v in 0..V {
-                        for j in 0..CODES {
-                            // Loaded one by one, words are broadcast by the load itself.
-                            let [d, d_both] = &words[v][pair][j];
-                            let (d, d_both) = (lanes.splat_bits(*d), lanes.splat_bits(*d_both));
-                            let ones = &mut ones[i][v][j];
-                            let sum = lanes.xor3(*ones, both, d_both);
-                            let carry = lanes.carry(sum, *ones, lanes.xor(b, d));
-                            counts[i][v][j] = lanes.add_counts(counts[i][v][j], carry);
-                            *ones = sum;
+                for b in 0..B {
+                    let lines = &lines[self.block + b][plane..plane + N];
+                    for i in 0..N {
+                        let [word, both] = &lines[i];
+                        for line in [word, both] {
+                            let line = core::ptr::from_ref(line).cast::<u8>();
+                            lanes.prefetch(line.wrapping_offset(self.ahead));
+                        }
+                        let (word, both) = (lanes.load_bits(word), lanes.load_bits(both));
+                        for v in 0..V {
+                            for j in 0..CODES {
+                                let [d, d_both] = &words[v][pair][j];
+                                let (d, d_both) = (lanes.splat_bits(*d), lanes.splat_bits(*d_both));
+                                let ones = &mut ones[b][i][v][j];
+                                let sum = lanes.xor3(*ones, both, d_both);
+                                let carry = lanes.carry(sum, *ones, lanes.xor(word, d));
+                                let counts = &mut counts[b][i][v][j];
+                                *counts = lanes.add_counts(*counts, carry);
+                                *ones = sum;
+                            }
                         }
                     }
                 }
             }
-            for i in 0..N {
-                for v in 0..V {
-                    for j in 0..CODES {
-                        let counts = lanes.fold_counts(counts[i][v][j]);
-                        total[i][v][j] = lanes.add_integers(total[i][v][j], counts);
+            for b in 0..B {
+                for i in 0..N {
+                    for v in 0..V {
+                        for j in 0..CODES {
+                            let counts = lanes.fold_counts(counts[b][i][v][j]);
+                            let total = &mut total[b][i][v][j];
+                            *total = lanes.add_integers(*total, counts);
+                        }
                     }
                 }
             }
         }
-        for i in 0..N {
-            for v in 0..V {
-                for j in 0..CODES {
-                    let odd = lanes.fold_counts(lanes.add_counts(zero, ones[i][v][j]));
-                    let twice = lanes.add_integers(total[i][v][j], total[i][v][j]);
-                    total[i][v][j] = lanes.add_integers(twice, odd);
+        for b in 0..B {
+            for i in 0..N {
+                for v in 0..V {
+                    for j in 0..CODES {
+                        let odd = lanes.fold_counts(lanes.add_counts(zero, ones[b][i][v][j]));
+                        let total = &mut total[b][i][v][j];
+                        *total = lanes.add_integers(lanes.add_integers(*total, *total), odd);
+                    }
                 }
             }
         }

@@ -38,6 +38,8 @@ pub(crate) trait Lanes: Copy {
     type Index: Copy;
     /// Sums of table entries.
     type Sum: Copy;
+    /// Twice the sums of table entries of at most [`SHORT`] steps, less a number.
+    type Short: Copy;
 
     /// Whether about ten accumulators and their operands fit in registers; else about two do.
     const MANY_REGISTERS: bool;
@@ -56,6 +58,8 @@ pub(crate) trait Lanes: Copy {
     fn splat(self, value: f32) -> Self::F;
     fn load(self, values: &[f32; 16]) -> Self::F;
     fn store(self, a: Self::F, to: &mut [f32; 16]);
+    /// Writes lane i of the four to `to[i * stride..][..4]`; panics where `to` ends before.
+    fn store_across(self, a: [Self::F; 4], to: &mut [f32], stride: usize);
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     fn sub(self, a: Self::F, b: Self::F) -> Self::F;
     fn mul(self, a: Self::F, b: Self::F) -> Self::F;
@@ -98,8 +102,12 @@ pub(crate) trait Lanes: Copy {
     fn look_up(self, sum: Self::Sum, index: Self::Index, tables: &Tables) -> Self::Sum;
     /// Sums as integers.
     fn fold_sum(self, sum: Self::Sum) -> Self::U;
-    /// `2 a - n` as a float, for sums a of at most [`SHORT`] steps.
-    fn twice_short_less(self, sum: Self::Sum, n: u32) -> Self::F;
+    /// A sum of nothing, less `n`.
+    fn less_short(self, n: u32) -> Self::Short;
+    /// Adds twice the eight entries that each row selects.
+    fn look_up_short(self, sum: Self::Short, index: Self::Index, tables: &Tables) -> Self::Short;
+    /// The sum as a float, which is given once more what it was begun with.
+    fn short(self, sum: Self::Short, n: u32) -> Self::F;
 }
 
 /// Plain code.
@@ -130,6 +138,7 @@ impl Lanes for Portable {
     type M = u16;
     type Index = [u32; 16];
     type Sum = [u32; 16];
+    type Short = [u32; 16];
 
     const MANY_REGISTERS: bool = false;
     const COUNT_STEPS: usize = usize::MAX;
@@ -155,6 +164,13 @@ impl Lanes for Portable {
     #[inline(always)]
     fn store(self, a: Self::F, to: &mut [f32; 16]) {
         *to = a;
+    }
+
+    #[inline(always)]
+    fn store_across(self, a: [Self::F; 4], to: &mut [f32], stride: usize) {
+        for lane in 0..16 {
+            to[lane * stride..][..4].copy_from_slice(&a.map(|a| a[lane]));
+        }
     }
 
     #[inline(always)]
@@ -323,7 +339,17 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn twice_short_less(self, sum: Self::Sum, n: u32) -> Self::F {
+    fn less_short(self, _: u32) -> Self::Short {
+        self.zero_sum()
+    }
+
+    #[inline(always)]
+    fn look_up_short(self, sum: Self::Short, index: Self::Index, tables: &Tables) -> Self::Short {
+        self.look_up(sum, index, tables)
+    }
+
+    #[inline(always)]
+    fn short(self, sum: Self::Short, n: u32) -> Self::F {
         self.twice_less(sum, n)
     }
 }

@@ -197,19 +197,26 @@ impl Product<'_> {
             // As many planes at a time as sums fit in registers.
             macro_rules! planes {
                 ($first:expr, $n:literal) => {{
-                    let mut sums = [[lanes.zero_sum(); N]; $n];
+                    let mut sums = [[lanes.less_short(0); N]; $n];
+                    for v in 0..N {
+                        let sum = lanes.less_short(totals[v].magnitudes);
+                        for i in 0..$n {
+                            sums[i][v] = sum;
+                        }
+                    }
                     for (word, lines) in lines.iter().enumerate() {
                         for i in 0..$n {
                             let index = lanes.index(&lines[$first + i]);
                             for v in 0..N {
-                                sums[i][v] = lanes.look_up(sums[i][v], index, &tables[v][word]);
+                                sums[i][v] =
+                                    lanes.look_up_short(sums[i][v], index, &tables[v][word]);
                             }
                         }
                     }
                     for i in 0..$n {
                         let coefficient = lanes.load(&coefficients[group][$first + i]);
                         for v in 0..N {
-                            let dot = lanes.twice_short_less(sums[i][v], totals[v].magnitudes);
+                            let dot = lanes.short(sums[i][v], totals[v].magnitudes);
                             dots[v] = if $first + i == 0 {
                                 lanes.mul(coefficient, dot)
                             } else {

@@ -149,6 +149,17 @@ impl Target {
         }
     }
 
+    /// Whether kernels have [`Lanes::MANY_REGISTERS`].
+    pub(crate) fn has_many_registers(self) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => <x86_64::Avx2 as Lanes>::MANY_REGISTERS,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => <x86_64::Avx512 as Lanes>::MANY_REGISTERS,
+            _ => <Portable as Lanes>::MANY_REGISTERS,
+        }
+    }
+
     /// Rearranges a line of weights to the order that this instruction set's look-up wants.
     pub(crate) fn arrange(self, line: Line) -> Line {
         match self.0 {

@@ -93,9 +93,12 @@ impl Output<'_> {
     fn biased<L: Lanes>(&self, lanes: L, block: usize, rows: usize, result: L::F) -> L::F {
         let Some(bias) = self.bias else { return result };
         let bias = &bias[block * BLOCK..][..rows];
+        if let Some(bias) = bias.first_chunk() {
+            return lanes.add(result, lanes.load(bias));
+        }
         let mut values = [0.0; BLOCK];
         values[..rows].copy_from_slice(bias);
-        lanes.add(result, lanes.load(bias.first_chunk().unwrap_or(&values)))
+        lanes.add(result, lanes.load(&values))
     }
 
     /// Writes the rows of a block.
@@ -135,12 +138,24 @@ impl Output<'_> {
             return;
         }
         // Results of a row lie side by side.
-        let mut values = [[0.0; BLOCK]; N];
         let first = (block - self.blocks.start) * BLOCK;
         let rows = BLOCK.min(self.rows - first);
+        let mut results = results;
+        for result in &mut results {
+            *result = lanes.canonical(self.biased(lanes, block, rows, *result));
+        }
+        if rows == BLOCK
+            && let (fours, []) = results.as_chunks::<4>()
+        {
+            for (i, four) in fours.iter().enumerate() {
+                let at = first * self.row_stride + vector + 4 * i;
+                lanes.store_across(*four, &mut self.data[at..], self.row_stride);
+            }
+            return;
+        }
+        let mut values = [[0.0; BLOCK]; N];
         for (result, values) in results.into_iter().zip(&mut values) {
-            let result = self.biased(lanes, block, rows, result);
-            lanes.store(lanes.canonical(result), values);
+            lanes.store(result, values);
         }
         for row in 0..rows {
             let at = (first + row) * self.row_stride + vector;

@@ -90,7 +90,7 @@ impl Matrix {
                     }
                     (Activations::Int8, _) if (1..=8).contains(&bits) => coded.pack_tables(target),
                     (_, Some(codes)) if (1..=4).contains(&bits) => {
-                        coded.pack_codes(codes, activations.has_offset())
+                        coded.pack_codes(codes, activations.has_offset(), target)
                     }
                     _ => return Err(PackError::Bits { bits, activations }),
                 }

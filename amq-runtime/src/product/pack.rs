@@ -37,6 +37,20 @@ fn interleave<T: Copy + Default>(
     packed
 }
 
+/// Of lines `[block][part][line]`, with `each` lines a block and `part` a part: parts of blocks that lie
+/// together side by side.
+fn beside<T: Copy>(lines: &[T], together: usize, each: usize, part: usize) -> Vec<T> {
+    let mut out = Vec::with_capacity(lines.len());
+    for lines in lines.chunks(together * each) {
+        for first in (0..each).step_by(part) {
+            for block in lines.chunks_exact(each) {
+                out.extend_from_slice(&block[first..][..part]);
+            }
+        }
+    }
+    out
+}
+
 /// Packs weights that are multiplied as they are.
 pub(super) fn pack_float(
     rows: usize,
@@ -117,7 +131,7 @@ impl CodedRows<'_> {
         Weights::Tables(tables::Weights { layout, bits, lines, coefficients, offsets })
     }
 
-    pub(super) fn pack_codes(&self, codes: usize, constant: bool) -> Weights {
+    pub(super) fn pack_codes(&self, codes: usize, constant: bool, target: Target) -> Weights {
         let CodedRows { layout, bits, .. } = *self;
         let rows = self.range.len();
         let pairs: Vec<Range<usize>> = columns_of_pairs(&layout).collect();
@@ -128,8 +142,14 @@ impl CodedRows<'_> {
             let [first, both] = halves(self.signs(plane, row, columns));
             if part % 2 == 0 { first } else { both }
         });
-        let lines = lines.as_chunks::<2>().0.iter().map(|pair| pair.map(Line)).collect();
+        let mut lines: Vec<_> =
+            lines.as_chunks::<2>().0.iter().map(|pair| pair.map(Line)).collect();
         let (coefficients, offsets) = self.pack_scales();
+        let plain = layout.taps * layout.segments() == 1 && offsets.is_none() && !constant;
+        let together = codes::together(plain, target);
+        if together > 1 {
+            lines = beside(&lines, together, pairs.len() * bits, bits);
+        }
         let segments = layout.segments();
         let sums = constant.then(|| {
             interleave(rows, layout.taps * segments * bits, |row, part| {
@@ -142,7 +162,7 @@ impl CodedRows<'_> {
                 (2 * ones - columns.len() as i32) as f32
             })
         });
-        let weights = codes::Weights { layout, bits, lines, coefficients, offsets, sums };
+        let weights = codes::Weights { layout, bits, plain, lines, coefficients, offsets, sums };
         Weights::Codes { weights, codes, constant }
     }
 

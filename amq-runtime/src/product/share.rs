@@ -10,7 +10,7 @@ use super::hands::Hands;
 use super::matrix::Matrix;
 use super::pack::Weights;
 use super::scratch::Scratch;
-use crate::kernels::{BLOCK, Output, float};
+use crate::kernels::{BLOCK, Output, codes, float};
 use crate::workers::Workers;
 
 impl Matrix {
@@ -76,7 +76,11 @@ impl Matrix {
 
     /// Where blocks are divided: those that lie together are not.
     fn middle(&self, blocks: &Range<usize>) -> Option<usize> {
-        let together = if matches!(self.weights, Weights::Float(_)) { float::BLOCKS } else { 1 };
+        let together = match &self.weights {
+            Weights::Float(_) => float::BLOCKS,
+            Weights::Codes { weights, .. } => codes::together(weights.plain, self.target),
+            Weights::Tables(_) => 1,
+        };
         let middle = (blocks.start + blocks.len() / 2).next_multiple_of(together);
         (middle > blocks.start && middle < blocks.end).then_some(middle)
     }

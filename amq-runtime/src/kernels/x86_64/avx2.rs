@@ -116,6 +116,7 @@ impl Lanes for Avx2 {
     /// 16-bit sums of entry pairs `first + 256 last`, of rows 0 to 7 and 8 to 15, and of the last
     /// rows' entries alone. The halves of a register hold different columns of the same rows.
     type Sum = [__m256i; 2];
+    type Short = Self::Sum;
 
     const MANY_REGISTERS: bool = false;
     const COUNT_STEPS: usize = 31;
@@ -162,6 +163,35 @@ impl Lanes for Avx2 {
         unsafe {
             _mm256_storeu_ps(low.as_mut_ptr(), a[0]);
             _mm256_storeu_ps(high.as_mut_ptr(), a[1]);
+        }
+    }
+
+    #[inline(always)]
+    fn store_across(self, a: [Self::F; 4], to: &mut [f32], stride: usize) {
+        let to = to[..stride.saturating_mul(15).saturating_add(4)].as_mut_ptr();
+        for half in 0..2 {
+            // Of each quarter, rows and columns are exchanged: quarter k of number j is of lane
+            // 8 half + 4 k + j.
+            let across = intrinsic!({
+                let [a, b, c, d] = [a[0][half], a[1][half], a[2][half], a[3][half]];
+                let low = [_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d)];
+                let high = [_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d)];
+                [
+                    _mm256_shuffle_ps::<0x44>(low[0], low[1]),
+                    _mm256_shuffle_ps::<0xee>(low[0], low[1]),
+                    _mm256_shuffle_ps::<0x44>(high[0], high[1]),
+                    _mm256_shuffle_ps::<0xee>(high[0], high[1]),
+                ]
+            });
+            for (j, across) in across.into_iter().enumerate() {
+                let lane = 8 * half + j;
+                // SAFETY: `self` proves the features; lane i is written to `i * stride` and the next
+                // three, of which the last is `15 * stride + 3`, within the slice.
+                unsafe {
+                    _mm_storeu_ps(to.add(lane * stride), _mm256_castps256_ps128(across));
+                    _mm_storeu_ps(to.add((lane + 4) * stride), _mm256_extractf128_ps::<1>(across));
+                }
+            }
         }
     }
 
@@ -379,7 +409,17 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn twice_short_less(self, sum: Self::Sum, n: u32) -> Self::F {
+    fn less_short(self, _: u32) -> Self::Short {
+        self.zero_sum()
+    }
+
+    #[inline(always)]
+    fn look_up_short(self, sum: Self::Short, index: Self::Index, tables: &Tables) -> Self::Short {
+        self.look_up(sum, index, tables)
+    }
+
+    #[inline(always)]
+    fn short(self, sum: Self::Short, n: u32) -> Self::F {
         let [pairs, last] = sum;
         intrinsic!({
             let first = _mm256_sub_epi16(pairs, _mm256_slli_epi16::<8>(last));

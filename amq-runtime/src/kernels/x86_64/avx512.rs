@@ -16,6 +16,13 @@ impl Avx512 {
         Avx512(())
     }
 
+    #[inline(always)]
+    fn load_tables(self, tables: &Tables) -> [__m512i; 2] {
+        let tables = tables.0.as_ptr();
+        // SAFETY: `self` proves the features; the tables are 128 bytes, aligned to 64.
+        unsafe { [_mm512_load_si512(tables.cast()), _mm512_load_si512(tables.add(64).cast())] }
+    }
+
     /// The sum of 32 bytes.
     #[inline(always)]
     fn sum_bytes(self, a: __m256i) -> u32 {
@@ -34,6 +41,7 @@ impl Lanes for Avx512 {
     type M = __mmask16;
     type Index = [__m512i; 2];
     type Sum = [__m512i; 2];
+    type Short = __m512i;
 
     const MANY_REGISTERS: bool = true;
     const COUNT_STEPS: usize = usize::MAX;
@@ -64,6 +72,33 @@ impl Lanes for Avx512 {
     fn store(self, a: Self::F, to: &mut [f32; 16]) {
         // SAFETY: `self` proves the features; the reference covers the 64 bytes written.
         unsafe { _mm512_storeu_ps(to.as_mut_ptr(), a) }
+    }
+
+    #[inline(always)]
+    fn store_across(self, a: [Self::F; 4], to: &mut [f32], stride: usize) {
+        let to = &mut to[..stride.saturating_mul(15).saturating_add(4)];
+        // Of each quarter, rows and columns are exchanged: quarter k of number j is of lane 4 k + j.
+        let across = intrinsic!({
+            let low = [_mm512_unpacklo_ps(a[0], a[1]), _mm512_unpacklo_ps(a[2], a[3])];
+            let high = [_mm512_unpackhi_ps(a[0], a[1]), _mm512_unpackhi_ps(a[2], a[3])];
+            [
+                _mm512_shuffle_ps::<0x44>(low[0], low[1]),
+                _mm512_shuffle_ps::<0xee>(low[0], low[1]),
+                _mm512_shuffle_ps::<0x44>(high[0], high[1]),
+                _mm512_shuffle_ps::<0xee>(high[0], high[1]),
+            ]
+        });
+        let to = to.as_mut_ptr();
+        for (j, across) in across.into_iter().enumerate() {
+            // SAFETY: `self` proves the features; lane i is written to `i * stride` and the next three,
+            // of which the last is `15 * stride + 3`, within the slice.
+            unsafe {
+                _mm_storeu_ps(to.add(j * stride), _mm512_castps512_ps128(across));
+                _mm_storeu_ps(to.add((4 + j) * stride), _mm512_extractf32x4_ps::<1>(across));
+                _mm_storeu_ps(to.add((8 + j) * stride), _mm512_extractf32x4_ps::<2>(across));
+                _mm_storeu_ps(to.add((12 + j) * stride), _mm512_extractf32x4_ps::<3>(across));
+            }
+        }
     }
 
     #[inline(always)]
@@ -246,11 +281,7 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     fn look_up(self, sum: Self::Sum, index: Self::Index, tables: &Tables) -> Self::Sum {
-        // SAFETY: `self` proves the features; the tables are 128 bytes, aligned to 64.
-        let (low, high) = unsafe {
-            let tables = tables.0.as_ptr();
-            (_mm512_load_si512(tables.cast()), _mm512_load_si512(tables.add(64).cast()))
-        };
+        let [low, high] = self.load_tables(tables);
         intrinsic!({
             let ones = _mm512_set1_epi8(1);
             [
@@ -266,7 +297,22 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn twice_short_less(self, sum: Self::Sum, n: u32) -> Self::F {
-        self.twice_less(self.fold_sum(sum), n)
+    fn less_short(self, n: u32) -> Self::Short {
+        self.splat_bits(n.wrapping_neg())
+    }
+
+    #[inline(always)]
+    fn look_up_short(self, sum: Self::Short, index: Self::Index, tables: &Tables) -> Self::Short {
+        let [low, high] = self.load_tables(tables);
+        intrinsic!({
+            let twos = _mm512_set1_epi8(2);
+            let sum = _mm512_dpbusd_epi32(sum, _mm512_permutexvar_epi8(index[0], low), twos);
+            _mm512_dpbusd_epi32(sum, _mm512_permutexvar_epi8(index[1], high), twos)
+        })
+    }
+
+    #[inline(always)]
+    fn short(self, sum: Self::Short, _: u32) -> Self::F {
+        intrinsic!(_mm512_cvtepi32_ps(sum))
     }
 }

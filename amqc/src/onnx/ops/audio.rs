@@ -96,6 +96,9 @@ fn real_inverse(r: &mut Reader<'_, '_>, x: Value, axis: usize, points: Dim) -> R
     r.sliced("real", y, rank - 1, (Dim::from(0), Dim::from(1), 1))
 }
 
+/// Pieces that a window of STFT is put together of, at most.
+const MOST_PIECES: i64 = 8;
+
 /// STFT: windows of the signal, each transformed.
 pub(in crate::onnx) fn short_time(r: &mut Reader<'_, '_>) -> Result<()> {
     let signal = r.input(0)?;
@@ -123,19 +126,54 @@ pub(in crate::onnx) fn short_time(r: &mut Reader<'_, '_>) -> Result<()> {
     let room = r.dim(dims[1].add(&Dim::from(-length)))?;
     let steps = r.dim(room.floor_div(&Dim::from(step)))?;
     let frames = r.dim(steps.add(&Dim::from(1)))?;
-    let firsts = r.count_up("frames", &frames)?;
-    let step = r.number("step", DataType::I64, step)?;
-    let firsts = r.binary("firsts", B::Mul, firsts, step)?;
-    let firsts = r.reshape("firsts_reshape", firsts, vec![frames, Dim::from(1)])?;
-    let within = r.count_up("within", &Dim::from(length))?;
-    let places = r.binary("places", B::Add, firsts, within)?;
-    let mut y = r.emit("windows", Op::Gather(Gather { axis: 1 }), &[signal, places])?;
+    let mut y = windows(r, signal, &dims, &frames, step, length)?;
     if let Some(window) = window {
         let window = r.reshape("window", window, vec![Dim::from(length), Dim::from(1)])?;
         y = r.binary("weighted", B::Mul, y, window)?;
     }
     let y = fourier(r, "", y, Dim::from(length), (false, onesided))?;
     r.give(0, y)
+}
+
+/// Windows of `length` points, one every `step`, of a signal `[batch][point][part]`:
+/// `[batch][window][point][part]`.
+fn windows(
+    r: &mut Reader<'_, '_>,
+    signal: Value,
+    dims: &[Dim],
+    frames: &Dim,
+    step: i64,
+    length: i64,
+) -> Result<Value> {
+    let pieces = (length + step - 1) / step;
+    if pieces > MOST_PIECES {
+        let firsts = r.count_up("frames", frames)?;
+        let step = r.number("step", DataType::I64, step)?;
+        let firsts = r.binary("firsts", B::Mul, firsts, step)?;
+        let firsts = r.reshape("firsts_reshape", firsts, vec![frames.clone(), Dim::from(1)])?;
+        let within = r.count_up("within", &Dim::from(length))?;
+        let places = r.binary("places", B::Add, firsts, within)?;
+        return r.emit("windows", Op::Gather(Gather { axis: 1 }), &[signal, places]);
+    }
+    // A window is a few pieces of `step` points, each of which is the signal, shifted: there is no table of
+    // places, which for a known length would be a constant larger than the signal.
+    let all = r.dim(frames.add(&Dim::from(pieces - 1)))?;
+    let all = r.dim(all.mul(&Dim::from(step)))?;
+    let begins = vec![Dim::from(0); 3];
+    let mut ends = begins.clone();
+    ends[1] = r.dim(all.sub(&dims[1]))?;
+    let signal = r.emit("whole", Op::Pad(Pad { mode: 0, begins, ends }), &[signal])?;
+    let each = r.dim(frames.mul(&Dim::from(step)))?;
+    let shape = vec![dims[0].clone(), frames.clone(), Dim::from(step), dims[2].clone()];
+    let mut shifted = Vec::new();
+    for piece in 0..pieces {
+        let from = Dim::from(piece * step);
+        let to = r.dim(each.add(&from))?;
+        let part = r.sliced(&format!("piece_{piece}"), signal, 1, (from, to, 1))?;
+        shifted.push(r.reshape(&format!("pieces_{piece}"), part, shape.clone())?);
+    }
+    let y = r.joined("pieces", 2, &shifted)?;
+    r.sliced("windows", y, 2, (Dim::from(0), Dim::from(length), 1))
 }
 
 /// The type that the node asks for, in which constants are given.
