@@ -146,7 +146,7 @@ fn windows(
     length: i64,
 ) -> Result<Value> {
     let pieces = (length + step - 1) / step;
-    if pieces > MOST_PIECES {
+    if pieces > MOST_PIECES || frames.as_size().is_none() {
         let firsts = r.count_up("frames", frames)?;
         let step = r.number("step", DataType::I64, step)?;
         let firsts = r.binary("firsts", B::Mul, firsts, step)?;
@@ -155,8 +155,8 @@ fn windows(
         let places = r.binary("places", B::Add, firsts, within)?;
         return r.emit("windows", Op::Gather(Gather { axis: 1 }), &[signal, places]);
     }
-    // A window is a few pieces of `step` points, each of which is the signal, shifted: there is no table of
-    // places, which for a known length would be a constant larger than the signal.
+    // A table of places would be a constant larger than the signal. A window is a few pieces of `step`
+    // points, each of which is the signal, shifted.
     let all = r.dim(frames.add(&Dim::from(pieces - 1)))?;
     let all = r.dim(all.mul(&Dim::from(step)))?;
     let begins = vec![Dim::from(0); 3];
