@@ -127,7 +127,14 @@ pub struct MultiBitView<'a> {
     offsets: &'a [u8],
 }
 
-impl MultiBitView<'_> {
+impl<'a> MultiBitView<'a> {
+    /// The planes as words, `[plane][row][word]`, where each row begins with a word; a word is
+    /// little-endian.
+    pub fn aligned(&self) -> Option<&'a [[u8; 8]]> {
+        let (words, _) = self.planes.as_chunks();
+        self.cols.is_multiple_of(WORD_BITS as usize).then_some(words)
+    }
+
     /// Words of 64 columns that hold a row.
     pub fn words_per_row(&self) -> usize {
         self.cols.div_ceil(WORD_BITS as usize)

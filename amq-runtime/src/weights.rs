@@ -1,5 +1,6 @@
 //! The constants of a file, as nodes keep them and as kernels read them.
 
+use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::sync::Arc;
@@ -113,7 +114,7 @@ impl<'f> Constants<'f> {
         value: ValueId,
         lead: usize,
         parts: usize,
-    ) -> Result<Vec<MatrixSource>, Fault> {
+    ) -> Result<Vec<MatrixSource<'f>>, Fault> {
         let view = self.view(value).ok_or_else(|| fault!("its weights are no constant"))?;
         self.copy(value)?;
         let dims = view.dims();
@@ -123,15 +124,21 @@ impl<'f> Constants<'f> {
         let each = rows / parts.max(1);
         let part = |part: usize| match &view {
             TensorView::Plain(view) => {
-                let elements = view.f32s().skip(part * each * cols).take(each * cols);
-                MatrixSource::Float { rows: each, cols, data: elements.collect() }
+                let (data, _) = match view.data_type {
+                    DataType::F32 => view.bytes.as_chunks(),
+                    _ => Default::default(),
+                };
+                // Too few elements are found when they are packed.
+                let data = data.get(part * each * cols..).unwrap_or_default();
+                let data = Cow::Borrowed(&data[..data.len().min(each * cols)]);
+                MatrixSource::Float { rows: each, cols, data }
             }
             TensorView::MultiBit(view) => codes(view, part * each..(part + 1) * each),
         };
         Ok((0..parts).map(part).collect())
     }
 
-    fn source(&self, value: ValueId) -> Result<MatrixSource, Fault> {
+    fn source(&self, value: ValueId) -> Result<MatrixSource<'f>, Fault> {
         self.sources(value, 1, 1)?.pop().ok_or_else(|| fault!("its weights are no constant"))
     }
 
@@ -199,15 +206,22 @@ fn elements(view: &PlainView<'_>) -> Buffer {
     }
 }
 
-fn codes(view: &MultiBitView<'_>, rows: Range<usize>) -> MatrixSource {
+fn codes<'f>(view: &MultiBitView<'f>, rows: Range<usize>) -> MatrixSource<'f> {
     let MultiBitView { cols, bits, group, .. } = *view;
     let words = view.words_per_row();
-    let mut planes = Vec::with_capacity(bits * rows.len() * words);
-    for plane in 0..bits {
-        for row in rows.clone() {
-            planes.extend((0..words).map(|word| view.word(plane, row, word)));
+    let planes = match view.aligned().filter(|_| rows.len() == view.rows) {
+        Some(planes) => Cow::Borrowed(planes),
+        None => {
+            let mut planes = Vec::with_capacity(bits * rows.len() * words);
+            for plane in 0..bits {
+                for row in rows.clone() {
+                    let words = (0..words).map(|word| view.word(plane, row, word).to_le_bytes());
+                    planes.extend(words);
+                }
+            }
+            Cow::Owned(planes)
         }
-    }
+    };
     let (coefficients, offsets) = scales(view, rows.clone());
     let rows = rows.len();
     MatrixSource::Codes { rows, cols, group, bits, planes, coefficients, offsets }

@@ -121,7 +121,7 @@ impl Layer {
     /// Packs a layer; `weights` has one entry for each direction.
     pub(crate) fn new(
         recurrent: &Recurrent,
-        weights: &[Weights],
+        weights: &[Weights<'_>],
         target: Target,
     ) -> Result<Layer, LayerError> {
         let (cell, direction) = (recurrent.cell(), recurrent.direction());

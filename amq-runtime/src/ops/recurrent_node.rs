@@ -34,7 +34,7 @@ impl Compute for Recurrent {
         let matrices = |i: usize| constants.sources(input(i), 2, directions);
         let products = matrices(1)?.into_iter().zip(matrices(2)?);
         let vectors = parts(3)?.into_iter().zip(parts(7)?);
-        let weights: Vec<Weights> = products
+        let weights: Vec<Weights<'_>> = products
             .zip(vectors)
             .map(|((w, r), (biases, peepholes))| Weights { w, r, biases, peepholes })
             .collect();

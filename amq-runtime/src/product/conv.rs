@@ -49,7 +49,7 @@ impl ConvMatrix {
     /// Packs a matrix `[output channel][kernel row, kernel column, channel of the group]` for a
     /// convolution in `groups` groups with a kernel of `taps` positions.
     pub(crate) fn pack(
-        source: &MatrixSource,
+        source: &MatrixSource<'_>,
         groups: usize,
         taps: usize,
         activations: Activations,

@@ -33,7 +33,7 @@ impl Matrix {
     /// Packs a matrix for a kind of activations. Plain weights ignore it: they are multiplied as
     /// they are.
     pub(crate) fn pack(
-        source: &MatrixSource,
+        source: &MatrixSource<'_>,
         activations: Activations,
         target: Target,
     ) -> Result<Matrix, PackError> {
@@ -42,7 +42,7 @@ impl Matrix {
 
     /// Packs some rows of a matrix, a range within its rows.
     pub(crate) fn pack_rows(
-        source: &MatrixSource,
+        source: &MatrixSource<'_>,
         range: Range<usize>,
         activations: Activations,
         target: Target,
@@ -52,7 +52,7 @@ impl Matrix {
 
     /// Packs some rows of a matrix whose columns are those of `taps` taps.
     pub(super) fn pack_taps(
-        source: &MatrixSource,
+        source: &MatrixSource<'_>,
         range: Range<usize>,
         taps: usize,
         activations: Activations,
@@ -67,7 +67,7 @@ impl Matrix {
         let columns = (cols / taps).max(1);
         let weights = match source {
             MatrixSource::Float { data, .. } => pack_float(rows, taps, cols / taps, |row, col| {
-                data[(range.start + row) * cols + col]
+                f32::from_le_bytes(data[(range.start + row) * cols + col])
             }),
             MatrixSource::Codes { group, bits, planes, coefficients, offsets, .. } => {
                 let (group, bits) = (*group, *bits);
@@ -218,7 +218,7 @@ impl Matrix {
                     for (code, plane) in planes.chunks_exact(planes.len() / codes).enumerate() {
                         let to = words[code..].iter_mut().step_by(*codes);
                         for (columns, to) in columns_of_pairs(layout).zip(to) {
-                            *to = halves(columns_of(plane, columns));
+                            *to = halves(columns_of(|word| plane[word], columns));
                         }
                     }
                     if weights.offsets.is_some() {

@@ -37,20 +37,6 @@ fn interleave<T: Copy + Default>(
     packed
 }
 
-/// Of lines `[block][part][line]`, with `each` lines a block and `part` a part: parts of blocks that lie
-/// together side by side.
-fn beside<T: Copy>(lines: &[T], together: usize, each: usize, part: usize) -> Vec<T> {
-    let mut out = Vec::with_capacity(lines.len());
-    for lines in lines.chunks(together * each) {
-        for first in (0..each).step_by(part) {
-            for block in lines.chunks_exact(each) {
-                out.extend_from_slice(&block[first..][..part]);
-            }
-        }
-    }
-    out
-}
-
 /// Packs weights that are multiplied as they are.
 pub(super) fn pack_float(
     rows: usize,
@@ -84,7 +70,8 @@ pub(super) struct CodedRows<'a> {
     pub(super) layout: Layout,
     /// Words of a row and plane.
     pub(super) words: usize,
-    pub(super) planes: &'a [u64],
+    /// Little-endian.
+    pub(super) planes: &'a [[u8; 8]],
     pub(super) coefficients: &'a [f32],
     pub(super) offsets: Option<&'a [f32]>,
 }
@@ -93,7 +80,19 @@ impl CodedRows<'_> {
     /// Up to 64 columns of a plane and row, zeros behind them.
     fn signs(&self, plane: usize, row: usize, columns: Range<usize>) -> u64 {
         let row = &self.planes[(plane * self.all + self.range.start + row) * self.words..];
-        columns_of(&row[..self.words], columns)
+        columns_of(|word| u64::from_le_bytes(row[word]), columns)
+    }
+
+    /// The same of a block's rows, zeros in rows that are not there.
+    fn signs_of_block(&self, plane: usize, first: usize, columns: Range<usize>) -> [u64; BLOCK] {
+        let start = (plane * self.all + self.range.start + first) * self.words;
+        let count = BLOCK.min(self.range.len() - first);
+        let rows = self.planes[start..][..count * self.words].chunks_exact(self.words.max(1));
+        let mut signs = [0; BLOCK];
+        for (signs, row) in signs.iter_mut().zip(rows) {
+            *signs = columns_of(|word| u64::from_le_bytes(row[word]), columns.clone());
+        }
+        signs
     }
 
     /// `part` counts `[group][plane]`.
@@ -119,14 +118,21 @@ impl CodedRows<'_> {
 
     pub(super) fn pack_tables(&self, target: Target) -> Weights {
         let CodedRows { layout, bits, .. } = *self;
-        let words = layout.words();
-        let lines = interleave(self.range.len(), layout.taps * words * bits, |row, part| {
-            let (tap, word) = (part / bits / words, part / bits % words);
-            let first = word * WORD;
-            let columns = first..layout.columns.min(first + WORD);
-            self.signs(part % bits, row, shifted(columns, tap * layout.columns)) as u32
-        });
-        let lines = lines.into_iter().map(|line| target.arrange(Line(line))).collect();
+        let (rows, words) = (self.range.len(), layout.words());
+        let mut lines = Vec::with_capacity(rows.div_ceil(BLOCK) * layout.taps * words * bits);
+        for row in (0..rows).step_by(BLOCK) {
+            for (tap, word) in (0..layout.taps).flat_map(|tap| (0..words).map(move |w| (tap, w))) {
+                let first = word * WORD;
+                let columns = first..layout.columns.min(first + WORD);
+                let columns = shifted(columns, tap * layout.columns);
+                for plane in 0..bits {
+                    let signs = self.signs_of_block(plane, row, columns.clone());
+                    let mut line = Line([0; BLOCK]);
+                    line.0.iter_mut().zip(signs).for_each(|(to, signs)| *to = signs as u32);
+                    lines.push(target.arrange(line));
+                }
+            }
+        }
         let (coefficients, offsets) = self.pack_scales();
         Weights::Tables(tables::Weights { layout, bits, lines, coefficients, offsets })
     }
@@ -135,20 +141,26 @@ impl CodedRows<'_> {
         let CodedRows { layout, bits, .. } = *self;
         let rows = self.range.len();
         let pairs: Vec<Range<usize>> = columns_of_pairs(&layout).collect();
-        let lines = interleave(rows, layout.taps * pairs.len() * bits * 2, |row, part| {
-            let (at, plane) = (part / 2 / bits, part / 2 % bits);
-            let (tap, pair) = (at / pairs.len(), at % pairs.len());
-            let columns = shifted(pairs[pair].clone(), tap * layout.columns);
-            let [first, both] = halves(self.signs(plane, row, columns));
-            if part % 2 == 0 { first } else { both }
-        });
-        let mut lines: Vec<_> =
-            lines.as_chunks::<2>().0.iter().map(|pair| pair.map(Line)).collect();
         let (coefficients, offsets) = self.pack_scales();
         let plain = layout.taps * layout.segments() == 1 && offsets.is_none() && !constant;
-        let together = codes::together(plain, target);
-        if together > 1 {
-            lines = beside(&lines, together, pairs.len() * bits, bits);
+        let (blocks, together) = (rows.div_ceil(BLOCK), codes::together(plain, target));
+        let mut lines = Vec::with_capacity(blocks * layout.taps * pairs.len() * bits);
+        for first in (0..blocks).step_by(together) {
+            for at in 0..layout.taps * pairs.len() {
+                let (tap, pair) = (at / pairs.len(), at % pairs.len());
+                let columns = shifted(pairs[pair].clone(), tap * layout.columns);
+                for block in first..blocks.min(first + together) {
+                    for plane in 0..bits {
+                        let signs = self.signs_of_block(plane, block * BLOCK, columns.clone());
+                        let mut pair = [Line([0; BLOCK]); 2];
+                        for (row, signs) in signs.into_iter().enumerate() {
+                            let [first, both] = halves(signs);
+                            (pair[0].0[row], pair[1].0[row]) = (first, both);
+                        }
+                        lines.push(pair);
+                    }
+                }
+            }
         }
         let segments = layout.segments();
         let sums = constant.then(|| {
@@ -194,11 +206,12 @@ pub(super) fn columns_of_pairs(layout: &Layout) -> impl Iterator<Item = Range<us
     (0..layout.segments()).flat_map(move |segment| pieces(layout.columns_of(segment)))
 }
 
-/// Up to 64 bits of a plane's row, zeros behind them.
-pub(super) fn columns_of(row: &[u64], columns: Range<usize>) -> u64 {
+/// Up to 64 bits of a plane's row, of which words are given, zeros behind them.
+#[inline(always)]
+pub(super) fn columns_of(at: impl Fn(usize) -> u64, columns: Range<usize>) -> u64 {
     let (word, shift, count) = (columns.start / 64, columns.start % 64, columns.len());
-    let next = if shift + count > 64 { row[word + 1] } else { 0 };
-    let bits = row[word] >> shift | next << 1 << (63 - shift);
+    let next = if shift + count > 64 { at(word + 1) } else { 0 };
+    let bits = at(word) >> shift | next << 1 << (63 - shift);
     if count < 64 { bits & !(u64::MAX << count) } else { bits }
 }
 

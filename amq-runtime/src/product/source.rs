@@ -1,16 +1,18 @@
 //! Constant matrices as a file holds them.
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::fmt;
 
 use amq_format::graph::Activations;
 use amq_format::spec::MAX_COLUMNS;
 
-/// A matrix as a file holds it.
+/// A matrix as a file holds it. Numbers are little-endian; they are borrowed from the file where they
+/// lie there as they are needed.
 #[derive(Clone, Debug)]
-pub(crate) enum MatrixSource {
-    /// Elements, row-major.
-    Float { rows: usize, cols: usize, data: Vec<f32> },
+pub(crate) enum MatrixSource<'f> {
+    /// f32 elements, row-major.
+    Float { rows: usize, cols: usize, data: Cow<'f, [[u8; 4]]> },
     /// Sums of scaled codes.
     Codes {
         rows: usize,
@@ -19,7 +21,7 @@ pub(crate) enum MatrixSource {
         group: usize,
         bits: usize,
         /// `[plane][row][word]`; bit i of word j is set where column 64 j + i is +1.
-        planes: Vec<u64>,
+        planes: Cow<'f, [[u8; 8]]>,
         /// `[row][group][plane]`
         coefficients: Vec<f32>,
         /// `[row][group]`
@@ -75,7 +77,14 @@ impl fmt::Display for PackError {
     }
 }
 
-impl MatrixSource {
+#[cfg(test)]
+impl MatrixSource<'static> {
+    pub(crate) fn float(rows: usize, cols: usize, data: &[f32]) -> MatrixSource<'static> {
+        MatrixSource::Float { rows, cols, data: data.iter().map(|x| x.to_le_bytes()).collect() }
+    }
+}
+
+impl MatrixSource<'_> {
     /// Rows and columns.
     pub(crate) fn shape(&self) -> (usize, usize) {
         match self {

@@ -78,9 +78,9 @@ impl Coded {
         }
     }
 
-    fn source(&self) -> MatrixSource {
+    fn source(&self) -> MatrixSource<'static> {
         let words = self.cols.div_ceil(64);
-        let mut planes = vec![0; self.bits * self.rows * words];
+        let mut planes = vec![0u64; self.bits * self.rows * words];
         for (row, codes) in self.codes.chunks(self.cols).enumerate() {
             for (col, code) in codes.iter().enumerate() {
                 planes[row * words + col / 64] |= u64::from(*code == 1) << (col % 64);
@@ -91,7 +91,7 @@ impl Coded {
             cols: self.cols,
             group: self.group,
             bits: self.bits,
-            planes,
+            planes: planes.into_iter().map(u64::to_le_bytes).collect(),
             coefficients: self.coefficients.clone(),
             offsets: self.offsets.clone(),
         }
@@ -614,7 +614,7 @@ fn plain_weights_are_multiplied_in_the_order_of_the_definition() {
         let x = r.floats(vectors * cols);
         let expected: Vec<f32> = x.chunks(cols).flat_map(|x| expect_float(&data, x)).collect();
         for target in targets() {
-            let source = MatrixSource::Float { rows, cols, data: data.clone() };
+            let source = MatrixSource::float(rows, cols, &data);
             let matrix = Matrix::pack(&source, Activations::F32, target).unwrap();
             let mut out = vec![7.0; rows * vectors];
             matrix.multiply(&x, vectors, None, &mut out, &mut Scratch::default());
@@ -859,16 +859,17 @@ fn matrices_that_are_not_as_they_say_are_refused() {
         let w = Coded::random(&mut Random(1), [4, 130], group, bits, true);
         w.source()
     };
-    let refused =
-        |source: &MatrixSource, activations| Matrix::pack(source, activations, target).unwrap_err();
+    let refused = |source: &MatrixSource<'_>, activations| {
+        Matrix::pack(source, activations, target).unwrap_err()
+    };
     let bits = refused(&coded(130, 5), Activations::Codes2);
     assert_eq!(bits, PackError::Bits { bits: 5, activations: Activations::Codes2 });
     assert_eq!(refused(&coded(65, 2), Activations::Int8), PackError::Group(65));
-    let short = MatrixSource::Float { rows: 2, cols: 3, data: r.floats(5) };
+    let short = MatrixSource::float(2, 3, &r.floats(5));
     let length = PackError::Length { part: "elements", expected: 6, found: 5 };
     assert_eq!(refused(&short, Activations::F32), length);
     let cols = MAX_COLUMNS as usize + 1;
-    let wide = MatrixSource::Float { rows: 0, cols, data: Vec::new() };
+    let wide = MatrixSource::float(0, cols, &[]);
     assert_eq!(refused(&wide, Activations::F32), PackError::Columns(cols));
     let conv = |group, groups, taps| {
         ConvMatrix::pack(&coded(group, 2), groups, taps, Activations::Int8, target).unwrap_err()

@@ -1,6 +1,7 @@
 //! Graphs that operators run: closed over what they read of the graph around them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use amq_format::Fact;
 use amq_format::graph::{ABSENT, Graph, Node, Port, ValueId};
@@ -124,7 +125,9 @@ impl Module {
         for (port, &outer) in ports.into_iter().zip(captured) {
             known.insert(port.value, outer);
             match self.constants.get(&outer) {
-                Some(constant) => drop(inner.constants.insert(port.value, constant.clone())),
+                Some(constant) => {
+                    inner.constants.insert(port.value, Arc::clone(constant));
+                }
                 None => inner.graph.inputs.push(port),
             }
         }
@@ -181,7 +184,11 @@ impl Module {
                 let fact = constant.fact();
                 let outer = match same {
                     Some(outer) => *outer,
-                    None => self.add_constant(names.unique(inner.name(value), '.'), constant),
+                    None => {
+                        let id = self.add_value(names.unique(inner.name(value), '.'));
+                        self.constants.insert(id, constant);
+                        id
+                    }
                 };
                 let data_type = fact.data_type as i32;
                 captures.insert(outer, Port { value, data_type, dims: fact.dims });

@@ -13,6 +13,7 @@ pub(crate) use compact::compact;
 pub(crate) use uses::{fact, in_order, producers};
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use amq_format::graph::{self, ABSENT, Graph, Node, Op, ValueId};
 use amq_format::{Fact, Inference};
@@ -25,8 +26,8 @@ use crate::tensor::Tensor;
 pub struct Module {
     /// Its operators. Tensors are empty until the module is emitted; [`Module::constants`] has them.
     pub graph: Graph,
-    /// Its constants, by the value that each gives.
-    pub constants: BTreeMap<ValueId, Tensor>,
+    /// Its constants, by the value that each gives. Copies of the module share them.
+    pub constants: BTreeMap<ValueId, Arc<Tensor>>,
     /// What the user should know, such as a changed precision.
     pub notes: Vec<String>,
 }
@@ -49,8 +50,13 @@ impl Module {
     /// Adds a value that is a constant. Its name must be unique in the module.
     pub fn add_constant(&mut self, name: impl Into<String>, constant: Tensor) -> ValueId {
         let id = self.add_value(name);
-        self.constants.insert(id, constant);
+        self.constants.insert(id, Arc::new(constant));
         id
+    }
+
+    /// A constant; none where the value is none.
+    pub fn constant(&self, value: ValueId) -> Option<&Tensor> {
+        self.constants.get(&value).map(Arc::as_ref)
     }
 
     /// Adds an operator after the others.

@@ -318,7 +318,7 @@ impl Builder {
 
     pub(super) fn constant_of(&self, value: Value) -> Option<&Tensor> {
         let entry = &self.entries[value.0];
-        entry.constant.as_ref().or_else(|| self.module.constants.get(&entry.id?))
+        entry.constant.as_ref().or_else(|| self.module.constant(entry.id?))
     }
 
     /// The value's number in the module, to which constants and shapes are added now.

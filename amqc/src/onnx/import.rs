@@ -48,7 +48,7 @@ pub fn import(source: &Source, interface: &Interface) -> Result<Module> {
         builder.reserve(name);
     }
     builder.notes.newer_ir = Some(source.model.ir_version).filter(|&version| version > NEWEST_IR);
-    let mut store = Store::new(&source.folder, &source.limits);
+    let mut store = Store::new(&source.folder, source.file.as_ref(), &source.limits);
     inputs(graph, source.model.ir_version, interface, &mut builder)?;
     graph::read(graph, "", opset, &mut builder, &mut store)?;
     std::mem::take(&mut builder.refusals).finish()?;

@@ -1,13 +1,14 @@
 //! From a path to a decoded model.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use prost::Message;
 use prost::bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use super::outline::Outline;
 use super::proto::{ModelProto, check_growth};
 use crate::error::{Error, Result};
 
@@ -33,13 +34,15 @@ pub(super) const GIT_LFS: &[u8] = b"version https://git-lfs.github.com/spec/";
 
 /// An ONNX file that was read and decoded, but not yet understood.
 ///
-/// Decoding takes at most the file itself, eight times its numbers that are not raw, and
-/// [`Limits::message_bytes`].
+/// Decoding takes at most the file without large raw data, eight times its numbers that are not raw,
+/// and [`Limits::message_bytes`].
 #[derive(Debug)]
 pub struct Source {
     pub(crate) model: ModelProto,
     pub(crate) folder: PathBuf,
     pub(crate) limits: Limits,
+    /// The file, where data stay in it.
+    pub(crate) file: Option<File>,
     sha256: [u8; 32],
     bytes: u64,
 }
@@ -62,12 +65,10 @@ impl Source {
             return Err(Error::bad_file("a pointer of git-lfs, not the file that it stands for")
                 .remedy("fetch the file with git lfs pull"));
         }
-        check_growth(&file, limits.message_bytes)?;
-        let file = Bytes::from(file);
         let sha256 = Sha256::digest(&file).into();
-        let model = ModelProto::decode(file)
-            .map_err(|error| Error::bad_file(format!("not an ONNX model: {error}")))?;
-        Ok(Source { model, folder: folder.to_owned(), limits: limits.clone(), sha256, bytes: size })
+        let model = decoded(file, limits)?;
+        let (folder, limits) = (folder.to_owned(), limits.clone());
+        Ok(Source { model, folder, limits, file: None, sha256, bytes: size })
     }
 
     /// SHA-256 of the file, external data not included.
@@ -81,6 +82,13 @@ impl Source {
     }
 }
 
+/// Messages within the limits.
+fn decoded(messages: Vec<u8>, limits: &Limits) -> Result<ModelProto> {
+    check_growth(&messages, limits.message_bytes)?;
+    ModelProto::decode(Bytes::from(messages))
+        .map_err(|error| Error::bad_file(format!("not an ONNX model: {error}")))
+}
+
 fn too_large(size: u64, limits: &Limits) -> Error {
     Error::unsupported(format!("the file has {size} bytes, more than {}", limits.file_bytes))
         .remedy("keep the weights in external data (onnx.save with save_as_external_data)")
@@ -91,20 +99,29 @@ fn too_large(size: u64, limits: &Limits) -> Error {
 /// # Errors
 /// The file cannot be read, is no ONNX model, or exceeds the limits.
 pub fn load(path: &Path, limits: &Limits) -> Result<Source> {
-    let file = File::open(path).map_err(|error| Error::io(path, error))?;
-    let length = file.metadata().map_err(|error| Error::io(path, error))?.len();
+    let mut file = File::open(path).map_err(|error| Error::io(path, error))?;
+    let metadata = file.metadata().map_err(|error| Error::io(path, error))?;
+    let length = metadata.len();
     let within = |error: Error| error.within(path.display());
     if length > limits.file_bytes {
         return Err(within(too_large(length, limits)));
+    }
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if metadata.is_file() {
+        if let Some(Outline { messages, sha256 }) = Outline::read(&file, length) {
+            let model = decoded(messages, limits).map_err(within)?;
+            let (folder, limits) = (folder.to_owned(), limits.clone());
+            return Ok(Source { model, folder, limits, file: Some(file), sha256, bytes: length });
+        }
+        file.rewind().map_err(|error| Error::io(path, error))?;
     }
     let mut bytes = Vec::new();
     // One byte more than allowed shows a file that grew, or whose length is not known before.
     file.take(limits.file_bytes.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(|error| Error::io(path, error))?;
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
     Source::decode(bytes, folder, limits).map_err(within)
 }

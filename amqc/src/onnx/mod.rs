@@ -13,6 +13,7 @@ mod load;
 mod missing;
 mod notes;
 mod ops;
+mod outline;
 mod packed;
 mod proto;
 mod registry;

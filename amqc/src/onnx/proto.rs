@@ -223,6 +223,23 @@ pub(crate) struct TensorProto {
     pub(crate) external_data: Vec<StringStringEntryProto>,
     #[prost(int32, tag = "14")]
     pub(crate) data_location: i32,
+    /// In no model: in an outline it stands for raw data.
+    #[prost(message, optional, tag = "536870911")]
+    pub(crate) kept: Option<Kept>,
+}
+
+/// Where in a model's file raw data stand that were not taken along.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(crate) struct Kept {
+    #[prost(uint64, tag = "1")]
+    pub(crate) offset: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) length: u64,
+}
+
+impl Kept {
+    /// Its tag in a tensor: the largest that there is.
+    pub(crate) const TAG: u32 = 536_870_911;
 }
 
 impl TensorProto {
@@ -275,8 +292,8 @@ pub(crate) struct DimensionProto {
 }
 
 /// The kinds of message, for [`check_growth`].
-#[derive(Clone, Copy)]
-enum Kind {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
     Model,
     Function,
     Graph,
@@ -295,7 +312,7 @@ enum Kind {
 impl Kind {
     /// What field `tag` holds, if it is decoded into memory of its own, and the memory an entry takes
     /// beside its bytes.
-    fn field(self, tag: u64) -> Option<(Kind, usize)> {
+    pub(super) fn field(self, tag: u64) -> Option<(Kind, usize)> {
         let string = (Kind::Leaf, size_of::<String>());
         let bytes = (Kind::Leaf, size_of::<Bytes>());
         Some(match (self, tag) {
@@ -345,7 +362,7 @@ pub(crate) fn check_growth(file: &[u8], limit: usize) -> Result<()> {
 }
 
 /// Messages inside each other: a graph, a node and an attribute for each body in a body.
-const MAX_NESTING: usize = 64;
+pub(super) const MAX_NESTING: usize = 64;
 
 /// Walks a message; false when its entries exceed what is `left`.
 fn walk(mut message: &[u8], kind: Kind, left: &mut usize, depth: usize) -> Result<bool> {

@@ -34,6 +34,8 @@ pub(super) enum Stored<'a> {
 /// Where constants come from, and how much of them there may be.
 pub(super) struct Store<'a> {
     folder: &'a Path,
+    /// The model's file, where large raw data stay in it.
+    file: Option<&'a File>,
     left: u64,
 }
 
@@ -92,8 +94,8 @@ pub(super) fn data_type(element: i32) -> Option<(DataType, Precision)> {
 }
 
 impl<'a> Store<'a> {
-    pub(super) fn new(folder: &'a Path, limits: &Limits) -> Self {
-        Store { folder, left: limits.constant_bytes }
+    pub(super) fn new(folder: &'a Path, file: Option<&'a File>, limits: &Limits) -> Self {
+        Store { folder, file, left: limits.constant_bytes }
     }
 
     /// Decodes a tensor; floats are f32 from now on, of a precision that is given too.
@@ -214,14 +216,23 @@ impl<'a> Store<'a> {
             + tensor.int64_data.len()
             + tensor.double_data.len()
             + tensor.uint64_data.len();
+        let twice = || Err(Error::bad_file("the tensor has its data twice, raw and typed"));
+        if let (Some(kept), Some(file)) = (&tensor.kept, self.file) {
+            if typed > 0 || tensor.raw_data.is_some() {
+                return twice();
+            }
+            let length = usize::try_from(kept.length).unwrap_or(usize::MAX);
+            check_length(length, expected, &tensor.dims)?;
+            return from_file(file, kept.offset, expected).map(Some).map_err(|error| {
+                Error::bad_file(format!("its data cannot be read from the model's file: {error}"))
+            });
+        }
         match &tensor.raw_data {
             Some(raw) if typed == 0 => {
                 check_length(raw.len(), expected, &tensor.dims)?;
                 Ok(Some(raw.clone()))
             }
-            Some(raw) if !raw.is_empty() => {
-                Err(Error::bad_file("the tensor has its data twice, raw and typed"))
-            }
+            Some(raw) if !raw.is_empty() => twice(),
             _ => Ok(None),
         }
     }
@@ -244,7 +255,7 @@ impl<'a> Store<'a> {
         if !metadata.is_file() {
             return Err(Error::bad_file(format!("external data {location:?} is not a file")));
         }
-        let mut file = File::open(&resolved).map_err(io)?;
+        let file = File::open(&resolved).map_err(io)?;
         let offset = number("offset")?.unwrap_or(0);
         let available = metadata.len().saturating_sub(offset);
         // Without a length the shape says how much is the tensor's.
@@ -257,11 +268,15 @@ impl<'a> Store<'a> {
             )));
         }
         check_length(usize::try_from(length).unwrap_or(usize::MAX), expected, &tensor.dims)?;
-        let mut bytes = vec![0; expected];
-        file.seek(SeekFrom::Start(offset)).map_err(io)?;
-        file.read_exact(&mut bytes).map_err(io)?;
-        Ok(Bytes::from(bytes))
+        from_file(&file, offset, expected).map_err(io)
     }
+}
+
+fn from_file(mut file: &File, offset: u64, length: usize) -> std::io::Result<Bytes> {
+    let mut bytes = vec![0; length];
+    file.seek(SeekFrom::Start(offset))?;
+    file.read_exact(&mut bytes)?;
+    Ok(Bytes::from(bytes))
 }
 
 /// Zeros with `values` at `places` among them.

@@ -2,6 +2,7 @@
 //! factors, biases, and batch normalization.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use amq_format::Fact;
 use amq_format::graph::{ABSENT, BinaryFunction, Node, Op, ValueId};
@@ -51,7 +52,7 @@ impl Known {
         constant: Tensor,
     ) -> ValueId {
         if self.made.contains(&old) {
-            module.constants.insert(old, constant);
+            module.constants.insert(old, Arc::new(constant));
             return old;
         }
         let new = module.add_constant(self.names.unique(name, '.'), constant);
@@ -67,7 +68,7 @@ fn absorbed(module: &mut Module, index: usize, known: &mut Known) -> Option<(usi
     let function = binary.function();
     let &[left, right] = node.inputs.as_slice() else { return None };
     let output = node.outputs[0];
-    let (value, operand) = match (module.constants.get(&left), module.constants.get(&right)) {
+    let (value, operand) = match (module.constant(left), module.constant(right)) {
         (None, Some(constant)) => (left, constant),
         (Some(constant), None) if commutes(function) => (right, constant),
         _ => return None,
@@ -84,10 +85,10 @@ fn absorbed(module: &mut Module, index: usize, known: &mut Known) -> Option<(usi
         _ => return None,
     };
     let (weights_id, bias_id) = (node.inputs[1], *node.inputs.get(2).unwrap_or(&ABSENT));
-    let weights = module.constants.get(&weights_id)?;
+    let weights = module.constant(weights_id)?;
     let rows = *weights.dims.first()?;
     let operand = per_channel(operand, rows, channel_axis_from_end, rank)?;
-    let bias = match module.constants.get(&bias_id) {
+    let bias = match module.constant(bias_id) {
         Some(Tensor { data: Data::F32(bias), .. }) => bias.clone(),
         Some(_) => return None,
         None if bias_id == ABSENT => vec![0.0; rows],

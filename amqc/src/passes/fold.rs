@@ -30,7 +30,7 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
     for node in std::mem::take(&mut module.graph.nodes) {
         if let Some(constants) = known_outputs(&node, &facts) {
             known.extend(&node.outputs);
-            module.constants.extend(constants);
+            module.constants.extend(constants.into_iter().map(|(id, c)| (id, Arc::new(c))));
             continue;
         }
         let constant = node.inputs.iter().all(|value| known.contains(value))
@@ -84,7 +84,7 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
     let mut session = Session::new(model);
     let results = session.run(&[]).map_err(fail)?;
     for (port, (_, view)) in network.graph().outputs.iter().zip(results.iter()) {
-        module.constants.insert(back[port.value as usize], view.into());
+        module.constants.insert(back[port.value as usize], Arc::new(view.into()));
     }
     Ok(())
 }
@@ -152,12 +152,12 @@ mod tests {
         let dims = vec![Dim::named("n"), Dim::from(3)];
         module.add_node("sizes", Op::Dims(Dims { dims }), vec![], vec![sizes]);
         let index = Tensor { dims: vec![], data: Data::I64(vec![1]) };
-        module.constants.insert(two, index);
+        module.constants.insert(two, Arc::new(index));
         module.add_node("last", Op::Gather(Gather { axis: 0 }), vec![sizes, two], vec![last]);
         let less = Op::Binary(Binary { function: BinaryFunction::Less as i32 });
         module.add_node("more", less, vec![two, sizes], vec![more]);
         run(&mut module).unwrap();
-        assert_eq!(module.constants[&last], Tensor { dims: vec![], data: Data::I64(vec![3]) });
+        assert_eq!(*module.constants[&last], Tensor { dims: vec![], data: Data::I64(vec![3]) });
         // Whether 1 is less than n is not known.
         let left: Vec<_> = module.graph.nodes.iter().map(|node| node.name.as_str()).collect();
         assert_eq!(left, ["sizes", "more"]);

@@ -1,6 +1,7 @@
 //! Makes a [`Linear`] of each product with one constant matrix.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use amq_format::graph::{ABSENT, Activations, Linear, Node, Op, Transpose, ValueId};
 
@@ -11,10 +12,11 @@ use crate::tensor::{Data, Tensor};
 pub(super) fn run(module: &mut Module) -> Result<()> {
     let facts = module.facts()?;
     let mut names = Names::of(module);
+    let uses = module.uses();
     // A matrix that many nodes share stays one.
     let mut turned = BTreeMap::new();
     for mut node in std::mem::take(&mut module.graph.nodes) {
-        let matrix = |value: &ValueId| match module.constants.get(value) {
+        let matrix = |value: &ValueId| match module.constants.get(value).map(Arc::as_ref) {
             Some(Tensor { dims, data: Data::F32(data) }) if dims.len() == 2 => {
                 Some((dims[0], dims[1], data))
             }
@@ -30,6 +32,10 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
                 Some(&weights) => weights,
                 None => {
                     let data = Data::F32(transposed(data, rows, cols));
+                    // Large ones are not held twice.
+                    if uses.get(&b) == Some(&1) {
+                        module.constants.remove(&b);
+                    }
                     let name = names.unique(&format!("{}^T", module.name(b)), '.');
                     module.add_constant(name, Tensor { dims: vec![cols, rows], data })
                 }
@@ -85,5 +91,17 @@ fn left_product(
 }
 
 fn transposed(data: &[f32], rows: usize, cols: usize) -> Vec<f32> {
-    (0..cols).flat_map(|col| (0..rows).map(move |row| data[row * cols + col])).collect()
+    /// Rows and columns that are turned together, so that both are read and written by lines.
+    const TILE: usize = 32;
+    let mut turned = vec![0.0; data.len()];
+    for first in (0..rows).step_by(TILE) {
+        for start in (0..cols).step_by(TILE) {
+            for row in first..rows.min(first + TILE) {
+                for col in start..cols.min(start + TILE) {
+                    turned[col * rows + row] = data[row * cols + col];
+                }
+            }
+        }
+    }
+    turned
 }

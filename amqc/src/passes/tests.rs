@@ -24,7 +24,7 @@ use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::report::{self, Coding, Layer};
 use crate::settings::{Bits, Given};
-use crate::tensor::Data;
+use crate::tensor::{Data, Tensor};
 use crate::weights::Weights;
 
 /// The same numbers in -1..1 for the same seed.
@@ -246,7 +246,7 @@ fn constants_are_computed_shared_and_dropped() {
     let build = build.node("Sigmoid", "s", "t2").node("Mul", "u t2", "y").output("y");
     let after = becomes(build.node("Relu", "x", "unused"), &[2, 3], "Binary Binary");
     assert_eq!(after.constants.len(), 1, "{after}");
-    let only = |module: &Module| module.constants.values().next().unwrap().clone();
+    let only = |module: &Module| Tensor::clone(module.constants.values().next().unwrap());
     let [a, b] = ["a", "b"].map(|name| {
         only(
             &Build::new(13)

@@ -2,6 +2,7 @@
 //! move axes of size 1.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use amq_format::graph::{Dim, Op, Reshape};
 
@@ -44,7 +45,8 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
         };
         // A choice that is the same everywhere.
         if let (Some(Op::Select(_)), &[condition, yes, no]) = (&node.op, node.inputs.as_slice())
-            && let Some(Tensor { data: Data::Bool(all), .. }) = constants.get(&condition)
+            && let Some(Tensor { data: Data::Bool(all), .. }) =
+                constants.get(&condition).map(Arc::as_ref)
             && let Some(&first) = all.first()
             && all.iter().all(|other| *other == first)
         {

@@ -10,11 +10,11 @@ use crate::product::{Matrix, MatrixSource, PackError};
 
 /// Weights of one direction, as a file holds them.
 #[derive(Clone, Debug)]
-pub(crate) struct Weights {
+pub(crate) struct Weights<'f> {
     /// `[gates * hidden][input]`
-    pub(crate) w: MatrixSource,
+    pub(crate) w: MatrixSource<'f>,
     /// `[gates * hidden][hidden]`
-    pub(crate) r: MatrixSource,
+    pub(crate) r: MatrixSource<'f>,
     /// Those of W, then those of R: `[2 * gates * hidden]`.
     pub(crate) biases: Option<Vec<f32>>,
     /// LSTM: of i, o, f: `[3 * hidden]`.
@@ -86,7 +86,7 @@ pub(super) struct Pass {
 impl Pass {
     pub(super) fn new(
         recurrent: &Recurrent,
-        weights: &Weights,
+        weights: &Weights<'_>,
         functions: [Unary; 3],
         rows: usize,
         input: usize,

@@ -41,7 +41,7 @@ fn function(function: UnaryFunction, alpha: f32, beta: f32) -> Unary {
 struct Problem {
     recurrent: Recurrent,
     input: usize,
-    weights: Vec<Weights>,
+    weights: Vec<Weights<'static>>,
     steps: usize,
     batch: usize,
     x: Vec<f32>,
@@ -63,22 +63,22 @@ impl Answer {
     }
 }
 
-fn float(random: &mut Random, rows: usize, cols: usize) -> MatrixSource {
+fn float(random: &mut Random, rows: usize, cols: usize) -> MatrixSource<'static> {
     let size = 1.5 / (cols.max(1) as f32).sqrt();
-    MatrixSource::Float { rows, cols, data: random.numbers(rows * cols, size) }
+    MatrixSource::float(rows, cols, &random.numbers(rows * cols, size))
 }
 
-fn codes(random: &mut Random, rows: usize, cols: usize) -> MatrixSource {
+fn codes(random: &mut Random, rows: usize, cols: usize) -> MatrixSource<'static> {
     let words = cols.div_ceil(64);
     let mut planes = Vec::new();
     for _ in 0..2 * rows {
         for word in 0..words {
             let used = (cols - word * 64).min(64);
             let all = random.next() ^ random.next() << 32;
-            planes.push(all & (u64::MAX >> (64 - used)));
+            planes.push(u64::to_le_bytes(all & (u64::MAX >> (64 - used))));
         }
     }
-    let coefficients = random.numbers(rows * 2, 0.3);
+    let (planes, coefficients) = (planes.into(), random.numbers(rows * 2, 0.3));
     MatrixSource::Codes { rows, cols, group: cols, bits: 2, planes, coefficients, offsets: None }
 }
 
@@ -86,7 +86,7 @@ impl Problem {
     fn new(
         random: &mut Random,
         cell: Cell,
-        matrix: fn(&mut Random, usize, usize) -> MatrixSource,
+        matrix: fn(&mut Random, usize, usize) -> MatrixSource<'static>,
     ) -> Problem {
         let (input, hidden) = (1 + random.below(9), 1 + random.below(35));
         let direction =
@@ -228,12 +228,15 @@ impl Problem {
 }
 
 /// Element of a matrix, decoded.
-fn element(matrix: &MatrixSource, row: usize, col: usize) -> f64 {
+fn element(matrix: &MatrixSource<'_>, row: usize, col: usize) -> f64 {
     match matrix {
-        MatrixSource::Float { cols, data, .. } => f64::from(data[row * cols + col]),
+        MatrixSource::Float { cols, data, .. } => {
+            f64::from(f32::from_le_bytes(data[row * cols + col]))
+        }
         MatrixSource::Codes { rows, cols, bits, planes, coefficients, .. } => (0..*bits)
             .map(|plane| {
                 let word = planes[(plane * rows + row) * cols.div_ceil(64) + col / 64];
+                let word = u64::from_le_bytes(word);
                 let sign = if word >> (col % 64) & 1 == 1 { 1.0 } else { -1.0 };
                 sign * f64::from(coefficients[row * bits + plane])
             })
@@ -565,10 +568,7 @@ fn what_does_not_fit_is_refused() {
     assert!(error(|p| p.weights.clear()).starts_with("directions"));
     assert!(error(|p| p.weights[0].biases = Some(vec![])).starts_with("B"));
     assert!(error(|p| p.weights[0].peepholes = Some(vec![])).starts_with("P"));
-    assert!(
-        error(|p| p.weights[0].r = MatrixSource::Float { rows: 1, cols: 1, data: vec![0.0] })
-            .starts_with("rows of R")
-    );
+    assert!(error(|p| p.weights[0].r = MatrixSource::float(1, 1, &[0.0])).starts_with("rows of R"));
     let layer = Layer::new(&problem.recurrent, &problem.weights, best()).unwrap();
     assert_eq!(layer.work_len(1, usize::MAX), Err(LayerError::TooLarge));
     let inputs = Inputs { x: &[], steps: 1, batch: 0, lengths: None, h: None, c: None };

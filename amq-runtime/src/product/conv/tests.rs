@@ -108,7 +108,7 @@ fn check(case: Case, special: Option<f32>) {
     let planes = product.chunks(geometry.positions().max(1)).zip(&bias);
     let with_bias: Vec<f32> =
         planes.flat_map(|(y, b)| y.iter().map(move |y| canonical(y + b))).collect();
-    let source = MatrixSource::Float { rows, cols, data: w };
+    let source = MatrixSource::float(rows, cols, &w);
     for target in Isa::ALL.into_iter().filter_map(Target::new) {
         let taps = case.kernel[0] * case.kernel[1];
         let matrix =

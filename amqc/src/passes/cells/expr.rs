@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use amq_format::Fact;
 use amq_format::graph::{ABSENT, BinaryFunction, Dim, Node, Op, Slice, Unary, ValueId};
@@ -133,7 +134,7 @@ impl<'m> Exprs<'m> {
 
     /// A constant.
     pub(super) fn constant(&self, value: ValueId) -> Option<&'m Tensor> {
-        self.module.constants.get(&value)
+        self.module.constant(value)
     }
 
     /// The length of the last axis.
@@ -409,7 +410,7 @@ impl Term {
 
 /// The values that are zero everywhere, as far as constants say so.
 pub(super) fn zeros(module: &Module) -> BTreeSet<ValueId> {
-    let is_zero = |constant: &Tensor| match &constant.data {
+    let is_zero = |constant: &Arc<Tensor>| match &constant.data {
         Data::F32(data) => data.iter().all(|x| *x == 0.0),
         _ => false,
     };

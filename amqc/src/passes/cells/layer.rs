@@ -109,7 +109,7 @@ impl Builder<'_> {
         let mut data = Vec::new();
         let mut rows = 0;
         for gate in gates {
-            let part = |matrix: &'g Matrix| match self.module.constants.get(&matrix.value)? {
+            let part = |matrix: &'g Matrix| match self.module.constant(matrix.value)? {
                 Tensor { dims, data: Data::F32(all) } => Some((matrix, *dims.last()?, all)),
                 _ => None,
             };
