@@ -26,18 +26,20 @@ pub enum Activations {
     Offset3 = 8,
     /// By a constant and four codes.
     Offset4 = 9,
+    /// By two times integers as those of `Int8`: of the vector, and of what the first leave.
+    Int16 = 10,
 }
 
 impl Activations {
     /// The first versions that have the one of this number.
     pub(crate) fn since(number: i32) -> Since {
-        Since::number(number, &[(9, Since::FIRST)])
+        Since::number(number, &[(10, Since::FIRST)])
     }
 
     /// Number of codes, where activations are coded.
     pub fn codes(self) -> Option<usize> {
         match self {
-            Activations::F32 | Activations::Int8 => None,
+            Activations::F32 | Activations::Int8 | Activations::Int16 => None,
             Activations::Codes1 | Activations::Offset1 => Some(1),
             Activations::Codes2 | Activations::Offset2 => Some(2),
             Activations::Codes3 | Activations::Offset3 => Some(3),
@@ -56,12 +58,13 @@ impl Activations {
         )
     }
 
-    /// The name that reports use: `f32`, `int8` or the number of codes, after an `o` where a constant
+    /// The name that reports use: `f32`, `int8`, `int16` or the number of codes, after an `o` where a constant
     /// stands beside them.
     pub fn name(self) -> &'static str {
         match self {
             Activations::F32 => "f32",
             Activations::Int8 => "int8",
+            Activations::Int16 => "int16",
             Activations::Codes1 => "1",
             Activations::Codes2 => "2",
             Activations::Codes3 => "3",
@@ -73,11 +76,12 @@ impl Activations {
         }
     }
 
-    /// The kind that errors name: `f32`, `int8` or the number of codes, such as `2-code`.
+    /// The kind that errors name: `f32`, `int8`, `int16` or the number of codes, such as `2-code`.
     pub fn adjective(self) -> &'static str {
         match self {
             Activations::F32 => "f32",
             Activations::Int8 => "int8",
+            Activations::Int16 => "int16",
             Activations::Codes1 => "1-code",
             Activations::Codes2 => "2-code",
             Activations::Codes3 => "3-code",

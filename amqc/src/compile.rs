@@ -15,7 +15,7 @@ use crate::ir::Module;
 use crate::onnx;
 use crate::options::ConvertOptions;
 use crate::passes;
-use crate::plan::{Plan, Planned, SHORT_ROW_BITS, least_bits};
+use crate::plan::{Plan, Planned, SHORT_ROW_BITS, needs};
 use crate::report::{self, External, Provenance, Report, State};
 use crate::tensor::Data;
 use crate::weights::{Weight, Weights};
@@ -121,7 +121,7 @@ impl Prepared {
     ) -> Result<ConvertOptions> {
         let matrix = |weight: &Weight| {
             let node = self.module.node(&weight.place);
-            (node.name.clone(), weight.slot.suffix, least_bits(node, weight))
+            (node.name.clone(), weight.slot.suffix, needs(node, weight))
         };
         let matrices: Vec<_> = self.weights.matrices.iter().map(matrix).collect();
         options.spelled_out(comment, &matrices, bits)

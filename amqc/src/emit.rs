@@ -99,7 +99,7 @@ fn draft(mut module: Module, matrices: &[Matrix], values: &[ValueId]) -> Draft {
                 rows: codes.rows as u64,
                 group: 0,
                 coefficients: codes.coefficient_type as i32,
-                offset: false,
+                offset: codes.offsets.is_some(),
             }),
             ..plain_tensor(value, &module.constants[source])
         });

@@ -40,11 +40,12 @@ impl Histogram {
                 bins[(at.max(0.0) as usize).min(BINS - 1)] += 1;
             }
             let coefficients = &codes.coefficients[row * planes..][..planes];
+            let offset = codes.offsets.as_ref().map_or(0.0, |offsets| offsets[row]);
             let level = |code: usize| -> f64 {
                 let terms = coefficients.iter().enumerate();
-                terms
-                    .map(|(plane, &a)| f64::from(if code >> plane & 1 == 1 { a } else { -a }))
-                    .sum()
+                let terms =
+                    terms.map(|(plane, &a)| f64::from(if code >> plane & 1 == 1 { a } else { -a }));
+                f64::from(offset) + terms.sum::<f64>()
             };
             let mut of_row: Vec<f64> = (0..levels.len()).map(|code| level(code) / scale).collect();
             of_row.sort_by(f64::total_cmp);

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::interface::Interface;
 use crate::quant::Method;
 use crate::recipe::Recipe;
-use crate::settings::{Bits, Given, Settings};
+use crate::settings::{Bits, Given, Needs, Settings};
 
 /// What a conversion is asked to do.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,7 +40,7 @@ impl ConvertOptions {
     pub fn resolver(&self) -> Result<Resolver<'_>> {
         let layers = self.recipe.as_ref().map_or(0, |recipe| recipe.layers().len());
         let base = self.flags.or(self.recipe.as_ref().map(Recipe::defaults).unwrap_or_default());
-        Settings::new(base, self.calibration.is_some())
+        Settings::new(base, self.calibration.is_some(), Needs::default())
             .map_err(|why| Error::usage(why).remedy(REMEDY))?;
         if layers == 0 {
             self.check_meaning(base)?;
@@ -96,30 +96,30 @@ impl fmt::Display for ConvertOptions {
 
 impl ConvertOptions {
     /// The same conversion, said by a recipe alone: with the settings of each of these matrices, given by
-    /// node, suffix and the bits that it gets at least, in which `bits` may stand in place of those that the options give. `comment` is the recipe's first line.
+    /// node, suffix and what its place asks for, in which `bits` may stand in place of those that the options give. `comment` is the recipe's first line.
     ///
     /// # Errors
     /// As [`ConvertOptions::resolver`]; matrices whose names do not tell them apart.
     pub(crate) fn spelled_out(
         &self,
         comment: &str,
-        matrices: &[(String, Option<&'static str>, u8)],
+        matrices: &[(String, Option<&'static str>, Needs)],
         bits: Option<&[u8]>,
     ) -> Result<ConvertOptions> {
         let mut all = Vec::with_capacity(matrices.len());
-        for (index, (name, suffix, least)) in matrices.iter().enumerate() {
+        for (index, (name, suffix, needs)) in matrices.iter().enumerate() {
             let chosen = bits.map(|bits| Bits::Codes(bits[index]));
             let flags = Given { bits: chosen.or(self.flags.bits), ..self.flags };
             let options = ConvertOptions { flags, ..self.clone() };
-            let settings = options.resolver()?.settings(name, *suffix, *least)?;
+            let settings = options.resolver()?.settings(name, *suffix, *needs)?;
             let full = suffix.map_or(name.clone(), |suffix| format!("{name}.{suffix}"));
             all.push((full, Settings { raised: false, ..settings }));
         }
         let recipe = Some(Recipe::of(comment, &all)?);
         let options = ConvertOptions { flags: Given::default(), recipe, ..self.clone() };
         let mut resolver = options.resolver()?;
-        for ((name, suffix, least), (full, settings)) in matrices.iter().zip(&all) {
-            if resolver.settings(name, *suffix, *least)? != *settings {
+        for ((name, suffix, needs), (full, settings)) in matrices.iter().zip(&all) {
+            if resolver.settings(name, *suffix, *needs)? != *settings {
                 return Err(Error::unsupported(format!("another layer is called {full:?} too"))
                     .remedy("give the model's nodes names of their own"));
             }
@@ -139,9 +139,9 @@ pub struct Resolver<'a> {
 
 impl Resolver<'_> {
     /// The settings of the matrix `suffix` (`Some("W")` or `Some("R")` for a recurrent layer,
-    /// `None` for the only one) of the node called `name`, of `least` bits or more unless a layer of the
-    /// recipe says how many.
-    pub fn settings(&mut self, name: &str, suffix: Option<&str>, least: u8) -> Result<Settings> {
+    /// `None` for the only one) of the node called `name`, with the bits that it needs or more unless a
+    /// layer of the recipe says how many.
+    pub fn settings(&mut self, name: &str, suffix: Option<&str>, needs: Needs) -> Result<Settings> {
         let full = suffix.map(|suffix| format!("{name}.{suffix}"));
         let mut layer = Given::default();
         if let Some(recipe) = &self.options.recipe {
@@ -156,9 +156,9 @@ impl Resolver<'_> {
         let mut given = layer.or(self.base);
         let asked = given.bits.unwrap_or_default();
         if layer.bits.is_none() {
-            given.bits = Some(asked.at_least(least));
+            given.bits = Some(asked.at_least(needs.least_bits));
         }
-        let settings = Settings::new(given, self.options.calibration.is_some())
+        let settings = Settings::new(given, self.options.calibration.is_some(), needs)
             .map(|settings| Settings { raised: settings.bits != asked, ..settings })
             .map_err(|why| Error::usage(format!("{full}: {why}")).remedy(REMEDY));
         self.names.push(full);
@@ -200,10 +200,28 @@ mod tests {
     #[test]
     fn defaults_are_two_bits_and_int8() {
         let options = ConvertOptions::default();
-        let settings = options.resolver().unwrap().settings("a", None, 1).unwrap();
+        let settings = options.resolver().unwrap().settings("a", None, Needs::default()).unwrap();
         assert_eq!(settings.bits, Bits::Codes(2));
         assert_eq!(settings.activations, Activations::Int8);
         assert_eq!(settings.method, Method::Alternating);
+    }
+
+    #[test]
+    fn activations_are_as_fine_as_the_weights() {
+        for (bits, convolution, expected) in [
+            ("6", false, "int8"),
+            ("7", false, "int16"),
+            ("8", false, "int16"),
+            ("6", true, "int8"),
+            ("7", true, "f32"),
+            ("f32", true, "f32"),
+        ] {
+            let flags = Given { bits: Some(bits.parse().unwrap()), ..Given::default() };
+            let options = ConvertOptions { flags, ..ConvertOptions::default() };
+            let needs = Needs { convolution, ..Needs::default() };
+            let settings = options.resolver().unwrap().settings("a", None, needs).unwrap();
+            assert_eq!(settings.activations.name(), expected, "{bits} {convolution}");
+        }
     }
 
     #[test]
@@ -212,6 +230,7 @@ mod tests {
             ("4", "2", true),
             ("5", "2", false),
             ("8", "int8", true),
+            ("8", "int16", true),
             ("f32", "int8", false),
             ("f32", "f32", true),
         ] {

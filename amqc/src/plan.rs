@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::ir::Module;
 use crate::options::Resolver;
 use crate::quant;
-use crate::settings::{Bits, Settings};
+use crate::settings::{Bits, Needs, Settings};
 use crate::sign;
 use crate::table::Table;
 use crate::weights::{Weight, Weights};
@@ -73,8 +73,8 @@ impl Plan {
         let (mut matrices, mut raised) = (Vec::with_capacity(weights.matrices.len()), Vec::new());
         for weight in &weights.matrices {
             let node = module.node(&weight.place);
-            let least = least_bits(node, weight);
-            let settings = resolver.settings(&node.name, weight.slot.suffix, least)?;
+            let settings =
+                resolver.settings(&node.name, weight.slot.suffix, needs(node, weight))?;
             let choice = match fit(weight, &settings) {
                 Err(why) => Choice::Float { why },
                 Ok(fit) => {
@@ -91,12 +91,11 @@ impl Plan {
     }
 }
 
-/// Bits that a matrix gets at least, unless a layer of the recipe says how many.
-pub(crate) fn least_bits(node: &Node, weight: &Weight) -> u8 {
-    match &node.op {
-        Some(Op::Conv(_)) if weight.cols < SHORT_ROW => SHORT_ROW_BITS,
-        _ => 1,
-    }
+/// What a matrix of a node asks for, unless a layer of the recipe says otherwise.
+pub(crate) fn needs(node: &Node, weight: &Weight) -> Needs {
+    let convolution = matches!(&node.op, Some(Op::Conv(_)));
+    let short = convolution && weight.cols < SHORT_ROW;
+    Needs { least_bits: if short { SHORT_ROW_BITS } else { 1 }, convolution }
 }
 
 /// How to fit a matrix, or why it stays float.

@@ -176,6 +176,7 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
     use crate::options::ConvertOptions;
+    use crate::settings::Needs;
 
     fn recipe(text: &str) -> Result<Recipe> {
         Recipe::parse("r.yaml", text.to_owned())
@@ -204,13 +205,13 @@ layers:
         let flags = Given { bits: Some(Bits::Codes(2)), ..Given::default() };
         let options = options(flags);
         let mut resolver = options.resolver().unwrap();
-        let other = resolver.settings("other", None, 1).unwrap();
+        let other = resolver.settings("other", None, Needs::default()).unwrap();
         assert_eq!((other.bits, other.activations), (Bits::Codes(2), Activations::F32));
         assert_eq!((other.method, other.cycles), (Method::Greedy, Cycles::Converge));
-        assert_eq!(resolver.settings("embedding", None, 1).unwrap().bits, Bits::F32);
-        let w = resolver.settings("/decoder/lstm", Some("W"), 1).unwrap();
+        assert_eq!(resolver.settings("embedding", None, Needs::default()).unwrap().bits, Bits::F32);
+        let w = resolver.settings("/decoder/lstm", Some("W"), Needs::default()).unwrap();
         assert_eq!((w.bits, w.activations), (Bits::Codes(4), Activations::F32));
-        let r = resolver.settings("/decoder/lstm", Some("R"), 1).unwrap();
+        let r = resolver.settings("/decoder/lstm", Some("R"), Needs::default()).unwrap();
         assert_eq!((r.bits, r.activations), (Bits::Codes(1), Activations::Codes2));
         resolver.finish().unwrap();
     }
@@ -219,7 +220,7 @@ layers:
     fn a_pattern_that_matches_nothing_is_an_error_with_its_line() {
         let options = options(Given::default());
         let mut resolver = options.resolver().unwrap();
-        resolver.settings("/decoder/lstm", Some("R"), 1).unwrap();
+        resolver.settings("/decoder/lstm", Some("R"), Needs::default()).unwrap();
         let error = resolver.finish().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage);
         assert_eq!(error.message(), "r.yaml:7: the pattern \"embedding\" matches no layer");
@@ -231,7 +232,7 @@ layers:
         let text = "version: 1\nlayers:\n  - {match: b, bits: 6, activations: 3}\n";
         let recipe = Some(recipe(text).unwrap());
         let options = ConvertOptions { recipe, ..ConvertOptions::default() };
-        let error = options.resolver().unwrap().settings("b", None, 1).unwrap_err();
+        let error = options.resolver().unwrap().settings("b", None, Needs::default()).unwrap_err();
         assert!(error.message().starts_with("b: no kernel"), "{error}");
     }
 

@@ -54,7 +54,7 @@ pub enum Coding {
     MultiBit {
         /// Codes a row.
         bits: u8,
-        /// How activations enter the product: `f32`, `int8` or a number of codes, after an `o` where a
+        /// How activations enter the product: `f32`, `int16`, `int8` or a number of codes, after an `o` where a
         /// constant stands beside them.
         activations: String,
         /// How it was fitted.

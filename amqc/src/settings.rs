@@ -55,8 +55,9 @@ impl fmt::Display for Bits {
 }
 
 /// The activations that the command line names.
-pub const ACTIVATIONS: [Activations; 6] = [
+pub const ACTIVATIONS: [Activations; 7] = [
     Activations::F32,
+    Activations::Int16,
     Activations::Int8,
     Activations::Codes1,
     Activations::Codes2,
@@ -64,10 +65,10 @@ pub const ACTIVATIONS: [Activations; 6] = [
     Activations::Codes4,
 ];
 
-/// Parses `f32`, `int8` or `1` to `4`.
+/// Parses `f32`, `int16`, `int8` or `1` to `4`.
 pub fn parse_activations(text: &str) -> Result<Activations, String> {
     let found = ACTIVATIONS.into_iter().find(|activations| activations.name() == text);
-    found.ok_or_else(|| format!("unknown activations {text:?}: use f32, int8 or 1 to 4"))
+    found.ok_or_else(|| format!("unknown activations {text:?}: use f32, int16, int8 or 1 to 4"))
 }
 
 /// Settings of which each may be given or left to something else.
@@ -100,6 +101,24 @@ impl Given {
     }
 }
 
+/// Bits from which int8 activations would lose more than the weights do.
+const FINE_BITS: u8 = 7;
+
+/// What the place of a matrix in the network asks for, where nothing is set for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// Bits that it gets at least.
+    pub least_bits: u8,
+    /// Whether it is a convolution's.
+    pub convolution: bool,
+}
+
+impl Default for Needs {
+    fn default() -> Needs {
+        Needs { least_bits: 1, convolution: false }
+    }
+}
+
 /// Bits from which the least error of the weights gives the best answers.
 const LEAST_ERROR_BITS: u8 = 3;
 
@@ -120,11 +139,16 @@ pub struct Settings {
 
 impl Settings {
     /// Fills in the defaults, which are others where there are data to calibrate with. `Err` says why the combination cannot be computed.
-    pub(crate) fn new(given: Given, calibrated: bool) -> Result<Settings, String> {
+    pub(crate) fn new(given: Given, calibrated: bool, needs: Needs) -> Result<Settings, String> {
         let bits = given.bits.unwrap_or_default();
         let activations = match bits {
             Bits::F32 => Activations::F32,
-            Bits::Codes(_) => given.activations.unwrap_or(Activations::Int8),
+            Bits::Codes(bits) => given.activations.unwrap_or(match bits {
+                // Pixels meet many rows, where float is faster than 7 or 8 codes in two parts.
+                FINE_BITS.. if needs.convolution => Activations::F32,
+                FINE_BITS.. => Activations::Int16,
+                _ => Activations::Int8,
+            }),
         };
         if let (Bits::Codes(bits @ 5..), Some(codes)) = (bits, activations.codes()) {
             return Err(format!(

@@ -23,6 +23,7 @@ pub fn all() -> Vec<(&'static str, Draft)> {
         ("3-bit-f32", way(3, true, Activations::F32)),
         ("2-bit-int8", way(2, false, Activations::Int8)),
         ("3-bit-int8", way(3, true, Activations::Int8)),
+        ("4-bit-int16", way(4, true, Activations::Int16)),
         ("2-bit-codes2", way(2, false, Activations::Codes2)),
         ("3-bit-codes3", way(3, true, Activations::Codes3)),
         ("2-bit-offset2", way(2, false, Activations::Offset2)),

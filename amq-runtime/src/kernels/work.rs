@@ -48,7 +48,7 @@ impl Order {
 
     /// The block to visit at a place in this order.
     #[inline(always)]
-    pub(super) fn block(self, place: usize, blocks: usize) -> usize {
+    pub(crate) fn block(self, place: usize, blocks: usize) -> usize {
         match self {
             Order::Forward => place,
             Order::Backward => blocks - 1 - place,

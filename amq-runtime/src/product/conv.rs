@@ -10,7 +10,7 @@ use amq_format::graph::Activations;
 
 use super::direct::Direct;
 use super::geometry::Geometry;
-use super::matrix::Matrix;
+use super::matrix::{Matrix, VECTORS};
 use super::pack::Weights;
 use super::panels;
 use super::scratch::Scratch;
@@ -22,7 +22,7 @@ use crate::kernels::{Output, Target};
 const BAND: usize = 256 << 10;
 
 /// Pixels that are brought together before they are coded.
-const PIXELS: usize = 32;
+const PIXELS: usize = VECTORS;
 
 /// Places of windows that are kept, if one window has no more.
 const PLACES: usize = 16 << 10;
@@ -169,7 +169,7 @@ impl Matrix {
         match &self.weights {
             Weights::Float(weights) => 4 * weights.columns,
             Weights::Codes { weights, codes, .. } => 8 * codes * weights.layout.pairs(),
-            Weights::Tables(weights) => 128 * weights.layout.words(),
+            Weights::Tables { weights, parts } => 128 * parts * weights.layout.words(),
         }
     }
 

@@ -5,16 +5,17 @@ use core::ops::Range;
 use amq_format::graph::Activations;
 
 use super::pack::{CodedRows, Weights, columns_of, columns_of_pairs, halves, pack_float};
-use super::scratch::Scratch;
+use super::parts;
+use super::scratch::{Scratch, Tabulated};
 use super::source::{MatrixSource, PackError};
 use crate::kernels::lanes::Tables;
 use crate::kernels::layout::Layout;
 use crate::kernels::tables::Totals;
-use crate::kernels::{BLOCK, Output, Target, codes, float, fma, tables};
-use crate::quantize::{Code, Tabulate};
+use crate::kernels::{BLOCK, Output, Target, codes, float, fma};
+use crate::quantize::Code;
 
 /// Vectors that are quantized together: their tables should stay in the second cache.
-const VECTORS: usize = 32;
+pub(super) const VECTORS: usize = 32;
 
 /// Float vectors that are multiplied together.
 const FLOAT_VECTORS: usize = 96;
@@ -88,7 +89,12 @@ impl Matrix {
                     (Activations::F32, _) => {
                         pack_float(rows, taps, cols / taps, |row, col| coded.weight(row, col))
                     }
-                    (Activations::Int8, _) if (1..=8).contains(&bits) => coded.pack_tables(target),
+                    (Activations::Int8, _) if (1..=8).contains(&bits) => {
+                        coded.pack_tables(1, target)
+                    }
+                    (Activations::Int16, _) if (1..=8).contains(&bits) => {
+                        coded.pack_tables(2, target)
+                    }
                     (_, Some(codes)) if (1..=4).contains(&bits) => {
                         coded.pack_codes(codes, activations.has_offset(), target)
                     }
@@ -178,8 +184,7 @@ impl Matrix {
 
     /// Makes room for coded vectors at `places` places.
     pub(super) fn grow(&self, places: usize, scratch: &mut Scratch) {
-        let Scratch { budget, planes, words, coefficients, sums, tables, scales, totals, .. } =
-            scratch;
+        let Scratch { budget, planes, words, coefficients, sums, tabulated, rest, .. } = scratch;
         match &self.weights {
             Weights::Float(weights) => {
                 budget.grow(&mut scratch.floats, places.saturating_mul(weights.columns), 0.0);
@@ -192,11 +197,17 @@ impl Matrix {
                 budget.grow(coefficients, places, [0.0; 5]);
                 budget.grow(sums, places.saturating_mul(offsets), 0.0);
             }
-            Weights::Tables(weights) => {
+            Weights::Tables { weights, parts } => {
                 let layout = &weights.layout;
-                budget.grow(tables, places.saturating_mul(layout.words()), Tables::ZERO);
-                budget.grow(scales, places, 0.0);
-                budget.grow(totals, places.saturating_mul(layout.segments()), Totals::default());
+                let (words, segments) = (layout.words(), layout.segments());
+                for Tabulated { tables, scales, totals } in &mut tabulated[..*parts] {
+                    budget.grow(tables, places.saturating_mul(words), Tables::ZERO);
+                    budget.grow(scales, places, 0.0);
+                    budget.grow(totals, places.saturating_mul(segments), Totals::default());
+                }
+                if *parts > 1 {
+                    budget.grow(rest, places.min(VECTORS).saturating_mul(layout.columns), 0.0);
+                }
             }
         }
     }
@@ -234,17 +245,14 @@ impl Matrix {
                     }
                 }
             }
-            Weights::Tables(weights) => {
-                let layout = weights.layout;
-                let count = x.len() / layout.columns;
-                let (words, segments) = (layout.words(), layout.segments());
-                self.target.run(Tabulate {
-                    layout,
-                    x,
-                    tables: &mut scratch.tables[place * words..][..count * words],
-                    scales: &mut scratch.scales[place..][..count],
-                    totals: &mut scratch.totals[place * segments..][..count * segments],
-                });
+            Weights::Tables { weights, parts } => {
+                let Scratch { tabulated: [first, second], rest, .. } = scratch;
+                let rest = (*parts > 1).then(|| &mut rest[..x.len()]);
+                let Some(rest) = rest else {
+                    return self.target.run(first.make(weights.layout, x, place, None));
+                };
+                self.target.run(first.make(weights.layout, x, place, Some(rest)));
+                self.target.run(second.make(weights.layout, rest, place, None));
             }
         }
     }
@@ -264,11 +272,13 @@ impl Matrix {
                     scratch.sums[place * layout.segments()..][..layout.segments()].fill(0.0);
                 }
             }
-            Weights::Tables(weights) => {
+            Weights::Tables { weights, parts } => {
                 let (words, segments) = (weights.layout.words(), weights.layout.segments());
-                scratch.tables[place * words..][..words].fill(Tables::ZERO);
-                scratch.scales[place] = 0.0;
-                scratch.totals[place * segments..][..segments].fill(Totals::default());
+                for Tabulated { tables, scales, totals } in &mut scratch.tabulated[..*parts] {
+                    tables[place * words..][..words].fill(Tables::ZERO);
+                    scales[place] = 0.0;
+                    totals[place * segments..][..segments].fill(Totals::default());
+                }
             }
         }
     }
@@ -291,14 +301,14 @@ impl Matrix {
                 };
                 weights.multiply(self.target, vectors, out);
             }
-            Weights::Tables(weights) => {
-                let vectors = tables::Vectors {
-                    tables: &scratch.tables,
-                    scales: &scratch.scales,
-                    totals: &scratch.totals,
-                    places: &scratch.places[..vectors * weights.layout.taps],
-                };
-                weights.multiply(self.target, vectors, out);
+            Weights::Tables { weights, parts } => {
+                let places = &scratch.places[..vectors * weights.layout.taps];
+                let [first, second] = scratch.tabulated.each_ref().map(|part| part.at(places));
+                if *parts > 1 {
+                    parts::multiply(weights, self.target, [first, second], out);
+                } else {
+                    weights.multiply(self.target, first, out);
+                }
             }
         }
     }

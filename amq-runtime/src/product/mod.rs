@@ -8,6 +8,7 @@ mod hands;
 mod matrix;
 mod pack;
 mod panels;
+mod parts;
 mod scratch;
 mod share;
 mod show;

@@ -16,7 +16,11 @@ pub(super) enum Weights {
         /// Whether vectors have a constant part.
         constant: bool,
     },
-    Tables(tables::Weights),
+    Tables {
+        weights: tables::Weights,
+        /// How vectors are coded: 1, or 2 where what the first leaves is coded too.
+        parts: usize,
+    },
 }
 
 /// Lays per-row data `[row][part]` out as `[block][part][row of the block]`, zeros in rows that
@@ -116,7 +120,7 @@ impl CodedRows<'_> {
         terms.chain(offset).reduce(|sum, term| sum + term).unwrap_or(0.0)
     }
 
-    pub(super) fn pack_tables(&self, target: Target) -> Weights {
+    pub(super) fn pack_tables(&self, parts: usize, target: Target) -> Weights {
         let CodedRows { layout, bits, .. } = *self;
         let (rows, words) = (self.range.len(), layout.words());
         let mut lines = Vec::with_capacity(rows.div_ceil(BLOCK) * layout.taps * words * bits);
@@ -134,7 +138,8 @@ impl CodedRows<'_> {
             }
         }
         let (coefficients, offsets) = self.pack_scales();
-        Weights::Tables(tables::Weights { layout, bits, lines, coefficients, offsets })
+        let weights = tables::Weights { layout, bits, lines, coefficients, offsets };
+        Weights::Tables { weights, parts }
     }
 
     pub(super) fn pack_codes(&self, codes: usize, constant: bool, target: Target) -> Weights {

@@ -6,7 +6,9 @@ use crate::error::{Fault, ensure, fault};
 use crate::kernels::Order;
 use crate::kernels::codes::Coefficients;
 use crate::kernels::lanes::Tables;
-use crate::kernels::tables::Totals;
+use crate::kernels::layout::Layout;
+use crate::kernels::tables::{Totals, Vectors};
+use crate::quantize::Tabulate;
 use crate::view::Buffer;
 
 /// Memory for quantized activations: as large as the largest product needed. A place holds a vector
@@ -23,12 +25,10 @@ pub(crate) struct Scratch {
     pub(super) coefficients: Vec<Coefficients>,
     /// `[place][segment]`
     pub(super) sums: Vec<f32>,
-    /// `[place][word]`
-    pub(super) tables: Vec<Tables>,
-    /// `[place]`
-    pub(super) scales: Vec<f32>,
-    /// `[place][segment]`
-    pub(super) totals: Vec<Totals>,
+    /// Vectors as tables, the second those of what the first leave.
+    pub(super) tabulated: [Tabulated; 2],
+    /// What the first tables leave, `[vector][column]`.
+    pub(super) rest: Vec<f32>,
     /// Vectors as they are, `[place][column]`.
     pub(super) floats: Vec<f32>,
     /// Which places vectors have: `[vector][tap]`.
@@ -39,6 +39,45 @@ pub(crate) struct Scratch {
     pub(super) panel: Vec<f32>,
     /// Pixels of a row on their way, `[pixel][column]`.
     pub(super) pixels: Vec<f32>,
+}
+
+/// Memory for vectors as tables.
+#[derive(Debug, Default)]
+pub(super) struct Tabulated {
+    /// `[place][word]`
+    pub(super) tables: Vec<Tables>,
+    /// `[place]`
+    pub(super) scales: Vec<f32>,
+    /// `[place][segment]`
+    pub(super) totals: Vec<Totals>,
+}
+
+impl Tabulated {
+    /// The work that makes tables of vectors x `[vector][column of a tap]`, at places from `place` on.
+    pub(super) fn make<'a>(
+        &'a mut self,
+        layout: Layout,
+        x: &'a [f32],
+        place: usize,
+        rest: Option<&'a mut [f32]>,
+    ) -> Tabulate<'a> {
+        let count = x.len() / layout.columns;
+        let (words, segments) = (layout.words(), layout.segments());
+        Tabulate {
+            layout,
+            x,
+            tables: &mut self.tables[place * words..][..count * words],
+            scales: &mut self.scales[place..][..count],
+            totals: &mut self.totals[place * segments..][..count * segments],
+            rest,
+        }
+    }
+
+    /// The vectors with these places, `[vector][tap]`.
+    pub(super) fn at<'a>(&'a self, places: &'a [u32]) -> Vectors<'a> {
+        let Tabulated { tables, scales, totals } = self;
+        Vectors { tables, scales, totals, places }
+    }
 }
 
 /// What a call may take: bytes of memory, and iterations of loops.

@@ -355,6 +355,14 @@ fn expect_integers(x: &[f32]) -> (f32, Vec<i32>) {
     (s, q)
 }
 
+/// Scales and integers of a vector, and of what they leave.
+fn expect_parts(x: &[f32]) -> [(f32, Vec<i32>); 2] {
+    let (s, q) = expect_integers(x);
+    let rest: Vec<f32> = x.iter().zip(&q).map(|(x, q)| f32::mul_add(-s, *q as f32, *x)).collect();
+    let second = expect_integers(&rest);
+    [(s, q), second]
+}
+
 /// The product with integers, a vector for each tap.
 fn expect_tables(w: &Coded, taps: &[(f32, Vec<i32>)]) -> Vec<f32> {
     let tap = w.cols / taps.len();
@@ -387,6 +395,20 @@ fn expect_taps(w: &Coded, taps: &[Option<Vec<f32>>], activations: Activations) -
                 None => CodedVector::zero(n, k, constant),
             };
             expect_coded(w, &taps.iter().map(code).collect::<Vec<_>>())
+        }
+        (Activations::Int16, _) => {
+            let zero = || [(0.0, vec![0; n]), (0.0, vec![0; n])];
+            let code = |x: &Option<Vec<f32>>| x.as_ref().map_or_else(zero, |x| expect_parts(x));
+            let [first, second]: [Vec<_>; 2] = taps.iter().map(code).fold(
+                [vec![], vec![]],
+                |[mut first, mut second], [one, two]| {
+                    first.push(one);
+                    second.push(two);
+                    [first, second]
+                },
+            );
+            let sums = expect_tables(w, &first).into_iter().zip(expect_tables(w, &second));
+            sums.map(|(a, b)| canonical(a + b)).collect()
         }
         (Activations::Int8, _) => {
             let zero = || (0.0, vec![0; n]);
@@ -443,7 +465,7 @@ fn check(w: &Coded, activations: Activations, x: &[f32]) {
 
 fn all_activations(bits: usize) -> impl Iterator<Item = Activations> {
     let codes = CODES.into_iter().filter(move |_| bits <= 4);
-    [Activations::F32, Activations::Int8].into_iter().chain(codes)
+    [Activations::F32, Activations::Int8, Activations::Int16].into_iter().chain(codes)
 }
 
 #[test]
@@ -492,7 +514,7 @@ fn all_sizes_agree_with_the_definition() {
 fn accumulators_are_folded_in_time() {
     let mut r = Random(3);
     for cols in [1984, 2048, 2113, 4500] {
-        for activations in [Activations::Int8, Activations::Codes2] {
+        for activations in [Activations::Int8, Activations::Int16, Activations::Codes2] {
             let mut w = Coded::random(&mut r, [3, cols], cols, 2, false);
             // Rows that always select the largest entries and differ everywhere.
             w.codes[..2 * cols].fill(-1);
@@ -834,15 +856,20 @@ fn a_scratch_serves_products_of_all_kinds_and_grows_no_further() {
 }
 
 impl Scratch {
-    fn capacities(&self) -> [usize; 11] {
+    fn capacities(&self) -> [usize; 15] {
+        let [first, second] = &self.tabulated;
         [
             self.planes.capacity(),
             self.words.capacity(),
             self.coefficients.capacity(),
             self.sums.capacity(),
-            self.tables.capacity(),
-            self.scales.capacity(),
-            self.totals.capacity(),
+            first.tables.capacity(),
+            first.scales.capacity(),
+            first.totals.capacity(),
+            second.tables.capacity(),
+            second.scales.capacity(),
+            second.totals.capacity(),
+            self.rest.capacity(),
             self.floats.capacity(),
             self.places.capacity(),
             self.pixels.capacity(),

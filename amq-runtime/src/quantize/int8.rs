@@ -23,6 +23,8 @@ pub(crate) struct Tabulate<'a> {
     pub(crate) scales: &'a mut [f32],
     /// Receives `[vector][segment]`.
     pub(crate) totals: &'a mut [Totals],
+    /// Receives what the integers leave, `[vector][column of a tap]`.
+    pub(crate) rest: Option<&'a mut [f32]>,
 }
 
 impl Work for Tabulate<'_> {
@@ -30,11 +32,14 @@ impl Work for Tabulate<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        let Tabulate { layout, x, tables, scales, totals } = self;
+        let Tabulate { layout, x, tables, scales, totals, mut rest } = self;
         let vectors = x.chunks_exact(layout.columns);
         let tables = tables.chunks_exact_mut(layout.words());
         let totals = totals.chunks_exact_mut(layout.segments());
-        for (((x, tables), totals), scale) in vectors.zip(tables).zip(totals).zip(scales) {
+        let scales = scales.iter_mut().enumerate();
+        for (((x, tables), totals), (vector, scale)) in vectors.zip(tables).zip(totals).zip(scales)
+        {
+            let mut rest = rest.as_mut().map(|rest| &mut rest[vector * x.len()..][..x.len()]);
             let largest = f32::from_bits(largest_four(x));
             *scale = match largest * STEP {
                 _ if !largest.is_finite() => NAN,
@@ -44,6 +49,9 @@ impl Work for Tabulate<'_> {
             if *scale == 0.0 || scale.is_nan() {
                 tables.fill(Tables::ZERO);
                 totals.fill(Totals::default());
+                if let Some(rest) = &mut rest {
+                    rest.copy_from_slice(x);
+                }
                 continue;
             }
             let by = LARGEST / largest;
@@ -51,6 +59,9 @@ impl Work for Tabulate<'_> {
                 x.chunks(layout.segment).zip(tables.chunks_mut(layout.segment.div_ceil(WORD)));
             for ((x, tables), totals) in segments.zip(totals) {
                 *totals = tabulate(lanes, x, by, tables);
+            }
+            if let Some(rest) = &mut rest {
+                leave(lanes, x, by, *scale, rest);
             }
         }
     }
@@ -75,6 +86,25 @@ fn tabulate<L: Lanes>(lanes: L, x: &[f32], by: f32, tables: &mut [Tables]) -> To
     }
     let [positive, negative] = sums;
     Totals { magnitudes: positive + negative, values: positive as i32 - negative as i32 }
+}
+
+/// What integers `x * by` leave: `x - scale * integer`, rounded once.
+#[inline(always)]
+fn leave<L: Lanes>(lanes: L, x: &[f32], by: f32, scale: f32, rest: &mut [f32]) {
+    let [by, less] = [lanes.splat(by), lanes.splat(-scale)];
+    // Adding 1.5 * 2^23 leaves no bits for a fraction.
+    let whole = lanes.splat(12_582_912.0);
+    let (full, tail) = x.as_chunks::<16>();
+    let (to, to_tail) = rest.as_chunks_mut::<16>();
+    let mut last = [0.0; 16];
+    last[..tail.len()].copy_from_slice(tail);
+    let mut left = [0.0; 16];
+    for (x, to) in full.iter().zip(to).chain([(&last, &mut left)]) {
+        let x = lanes.load(x);
+        let integer = lanes.sub(lanes.add(lanes.mul(x, by), whole), whole);
+        lanes.store(lanes.fma(less, integer, x), to);
+    }
+    to_tail.copy_from_slice(&left[..tail.len()]);
 }
 
 /// The largest sum of the quarters of four magnitudes, as bits: those of infinity or more if any is

@@ -19,10 +19,12 @@ pub(super) struct Settings {
     /// Bits of the weights: f32, or 1 to 8 codes a row [default: 2]
     #[arg(short, long, value_name = "BITS", value_parser = bits())]
     bits: Option<Bits>,
-    /// How activations enter products with such weights [default: int8]
+    /// How activations enter products with such weights [default: int8; from
+    /// 7 bits int16, and f32 in convolutions]
     ///
-    /// int8 is a table of sums in 8 bits, the most accurate at that speed; 1 to 4 is a number of
-    /// codes found as the model runs, for weights of at most 4 bits; f32 decodes the weights.
+    /// int8 is a table of sums in 8 bits, the most accurate at that speed; int16 is two of them, in
+    /// about twice the time; 1 to 4 is a number of codes found as the model runs, for weights of at
+    /// most 4 bits; f32 decodes the weights.
     #[arg(short, long, value_name = "ACTIVATIONS", value_parser = activations())]
     activations: Option<Activations>,
     /// How codes are fitted [default: alternating up to 2 bits or with --cycles, else best]

@@ -24,14 +24,39 @@ pub(super) fn round(
             if largest != 0.0 && !range.contains(&largest) {
                 return None;
             }
-            Some(coefficients.map(|a| f16::from_f64(a).to_f64()))
+        }
+        CoefficientType::F32 => {}
+    }
+    Some(coefficients.map(|a| nearest(a, coefficient_type)))
+}
+
+/// The nearest number of a type, of those that are finite.
+pub(super) fn nearest(a: f64, coefficient_type: CoefficientType) -> f64 {
+    match coefficient_type {
+        CoefficientType::F16 => {
+            let end = f64::from(f16::MAX);
+            f16::from_f64(a.clamp(-end, end)).to_f64()
         }
         CoefficientType::F32 => {
             // Least squares can leave the range only for weights at its very end.
             let end = f64::from(f32::MAX);
-            Some(coefficients.map(|a| f64::from(a.clamp(-end, end) as f32)))
+            f64::from(a.clamp(-end, end) as f32)
         }
     }
+}
+
+/// The least number, not below `a >= 0`, of which `times` and all powers of two up to that are numbers of a type.
+pub(super) fn widened(a: f64, times: f64, coefficient_type: CoefficientType) -> f64 {
+    let (digits, least) = match coefficient_type {
+        CoefficientType::F16 => (11, -24),
+        CoefficientType::F32 => (24, -149),
+    };
+    if a == 0.0 || !a.is_finite() {
+        return a;
+    }
+    let taken = times.log2() as i32 + 1;
+    let unit = 2.0f64.powi((a.log2().floor() as i32 + 1 - (digits - taken)).max(least));
+    (a / unit).ceil() * unit
 }
 
 /// Solves the normal equations of the first `planes` planes. `full` is what the diagonal is where a

@@ -5,7 +5,8 @@ use half::f16;
 
 use super::row::Row;
 
-/// A matrix of which each row is `sum_i a_i b_i`, with one coefficient `a_i` a row and plane.
+/// A matrix of which each row is `sum_i a_i b_i + c`, with one coefficient `a_i` a row and plane, and an
+/// offset `c` a row or none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuantizedMatrix {
     /// Number of rows.
@@ -21,6 +22,8 @@ pub struct QuantizedMatrix {
     pub planes: Vec<u64>,
     /// The coefficients, `[row][plane]`: none negative, in descending order within a row.
     pub coefficients: Vec<f32>,
+    /// What is added to each row's sum of codes, if to any; of the coefficients' type.
+    pub offsets: Option<Vec<f32>>,
 }
 
 impl QuantizedMatrix {
@@ -39,6 +42,10 @@ impl QuantizedMatrix {
             coefficient_type,
             planes: vec![0; planes * words],
             coefficients: Vec::with_capacity(rows * planes),
+            offsets: fitted
+                .iter()
+                .any(|row| row.offset() != 0.0)
+                .then(|| fitted.iter().map(|row| row.offset() as f32).collect()),
         };
         for (row, fitted) in fitted.iter().enumerate() {
             for (col, &code) in fitted.codes().iter().enumerate() {
@@ -53,7 +60,7 @@ impl QuantizedMatrix {
         matrix
     }
 
-    /// Writes the weights of `row` to `out`: `((a_0 b_0 + a_1 b_1) + ..)` in f32, in that order.
+    /// Writes the weights of `row` to `out`: `((a_0 b_0 + a_1 b_1) + ..) + c` in f32, in that order.
     ///
     /// # Panics
     ///
@@ -70,6 +77,9 @@ impl QuantizedMatrix {
                 let term = if codes[at / 64] >> (at % 64) & 1 == 1 { a } else { -a };
                 *out = if plane == 0 { term } else { *out + term };
             }
+        }
+        if let Some(offsets) = &self.offsets {
+            out.iter_mut().for_each(|out| *out += offsets[row]);
         }
     }
 
@@ -96,14 +106,12 @@ impl QuantizedMatrix {
     /// The tensor's section in a file, laid out as [`amq_format::graph::MultiBit`] says.
     pub fn section_bytes(&self) -> Vec<u8> {
         let mut bytes: Vec<u8> = self.planes.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let numbers = self.coefficients.iter().chain(self.offsets.iter().flatten());
         match self.coefficient_type {
             CoefficientType::F16 => {
-                bytes
-                    .extend(self.coefficients.iter().flat_map(|&a| f16::from_f32(a).to_le_bytes()));
+                bytes.extend(numbers.flat_map(|&a| f16::from_f32(a).to_le_bytes()));
             }
-            CoefficientType::F32 => {
-                bytes.extend(self.coefficients.iter().flat_map(|a| a.to_le_bytes()));
-            }
+            CoefficientType::F32 => bytes.extend(numbers.flat_map(|a| a.to_le_bytes())),
         }
         bytes
     }

@@ -29,6 +29,12 @@ use row::Row;
 /// Largest number of codes a row.
 pub const MAX_BITS: u8 = coefficients::MAX_PLANES as u8;
 
+/// Bits from which levels may be shifted so that 0 is one of them.
+const AFFINE_BITS: u8 = 5;
+
+/// Offsets are stored where they leave no more than this share of the squared error.
+const WORTH: f64 = 0.97;
+
 /// Quantizes a row-major matrix, row by row on rayon's threads.
 ///
 /// The result depends on the weights and options alone. Coefficients are f16, unless a row's
@@ -55,17 +61,41 @@ pub fn quantize(
     assert!((1..=MAX_BITS).contains(&options.bits), "{} bits", options.bits);
     let attempt = |coefficient_type| {
         let done = AtomicUsize::new(0);
-        let fitted: Option<Vec<Row>> = (0..rows)
+        let fitted: Option<Vec<(Row, Option<Row>)>> = (0..rows)
             .into_par_iter()
             .map(|row| {
-                let row = Row::fit(&weights[row * cols..][..cols], options, coefficient_type);
+                let weights = &weights[row * cols..][..cols];
+                let plain = Row::fit(weights, options, coefficient_type)?;
+                let affine = match options.method {
+                    Method::Uniform | Method::Best if options.bits >= AFFINE_BITS => {
+                        Some(Row::fit_affine(weights, options, coefficient_type)?)
+                    }
+                    _ => None,
+                };
                 progress(done.fetch_add(1, Ordering::Relaxed) + 1);
-                row
+                Some((plain, affine))
             })
             .collect();
-        fitted.map(|fitted| QuantizedMatrix::pack(&fitted, cols, options.bits, coefficient_type))
+        let fitted = choose(fitted?);
+        Some(QuantizedMatrix::pack(&fitted, cols, options.bits, coefficient_type))
     };
     attempt(CoefficientType::F16)
         .or_else(|| attempt(CoefficientType::F32))
         .expect("f32 coefficients fit every row of f32 weights")
+}
+
+/// Of each row the way that leaves less, if the offsets that this takes are worth it; else the first way.
+fn choose<'a>(fitted: Vec<(Row<'a>, Option<Row<'a>>)>) -> Vec<Row<'a>> {
+    let (mut plain_error, mut least_error) = (0.0, 0.0);
+    for (plain, affine) in &fitted {
+        let error = plain.error();
+        plain_error += error;
+        least_error += affine.as_ref().map_or(error, |affine| affine.error().min(error));
+    }
+    let offsets = least_error < WORTH * plain_error;
+    let chosen = fitted.into_iter().map(|(plain, affine)| match affine {
+        Some(affine) if offsets && affine.error() < plain.error() => affine,
+        _ => plain,
+    });
+    chosen.collect()
 }

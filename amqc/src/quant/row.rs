@@ -6,7 +6,9 @@ mod tests;
 use amq_format::graph::CoefficientType;
 
 use super::best::{best, ladder};
-use super::coefficients::{Coefficients, Levels, MAX_LEVELS, MAX_PLANES, normalise, round, solve};
+use super::coefficients::{
+    Coefficients, Levels, MAX_LEVELS, MAX_PLANES, nearest, normalise, round, solve, widened,
+};
 use super::feedback::{Batch, Problem};
 use super::norm::Norm;
 use super::{Cycles, Method, Options};
@@ -24,6 +26,8 @@ pub(super) struct Row<'a> {
     codes: Vec<u8>,
     /// Zero past the planes in use.
     coefficients: Coefficients,
+    /// What is added to the sum of the planes.
+    offset: f64,
 }
 
 impl<'a> Row<'a> {
@@ -39,6 +43,7 @@ impl<'a> Row<'a> {
             planes: usize::from(options.bits),
             codes: vec![0; weights.len()],
             coefficients: [0.0; MAX_PLANES],
+            offset: 0.0,
         };
         match options.method {
             Method::Uniform => {
@@ -65,6 +70,43 @@ impl<'a> Row<'a> {
         Some(row)
     }
 
+    /// Quantizes to equally spaced levels from the least to the largest weight, of which 0 is one; `None` if
+    /// coefficients need a wider type.
+    pub(super) fn fit_affine(
+        weights: &'a [f32],
+        options: &Options,
+        coefficient_type: CoefficientType,
+    ) -> Option<Self> {
+        let planes = usize::from(options.bits);
+        let [least, largest] = weights
+            .iter()
+            .fold([0.0, 0.0], |[a, b], &w| [f64::from(w).min(a), f64::from(w).max(b)]);
+        let steps = ((1 << planes) - 1) as f64;
+        let half = (largest - least) / steps * 0.5;
+        let zero = if half == 0.0 { 0.0 } else { (-least / (2.0 * half)).round() };
+        let half = widened(half, (steps - 2.0 * zero).abs(), coefficient_type);
+        let mut row = Self {
+            weights,
+            coefficient_type,
+            planes,
+            codes: vec![0; weights.len()],
+            coefficients: ladder(half * steps, planes),
+            offset: (steps - 2.0 * zero) * half,
+        };
+        row.round()?;
+        row.assign();
+        Some(row)
+    }
+
+    /// Sum of squared errors.
+    pub(super) fn error(&self) -> f64 {
+        self.errors().iter().map(|error| error * error).sum()
+    }
+
+    pub(super) fn offset(&self) -> f64 {
+        self.offset
+    }
+
     /// Fits codes and coefficients of rows anew, from these, in a norm of the products; `None` if the
     /// coefficients need a wider type.
     pub(super) fn refit(rows: &mut [Row<'_>], norm: &Norm) -> Option<()> {
@@ -84,7 +126,7 @@ impl<'a> Row<'a> {
     pub(super) fn errors(&self) -> Vec<f64> {
         let levels = Levels::new(&self.coefficients, self.planes);
         let errors = self.weights.iter().zip(&self.codes);
-        errors.map(|(&w, &code)| f64::from(w) - levels.value(code)).collect()
+        errors.map(|(&w, &code)| f64::from(w) - (levels.value(code) + self.offset)).collect()
     }
 
     pub(super) fn codes(&self) -> &[u8] {
@@ -161,7 +203,7 @@ impl<'a> Row<'a> {
 
     /// The value of each code.
     fn levels(&self) -> [f64; MAX_LEVELS] {
-        let mut levels = [0.0; MAX_LEVELS];
+        let mut levels = [self.offset; MAX_LEVELS];
         for (code, level) in levels[..1 << self.planes].iter_mut().enumerate() {
             for (plane, a) in self.coefficients().iter().enumerate() {
                 *level += if code >> plane & 1 == 1 { *a } else { -a };
@@ -236,6 +278,7 @@ impl<'a> Row<'a> {
     /// Rounds the coefficients to their type; `None` if the largest is out of its range.
     fn round(&mut self) -> Option<()> {
         self.coefficients = round(&self.coefficients, self.coefficient_type)?;
+        self.offset = nearest(self.offset, self.coefficient_type);
         Some(())
     }
 }

@@ -8,6 +8,7 @@ fn row<'a>(weights: &'a [f32], coefficients: &[f64]) -> Row<'a> {
         planes: coefficients.len(),
         codes: vec![0; weights.len()],
         coefficients: [0.0; MAX_PLANES],
+        offset: 0.0,
     };
     row.coefficients[..coefficients.len()].copy_from_slice(coefficients);
     row
