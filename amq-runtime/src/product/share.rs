@@ -79,7 +79,7 @@ impl Matrix {
         let together = match &self.weights {
             Weights::Float(_) => float::BLOCKS,
             Weights::Codes { weights, .. } => codes::together(weights.plain, self.target),
-            Weights::Tables(_) => 1,
+            Weights::Tables { .. } => 1,
         };
         let middle = (blocks.start + blocks.len() / 2).next_multiple_of(together);
         (middle > blocks.start && middle < blocks.end).then_some(middle)

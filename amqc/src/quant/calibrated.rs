@@ -6,7 +6,7 @@ use amq_format::graph::CoefficientType;
 use rayon::prelude::*;
 
 use super::Options;
-use super::feedback::BATCH;
+use super::feedback::{BATCH, STARTS};
 use super::matrix::QuantizedMatrix;
 use super::norm::{Norm, Order};
 use super::row::Row;
@@ -50,13 +50,15 @@ pub fn quantize_for(
 ) -> QuantizedMatrix {
     assert_eq!(Some(weights.len()), rows.checked_mul(cols), "elements of a {rows}x{cols} matrix");
     let row = |row: usize| &weights[row * cols..][..cols];
-    let (damping, order) = damping(&row, cols, options, moments);
+    let search = search(&row, cols, options, moments);
     let mut plain = vec![true; rows];
     let mut norms = Vec::new();
     let mut batches: Vec<(Option<usize>, Vec<usize>)> = Vec::new();
     for moment in moments {
         assert_eq!(moment.all.len(), cols * cols, "elements of a moment");
-        let Some(norm) = Norm::new(&moment.all, cols, damping, order) else { continue };
+        let Some(norm) = Norm::new(&moment.all, cols, search.damping, search.order) else {
+            continue;
+        };
         // A row goes with the first moment that says something of it.
         let of_moment: Vec<usize> =
             moment.rows.iter().copied().filter(|&row| std::mem::take(&mut plain[row])).collect();
@@ -71,7 +73,7 @@ pub fn quantize_for(
         let fitted: Option<Vec<Vec<Row<'_>>>> = batches
             .par_iter()
             .map(|(norm, rows)| {
-                let norm = norm.map(|norm| &norms[norm]);
+                let norm = norm.map(|norm| (&norms[norm], search.starts));
                 let weights: Vec<&[f32]> = rows.iter().map(|&index| row(index)).collect();
                 let fitted = fit(&weights, options, coefficient_type, norm);
                 progress(done.fetch_add(rows.len(), Ordering::Relaxed) + rows.len());
@@ -89,40 +91,49 @@ pub fn quantize_for(
         .expect("f32 coefficients fit every row of f32 weights")
 }
 
-/// Fits rows, in a norm if they have one; `None` if coefficients need a wider type.
+/// Fits rows, in a norm and from its starts if they have one; `None` if coefficients need a wider type.
 fn fit<'a>(
     rows: &[&'a [f32]],
     options: &Options,
     coefficient_type: CoefficientType,
-    norm: Option<&Norm>,
+    norm: Option<(&Norm, &[f64])>,
 ) -> Option<Vec<Row<'a>>> {
     let fit = |weights: &&'a [f32]| Row::fit(weights, options, coefficient_type);
     let mut fitted: Vec<Row<'a>> = rows.iter().map(fit).collect::<Option<_>>()?;
-    if let Some(norm) = norm {
-        Row::refit(&mut fitted, norm)?;
+    if let Some((norm, starts)) = norm {
+        Row::refit(&mut fitted, norm, starts)?;
     }
     Some(fitted)
 }
 
-/// The damping, and the order of columns, with which codes that are fitted to one half of the vectors do best
-/// on the other.
-fn damping<'a>(
+/// How codes are searched for.
+#[derive(Clone, Copy, Debug)]
+struct Search {
+    damping: f64,
+    order: Order,
+    starts: &'static [f64],
+}
+
+/// The search whose codes, fitted to one half of the vectors, do best on the other.
+fn search<'a>(
     row: &(dyn Fn(usize) -> &'a [f32] + Sync),
     cols: usize,
     options: &Options,
     moments: &[Moment],
-) -> (f64, Order) {
+) -> Search {
     let every = moments.len().div_ceil(TRIED_MOMENTS).max(1);
     let tried: Vec<&Moment> = moments.iter().step_by(every).collect();
-    let error = |damping: f64, order: Order| -> f64 {
+    let error = |search: Search| -> f64 {
         let of_moment = |moment: &Moment| -> f64 {
             let Some(halves) = &moment.halves else { return 0.0 };
             let every = moment.rows.len().div_ceil(TRIED_ROWS).max(1);
             let rows: Vec<&[f32]> =
                 moment.rows.iter().step_by(every).map(|&index| row(index)).collect();
             let of_half = |half: usize| -> f64 {
+                let Search { damping, order, starts } = search;
                 let Some(norm) = Norm::new(&halves[half], cols, damping, order) else { return 0.0 };
-                let Some(rows) = fit(&rows, options, CoefficientType::F32, Some(&norm)) else {
+                let norm = Some((&norm, starts));
+                let Some(rows) = fit(&rows, options, CoefficientType::F32, norm) else {
                     return 0.0;
                 };
                 let errors = rows.iter().map(Row::errors);
@@ -132,19 +143,20 @@ fn damping<'a>(
         };
         tried.par_iter().map(|moment| of_moment(moment)).collect::<Vec<f64>>().iter().sum()
     };
-    let mut best = (f64::INFINITY, DAMPINGS[1], Order::Given);
-    for damping in DAMPINGS {
-        let error = error(damping, Order::Given);
-        if error < best.0 && error > 0.0 {
-            best = (error, damping, Order::Given);
+    let mut best = Search { damping: DAMPINGS[1], order: Order::Given, starts: STARTS };
+    let mut least = f64::INFINITY;
+    let mut attempt = |search: Search, best: &mut Search| {
+        let error = error(search);
+        if error < least && error > 0.0 {
+            (least, *best) = (error, search);
         }
+    };
+    for damping in DAMPINGS {
+        attempt(Search { damping, ..best }, &mut best);
     }
-    let (least, damping, order) = best;
-    let heaviest = error(damping, Order::Heaviest);
-    match heaviest < least && heaviest > 0.0 {
-        true => (damping, Order::Heaviest),
-        false => (damping, order),
-    }
+    attempt(Search { order: Order::Heaviest, ..best }, &mut best);
+    attempt(Search { starts: &STARTS[..1], ..best }, &mut best);
+    best
 }
 
 /// `e^T H e`

@@ -10,9 +10,9 @@ use super::norm::{BLOCK, Norm};
 
 /// Rows that go together.
 pub(super) const BATCH: usize = 32;
-/// Shares of the coefficients that feedback starts from: levels that lie closer than those of least error of
-/// the weights often end with less error of the products. The best is kept, row by row.
-const STARTS: [f64; 3] = [1.0, 0.85, 0.75];
+/// Shares of the coefficients that feedback starts from, of which the best is kept, row by row. Levels that lie
+/// closer than those of least error of the weights often end with less error of the products.
+pub(super) const STARTS: &[f64] = &[1.0, 0.85, 0.75];
 /// Rounds of feedback from each start, each followed by a fit of the coefficients.
 const FEEDBACK: usize = 2;
 /// Rounds of coordinate descent, each followed by a fit of the coefficients.
@@ -32,6 +32,7 @@ pub(super) struct Batch<'a> {
     planes: usize,
     coefficient_type: CoefficientType,
     columns: usize,
+    starts: &'a [f64],
 }
 
 /// A row that is fitted.
@@ -104,8 +105,9 @@ impl<'a> Batch<'a> {
         columns: usize,
         planes: usize,
         coefficient_type: CoefficientType,
+        starts: &'a [f64],
     ) -> Batch<'a> {
-        Batch { norm, planes, coefficient_type, columns }
+        Batch { norm, planes, coefficient_type, columns, starts }
     }
 
     /// Finds the least error for each row; `None` if coefficients need a wider type.
@@ -120,7 +122,7 @@ impl<'a> Batch<'a> {
             row.best = row.next.clone();
         }
         let first: Vec<Coefficients> = rows.iter().map(|row| row.next.coefficients).collect();
-        for start in STARTS {
+        for &start in self.starts {
             for (row, first) in rows.iter_mut().zip(&first) {
                 row.next.coefficients = first.map(|a| start * a);
             }

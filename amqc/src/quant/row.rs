@@ -108,10 +108,11 @@ impl<'a> Row<'a> {
     }
 
     /// Fits codes and coefficients of rows anew, from these, in a norm of the products; `None` if the
-    /// coefficients need a wider type.
-    pub(super) fn refit(rows: &mut [Row<'_>], norm: &Norm) -> Option<()> {
+    /// coefficients need a wider type. `starts` are shares of the coefficients.
+    pub(super) fn refit(rows: &mut [Row<'_>], norm: &Norm, starts: &[f64]) -> Option<()> {
         let Some(first) = rows.first() else { return Some(()) };
-        let batch = Batch::new(norm, first.weights.len(), first.planes, first.coefficient_type);
+        let (columns, planes) = (first.weights.len(), first.planes);
+        let batch = Batch::new(norm, columns, planes, first.coefficient_type, starts);
         let problem =
             |row: &Row<'_>| Problem::new(row.weights, &row.codes, &row.coefficients, norm);
         let mut problems: Vec<Problem> = rows.iter().map(problem).collect();
