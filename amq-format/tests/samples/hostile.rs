@@ -443,7 +443,7 @@ fn operators(all: &mut Vec<Hostile>) {
         graph.nodes[1].op = pool(vec![2], vec![1], vec![2, 0]);
     });
     add("G11", "activations-unknown", &|graph| {
-        graph.nodes[0].op = Some(Op::Linear(Linear { activations: 10 }));
+        graph.nodes[0].op = Some(Op::Linear(Linear { activations: 99 }));
     });
     add("G12", "reshape-to-negative", &|graph| {
         graph.nodes[1].op = Some(Op::Reshape(Reshape { dims: vec![(-1).into()] }));
