@@ -2,8 +2,8 @@
 //!
 //! Each result is one chain, `fma(w_j, x_j, sum)` over the columns in ascending order from +0.
 
+use super::Work;
 use super::lanes::Lanes;
-use super::{Target, Work};
 
 /// Windows that lanes hold.
 const LANES: usize = 16;
@@ -30,15 +30,8 @@ pub(crate) struct Windows<'a> {
     pub(crate) grid: [usize; 2],
     /// What is added to the results of each row of weights.
     pub(crate) bias: Option<&'a [f32]>,
-    /// `[row][grid row][grid column]`
+    /// `[row][grid row][grid column]`; what stands behind these results may be overwritten.
     pub(crate) out: &'a mut [f32],
-}
-
-impl Windows<'_> {
-    /// Computes all of `out`.
-    pub(crate) fn multiply(self, target: Target) {
-        target.run(self);
-    }
 }
 
 impl Work for Windows<'_> {

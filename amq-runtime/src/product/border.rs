@@ -6,7 +6,6 @@
 use core::ops::Range;
 
 use super::geometry::Geometry;
-use crate::kernels::Target;
 
 /// How a channel is copied among its border.
 #[derive(Clone, Copy)]
@@ -86,26 +85,21 @@ impl Border {
     }
 
     /// Copies the elements of a channel to their places; the border is left as it is.
-    pub(super) fn copy(&self, target: Target, x: &[f32], to: &mut [f32]) {
-        target.vectorize(
-            #[inline(always)]
-            || self.copy_rows(x, to),
-        );
-    }
-
     #[inline(always)]
-    fn copy_rows(&self, x: &[f32], to: &mut [f32]) {
+    pub(super) fn copy(&self, x: &[f32], to: &mut [f32]) {
         let Border { rows, columns } = self;
         for row_phase in 0..rows.phases {
             let (lines, top) = rows.inside(row_phase);
             for phase in 0..columns.phases {
                 let (places, left) = columns.inside(phase);
-                let start = row_phase * rows.run * self.pitch() + phase * columns.run;
-                for (i, line) in lines.clone().enumerate() {
-                    let to = &mut to[start + line * self.pitch()..][..places.end][places.start..];
-                    let row = (top + i * rows.stride) * columns.input;
-                    let x = &x[row + left..row + columns.input];
-                    copy_run(x, columns.stride, to);
+                let mut at = row_phase * rows.run * self.pitch() + phase * columns.run;
+                at += lines.start * self.pitch() + places.start;
+                let mut from = top * columns.input + left;
+                for _ in lines.clone() {
+                    let x = &x[from..][..columns.input - left];
+                    copy_run(x, columns.stride, &mut to[at..][..places.len()]);
+                    from += rows.stride * columns.input;
+                    at += self.pitch();
                 }
             }
         }

@@ -237,14 +237,20 @@ impl Matrix {
         let place = row % held * width;
         if matches!(self.weights, Weights::Float(_)) {
             let to = &mut scratch.floats[place * columns..][..width * columns];
-            bring_together(x, height, row, 0..width, width, to);
+            self.target.vectorize(
+                #[inline(always)]
+                || bring_together(x, height, row, 0..width, width, to),
+            );
             return;
         }
         let mut pixels = core::mem::take(&mut scratch.pixels);
         for first in (0..width).step_by(PIXELS) {
             let part = first..width.min(first + PIXELS);
             let to = &mut pixels[..part.len() * columns];
-            bring_together(x, height, row, part, width, to);
+            self.target.vectorize(
+                #[inline(always)]
+                || bring_together(x, height, row, part, width, to),
+            );
             self.code(to, place + first, scratch);
         }
         scratch.pixels = pixels;
@@ -252,6 +258,7 @@ impl Matrix {
 }
 
 /// Writes pixels of a row of x `[channel][height][width]` to `[pixel][channel]`.
+#[inline(always)]
 fn bring_together(
     x: &[f32],
     height: usize,
@@ -261,9 +268,19 @@ fn bring_together(
     to: &mut [f32],
 ) {
     let channels = to.len() / pixels.len();
-    for (channel, plane) in x.chunks_exact(height * width).enumerate() {
-        let from = &plane[row * width..][..width][pixels.clone()];
-        for (x, pixel) in from.iter().zip(to.chunks_exact_mut(channels)) {
+    let line = |channel: usize| &x[(channel * height + row) * width..][pixels.start..pixels.end];
+    // Four channels together are written at once.
+    let fours = channels / 4 * 4;
+    for channel in (0..fours).step_by(4) {
+        let lines: [&[f32]; 4] = core::array::from_fn(|i| line(channel + i));
+        for (i, pixel) in to.chunks_exact_mut(channels).enumerate() {
+            if let Some(pixel) = pixel[channel..].first_chunk_mut::<4>() {
+                *pixel = lines.map(|line| line[i]);
+            }
+        }
+    }
+    for channel in fours..channels {
+        for (x, pixel) in line(channel).iter().zip(to.chunks_exact_mut(channels)) {
             pixel[channel] = *x;
         }
     }

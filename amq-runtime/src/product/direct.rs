@@ -9,8 +9,9 @@ use core::ops::Range;
 use super::border::Border;
 use super::geometry::Geometry;
 use super::scratch::Scratch;
+use crate::kernels::lanes::Lanes;
 use crate::kernels::windows::{REACH, Windows};
-use crate::kernels::{BLOCK, Target, float};
+use crate::kernels::{BLOCK, Target, Work, float};
 
 /// Weights of such a convolution.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl Direct {
         x: &[f32],
         rows: Range<usize>,
         bias: Option<&[f32]>,
-        mut out: &mut [f32],
+        out: &mut [f32],
         scratch: &mut Scratch,
     ) {
         if out.is_empty() {
@@ -90,34 +91,67 @@ impl Direct {
         let copy = &mut scratch.floats[..self.channels * plane + REACH];
         // The border, which has the same place in all groups.
         copy.fill(0.0);
-        let square = self.channels == 1
+        self.target.run(Product {
+            direct: self,
+            geometry,
+            border,
+            offsets,
+            rows,
+            x,
+            copy,
+            bias,
+            out,
+        });
+    }
+}
+
+/// A product of the windows of each group with its rows.
+struct Product<'a> {
+    direct: &'a Direct,
+    geometry: &'a Geometry,
+    border: Border,
+    offsets: &'a [usize],
+    rows: Range<usize>,
+    x: &'a [f32],
+    /// The channels of a group with their border.
+    copy: &'a mut [f32],
+    bias: Option<&'a [f32]>,
+    out: &'a mut [f32],
+}
+
+impl Work for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let Product { direct, geometry, border, offsets, rows, x, copy, bias, out } = self;
+        let (channels, cols) = (direct.channels, offsets.len());
+        let square = channels == 1
             && geometry.kernel[0] == geometry.kernel[1]
             && geometry.strides == [1; 2]
             && geometry.dilations == [1; 2];
         let size = geometry.input[0] * geometry.input[1];
-        let each = self.rows / self.groups;
+        let each = direct.rows / direct.groups;
         let mut row = rows.start;
         while row < rows.end {
             let group = row / each;
             let end = rows.end.min((group + 1) * each);
-            let weights = &self.weights[row * cols..end * cols];
-            let (part, rest) = out.split_at_mut((end - row) * geometry.positions());
-            out = rest;
-            for (channel, copy) in copy.chunks_exact_mut(plane).take(self.channels).enumerate() {
-                let channel = group * self.channels + channel;
-                border.copy(self.target, &x[channel * size..][..size], copy);
+            let planes = copy.chunks_exact_mut(border.plane()).take(channels);
+            for (channel, copy) in planes.enumerate() {
+                let channel = group * channels + channel;
+                border.copy(&x[channel * size..][..size], copy);
             }
             let windows = Windows {
-                weights,
+                weights: &direct.weights[row * cols..end * cols],
                 offsets,
                 square,
                 x: copy,
                 pitch: border.pitch(),
                 grid: geometry.output,
                 bias: bias.map(|bias| &bias[row..end]),
-                out: part,
+                out: &mut out[(row - rows.start) * geometry.positions()..],
             };
-            windows.multiply(self.target);
+            windows.run(lanes);
             row = end;
         }
     }

@@ -116,7 +116,11 @@ pub(super) fn convolve(
         copy.fill(0.0);
         let size = geometry.input[0] * geometry.input[1];
         for (channel, copy) in copy.chunks_exact_mut(plane).take(channels).enumerate() {
-            border.copy(target, &x[channel * size..][..size], copy);
+            let x = &x[channel * size..][..size];
+            target.vectorize(
+                #[inline(always)]
+                || border.copy(x, copy),
+            );
         }
         Input { x: copy, channels, plane, pitch: border.pitch(), width: geometry.output[1] }
     };
