@@ -58,7 +58,7 @@ fn encode_with(mut draft: Draft, unknown_sections: &[(u32, &[u8])]) -> Result<Ve
     number(&mut draft.graph, draft.data.len())?;
     // Before encoding, which would lose what protobuf cannot hold.
     validate::check(&draft.graph, &Limits::default())?;
-    Ok(assemble(&draft, unknown_sections, &|op| op.operator().since()))
+    Ok(assemble(draft, unknown_sections, &|op| op.operator().since()))
 }
 
 impl Draft {
@@ -101,30 +101,30 @@ fn set_versions(graph: &mut Graph, since: &dyn Fn(&Op) -> Since) {
 }
 
 fn assemble(
-    draft: &Draft,
+    draft: Draft,
     unknown_sections: &[(u32, &[u8])],
     since: &dyn Fn(&Op) -> Since,
 ) -> Vec<u8> {
-    let graph = draft.graph.encode_to_vec();
+    let minor = validate::least_minor(&draft.graph, since);
     let mut parts = Vec::with_capacity(draft.data.len() + 2 + unknown_sections.len());
-    parts.push((GRAPH, CRITICAL, graph.as_slice()));
-    parts.extend(draft.data.iter().map(|data| (TENSOR, CRITICAL, data.as_slice())));
-    parts.extend(draft.provenance.iter().map(|text| (PROVENANCE, 0, text.as_bytes())));
-    parts.extend(unknown_sections.iter().map(|&(kind, content)| (kind, 0, content)));
-    lay_out(&parts, validate::least_minor(&draft.graph, since))
+    parts.push((GRAPH, CRITICAL, draft.graph.encode_to_vec()));
+    parts.extend(draft.data.into_iter().map(|data| (TENSOR, CRITICAL, data)));
+    parts.extend(draft.provenance.map(|text| (PROVENANCE, 0, text.into_bytes())));
+    parts.extend(unknown_sections.iter().map(|&(kind, content)| (kind, 0, content.to_vec())));
+    lay_out(parts, minor)
 }
 
 /// The file of version 1.`minor` that has these sections (kind, flags, content), whatever they are.
-fn lay_out(parts: &[(u32, u32, &[u8])], minor: u16) -> Vec<u8> {
+fn lay_out(parts: Vec<(u32, u32, Vec<u8>)>, minor: u16) -> Vec<u8> {
     let mut header = Header { major: MAJOR, minor, file_bytes: 0, sections: parts.len() as u32 };
     let mut end = header.table_end() as usize + DIGEST_BYTES;
     let mut table = Vec::new();
-    for &(kind, flags, content) in parts {
+    for (kind, flags, content) in &parts {
         let offset = end.next_multiple_of(ALIGNMENT);
         end = offset + content.len();
         let section = Section {
-            kind,
-            flags,
+            kind: *kind,
+            flags: *flags,
             offset: offset as u64,
             length: content.len() as u64,
             alignment: ALIGNMENT as u32,
@@ -139,9 +139,10 @@ fn lay_out(parts: &[(u32, u32, &[u8])], minor: u16) -> Vec<u8> {
     file.append(&mut table);
     let root = sha256(&file);
     file.extend_from_slice(&root);
-    for &(_, _, content) in parts {
+    // Each content goes when it is copied: large ones are not all held twice.
+    for (_, _, content) in parts {
         file.resize(file.len().next_multiple_of(ALIGNMENT), 0);
-        file.extend_from_slice(content);
+        file.extend_from_slice(&content);
     }
     file
 }
@@ -180,7 +181,7 @@ mod tests {
 
     fn written(mut draft: Draft) -> Vec<u8> {
         set_versions(&mut draft.graph, &later);
-        assemble(&draft, &[], &later)
+        assemble(draft, &[], &later)
     }
 
     /// A writer of the next minor version gives this reader what it can read, wherever it can.

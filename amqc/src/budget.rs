@@ -406,7 +406,9 @@ impl Choosing<'_> {
     fn file(&self, places: &[Option<usize>]) -> Result<u64> {
         let (plan, fitted) = self.fits.mixed(&self.sets(places));
         let options = self.options(places)?;
-        let file = finish(self.task.path, &options, &self.prepared, &plan, &fitted)?;
+        let Prepared { source, module, weights } = &self.prepared;
+        let file =
+            finish(self.task.path, &options, source, module.clone(), weights, &plan, &fitted)?;
         Ok(file.bytes.len() as u64)
     }
 

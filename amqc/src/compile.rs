@@ -158,24 +158,26 @@ pub fn compile_for(
     let plan = Plan::new(&prepared.module, &prepared.weights, resolver).map_err(located)?;
     let tell = |layer: &str, done, total| progress(Progress { layer, done, total });
     let fitted = Fitted::new(&prepared.module, &plan, moments, &tell).map_err(located)?;
-    finish(path, options, &prepared, &plan, &fitted)
+    let Prepared { source, module, weights } = prepared;
+    finish(path, options, &source, module, &weights, &plan, &fitted)
 }
 
-/// The file of a network whose matrices are fitted.
+/// The file of a network whose matrices are fitted. Constants that nobody else holds go as they are written.
 ///
 /// # Errors
 /// What the format or the runtime does not take.
 pub(crate) fn finish(
     path: &Path,
     options: &ConvertOptions,
-    prepared: &Prepared,
+    source: &onnx::Source,
+    module: Module,
+    weights: &Weights,
     plan: &Plan,
     fitted: &Fitted,
 ) -> Result<Compiled> {
     let located = |error: Error| error.within(path.display());
-    let Prepared { source, module, weights } = prepared;
     let mut notes = module.notes.clone();
-    let states = states(module);
+    let states = states(&module);
     if !plan.raised.is_empty() {
         let (bits, names) = (SHORT_ROW_BITS, plan.raised.join(", "));
         notes.push(format!("{bits} bits at least, for kernels of so few columns: {names}"));
@@ -186,10 +188,10 @@ pub(crate) fn finish(
             fitted.unmet.join(", ")
         ));
     }
-    let layers = report::layers(module, weights, plan, fitted);
-    let mut histograms = histograms(module, plan, fitted);
+    let layers = report::layers(&module, weights, plan, fitted);
+    let mut histograms = histograms(&module, plan, fitted);
     histograms.resize(layers.len(), None);
-    let mut draft = emit::emit(module.clone(), plan, fitted);
+    let mut draft = emit::emit(module, plan, fitted);
     let external = onnx::external_files(source).map_err(located)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let paths = external.iter().map(|file| folder.join(&file.location)).collect();

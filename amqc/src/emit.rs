@@ -1,5 +1,7 @@
 //! Puts the file together: the graph with its codes in place of the weights that they stand for.
 
+use std::mem;
+
 use amq_format::Draft;
 use amq_format::graph::{self, ABSENT, MultiBit, Port, ValueId};
 use amq_format::operator::Role;
@@ -87,24 +89,27 @@ fn correct_bias(module: &mut Module, names: &mut Names, weight: &Weight, shift: 
 /// The graph and its data: plain constants that are still read, then those that are coded.
 fn draft(mut module: Module, matrices: &[Matrix], values: &[ValueId]) -> Draft {
     let read = module.read();
+    let coded = |(Matrix { source, codes, .. }, &value): (&Matrix, &ValueId)| graph::Tensor {
+        multi_bit: Some(MultiBit {
+            bits: u32::from(codes.bits),
+            rows: codes.rows as u64,
+            group: 0,
+            coefficients: codes.coefficient_type as i32,
+            offset: codes.offsets.is_some(),
+        }),
+        ..plain_tensor(value, &module.constants[source])
+    };
+    let coded: Vec<_> = matrices.iter().zip(values).map(coded).collect();
     let mut data = Vec::new();
-    for (&value, constant) in module.constants.iter().filter(|(value, _)| read.contains(value)) {
-        module.graph.tensors.push(plain_tensor(value, constant));
-        data.push(constant.data.to_bytes());
+    // Each goes when its bytes are there.
+    for (value, constant) in mem::take(&mut module.constants) {
+        if read.contains(&value) {
+            module.graph.tensors.push(plain_tensor(value, &constant));
+            data.push(constant.data.to_bytes());
+        }
     }
-    for (Matrix { source, codes, .. }, &value) in matrices.iter().zip(values) {
-        module.graph.tensors.push(graph::Tensor {
-            multi_bit: Some(MultiBit {
-                bits: u32::from(codes.bits),
-                rows: codes.rows as u64,
-                group: 0,
-                coefficients: codes.coefficient_type as i32,
-                offset: codes.offsets.is_some(),
-            }),
-            ..plain_tensor(value, &module.constants[source])
-        });
-        data.push(codes.section_bytes());
-    }
+    module.graph.tensors.extend(coded);
+    data.extend(matrices.iter().map(|matrix| matrix.codes.section_bytes()));
     let (graph, _) = ir::compact(module.graph);
     Draft { graph, data, provenance: None }
 }

@@ -12,7 +12,7 @@ use crate::tensor::{Data, Tensor};
 pub(super) fn run(module: &mut Module) -> Result<()> {
     let facts = module.facts()?;
     let mut names = Names::of(module);
-    let uses = module.uses();
+    let mut uses = module.uses();
     // A matrix that many nodes share stays one.
     let mut turned = BTreeMap::new();
     for mut node in std::mem::take(&mut module.graph.nodes) {
@@ -32,15 +32,17 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
                 Some(&weights) => weights,
                 None => {
                     let data = Data::F32(transposed(data, rows, cols));
-                    // Large ones are not held twice.
-                    if uses.get(&b) == Some(&1) {
-                        module.constants.remove(&b);
-                    }
                     let name = names.unique(&format!("{}^T", module.name(b)), '.');
                     module.add_constant(name, Tensor { dims: vec![cols, rows], data })
                 }
             };
             turned.insert(b, weights);
+            // Large ones are not held twice.
+            let left = uses.entry(b).or_default();
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                module.constants.remove(&b);
+            }
             node.op = linear();
             node.inputs = vec![a, weights, ABSENT];
             module.graph.nodes.push(node);
@@ -50,6 +52,36 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
             module.graph.nodes.push(node);
         }
     }
+    Ok(())
+}
+
+/// Makes a [`Linear`] of each product with one constant matrix that is turned first, as it lies in the file
+/// then: large ones are neither copied nor named anew.
+pub(super) fn with_turned(module: &mut Module) -> Result<()> {
+    let is_matrix = |value: &ValueId| {
+        let constant = module.constants.get(value);
+        constant.is_some_and(|c| c.dims.len() == 2 && matches!(c.data, Data::F32(_)))
+    };
+    let mut turned = BTreeMap::new();
+    for node in &module.graph.nodes {
+        if let (Some(Op::Transpose(Transpose { perm })), [w]) = (&node.op, node.inputs.as_slice())
+            && perm == &[1, 0]
+            && is_matrix(w)
+        {
+            turned.insert(node.outputs[0], *w);
+        }
+    }
+    for node in &mut module.graph.nodes {
+        if let (Some(Op::MatMul(_)), &[a, b]) = (&node.op, node.inputs.as_slice())
+            && let Some(&w) = turned.get(&b)
+        {
+            node.op = linear();
+            node.inputs = vec![a, w, ABSENT];
+        }
+    }
+    let read = module.read();
+    let gone = |value: &ValueId| turned.contains_key(value) && !read.contains(value);
+    module.graph.nodes.retain(|node| !node.outputs.iter().any(gone));
     Ok(())
 }
 
