@@ -74,6 +74,11 @@ impl Memory {
     /// Grows the scratch of each worker, within one budget.
     pub(crate) fn reserve(&mut self, grow: impl Fn(&mut Scratch)) {
         grow(&mut self.scratch);
+        self.reserve_helpers(grow);
+    }
+
+    /// Grows the scratch of each worker but the caller's, within the same budget.
+    pub(crate) fn reserve_helpers(&mut self, grow: impl Fn(&mut Scratch)) {
         for helper in &mut self.helpers {
             mem::swap(&mut self.scratch.budget, &mut helper.budget);
             grow(helper);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use amq_format::graph::{Activations, AutoPad, Cell, Conv, DataType, Op};
+use amq_format::graph::{Activations, AutoPad, Cell, Conv, DataType, Dim, Op};
 use amq_runtime::{Model, Session, Threads, View, Workers};
 use common::{Builder, named, sized};
 
@@ -72,9 +72,14 @@ fn recurrent_layers_and_products_of_vectors() {
     }
 }
 
-fn conv(groups: u64, bits: u32, activations: Activations) -> Vec<u8> {
+fn conv(
+    groups: u64,
+    stride: u64,
+    [height, width]: [Dim; 2],
+    bits: u32,
+    activations: Activations,
+) -> Vec<u8> {
     let mut b = Builder::new();
-    let (height, width) = (named("height"), named("width"));
     let x = b.input(
         "x",
         DataType::F32,
@@ -85,7 +90,7 @@ fn conv(groups: u64, bits: u32, activations: Activations) -> Vec<u8> {
     let bias = b.random_floats("bias", &[96 * groups]);
     let y = b.value("y");
     let conv = Conv {
-        strides: vec![1; 2],
+        strides: vec![stride; 2],
         dilations: vec![1; 2],
         pads: vec![1; 4],
         auto_pad: AutoPad::Explicit as i32,
@@ -93,6 +98,8 @@ fn conv(groups: u64, bits: u32, activations: Activations) -> Vec<u8> {
         activations: activations as i32,
     };
     b.node(Op::Conv(conv), &[x, w, bias], &[y]);
+    let half = |size: Dim| size.ceil_div(&Dim::from(stride as i64)).unwrap();
+    let [height, width] = [height, width].map(|size| if stride > 1 { half(size) } else { size });
     b.output(y, DataType::F32, &[named("n"), sized(96 * groups as i64), height, width]);
     b.finish()
 }
@@ -104,11 +111,35 @@ fn convolutions_of_items_groups_and_channels() {
         for (bits, activations) in
             [(0, Activations::F32), (2, Activations::Int8), (2, Activations::Codes2)]
         {
-            let file = conv(groups, bits, activations);
+            let file = conv(groups, 1, [named("height"), named("width")], bits, activations);
             for items in [1, 2, 3] {
                 let dims = [items, 8 * groups as usize, 6, 9];
                 let count = dims.iter().product();
                 same_bits(&file, &[("x", View::f32(&dims, &pixels[..count]))]);
+            }
+        }
+    }
+}
+
+/// Workers have lines of windows where there are enough: rows, of one row the columns.
+#[test]
+fn convolutions_of_lines() {
+    let pixels: Vec<f32> = (0..8 * 600).map(|i| (i * 7 % 23) as f32 / 9.0 - 1.0).collect();
+    for (bits, activations) in [
+        (0, Activations::F32),
+        (2, Activations::Int8),
+        (2, Activations::Int16),
+        (2, Activations::Codes2),
+    ] {
+        for (stride, sizes) in [
+            (1, [[40, 5], [13, 17], [1, 61], [31, 1]]),
+            (2, [[61, 3], [25, 24], [1, 122], [2, 200]]),
+        ] {
+            for [height, width] in sizes {
+                let size = [height, width].map(|size| sized(size as i64));
+                let file = conv(1, stride, size, bits, activations);
+                let dims = [1, 8, height, width];
+                same_bits(&file, &[("x", View::f32(&dims, &pixels[..8 * height * width]))]);
             }
         }
     }

@@ -72,7 +72,10 @@ struct Product {
 
 impl Kernel for Product {
     fn reserve(&self, memory: &mut Memory) {
-        memory.reserve(|scratch| self.weights.matrix.reserve(&self.geometry, scratch));
+        let Product { weights, geometry, .. } = self;
+        memory.reserve(|scratch| weights.matrix.reserve(geometry, scratch));
+        let workers = memory.workers();
+        memory.reserve_helpers(|scratch| weights.matrix.reserve_part(geometry, workers, scratch));
     }
 
     fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {

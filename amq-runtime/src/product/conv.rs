@@ -9,7 +9,7 @@ use core::ops::Range;
 use amq_format::graph::Activations;
 
 use super::direct::Direct;
-use super::geometry::Geometry;
+use super::geometry::{Geometry, Portion};
 use super::matrix::{Matrix, VECTORS};
 use super::pack::Weights;
 use super::panels;
@@ -84,6 +84,18 @@ impl ConvMatrix {
         }
     }
 
+    /// Grows the scratch of one of so many workers so that it can hold its part of the results.
+    pub(crate) fn reserve_part(&self, geometry: &Geometry, workers: usize, scratch: &mut Scratch) {
+        let ConvMatrix::Groups(groups) = self else { return };
+        if let [matrix] = groups.as_slice()
+            && geometry.divides(workers)
+        {
+            let most = geometry.windows(&(0..geometry.lines().div_ceil(workers))).len();
+            let Scratch { budget, results, .. } = scratch;
+            budget.grow(results, matrix.rows.saturating_mul(most), 0.0);
+        }
+    }
+
     /// Grows the scratch so that `convolve` allocates nothing.
     pub(crate) fn reserve(&self, geometry: &Geometry, scratch: &mut Scratch) {
         let groups = match self {
@@ -139,7 +151,7 @@ impl ConvMatrix {
         for (group, (matrix, out)) in groups.iter().zip(outs).enumerate() {
             let x = &x[group * channels * plane..][..channels * plane];
             let bias = bias.map(|bias| &bias[group * first.rows..][..first.rows]);
-            matrix.convolve(geometry, x, 0..matrix.blocks(), bias, out, scratch);
+            matrix.convolve(geometry, x, matrix.whole(geometry), bias, out, scratch);
         }
     }
 }
@@ -173,13 +185,19 @@ impl Matrix {
         }
     }
 
-    /// Convolves the channels x `[channel][height][width]` of one group to those output channels
-    /// that are some blocks of rows, and adds a bias of a row of the weights each.
+    /// All results.
+    pub(super) fn whole(&self, geometry: &Geometry) -> Portion {
+        let (lines, blocks) = (0..geometry.lines(), 0..self.blocks());
+        Portion { lines, blocks, stride: geometry.positions() }
+    }
+
+    /// Convolves the channels x `[channel][height][width]` of one group to a part of its results, of
+    /// which the first goes to the first of out, and adds a bias of a row of the weights each.
     pub(super) fn convolve(
         &self,
         geometry: &Geometry,
         x: &[f32],
-        blocks: Range<usize>,
+        part: Portion,
         bias: Option<&[f32]>,
         out: &mut [f32],
         scratch: &mut Scratch,
@@ -188,31 +206,35 @@ impl Matrix {
             && panels::suits(geometry)
         {
             let target = self.target;
-            return panels::convolve(weights, geometry, x, blocks, bias, out, scratch, target);
+            return panels::convolve(weights, geometry, x, part, bias, out, scratch, target);
         }
+        let Portion { lines, blocks, stride } = part;
         let band = Band::new(self, geometry);
-        let [height, width] = geometry.output;
-        let (positions, taps) = (geometry.positions(), geometry.taps());
+        let (width, taps) = (geometry.output[1], geometry.taps());
+        let all = geometry.windows(&lines);
+        let (rows, columns) =
+            if geometry.output[0] > 1 { (lines, 0..width) } else { (0..1, lines) };
+        let pixels = geometry.reached(1, &columns);
         self.clear(band.held * geometry.input[1], scratch);
         let mut coded = 0;
-        for top in (0..height).step_by(band.rows) {
-            let rows = top..height.min(top + band.rows);
-            let reached = geometry.reached(&rows);
+        for top in rows.clone().step_by(band.rows) {
+            let rows = top..rows.end.min(top + band.rows);
+            let reached = geometry.reached(0, &rows);
             for row in coded.max(reached.start)..reached.end {
-                self.code_row(geometry, row, band.held, x, scratch);
+                self.code_row(geometry, row, pixels.clone(), band.held, x, scratch);
             }
             coded = coded.max(reached.end);
-            let end = rows.end * width;
-            for first in (rows.start * width..end).step_by(band.windows) {
+            let end = (rows.end * width).min(all.end);
+            for first in ((rows.start * width).max(all.start)..end).step_by(band.windows) {
                 let windows = first..end.min(first + band.windows);
                 let places = scratch.places.chunks_exact_mut(taps);
                 for (position, places) in windows.clone().zip(places) {
                     geometry.window(position, band.held, places);
                 }
                 let out = Output {
-                    rows: out.len() / positions,
-                    data: &mut out[first..],
-                    row_stride: positions,
+                    rows: out.len().div_ceil(stride),
+                    data: &mut out[first - all.start..],
+                    row_stride: stride,
                     vector_stride: 1,
                     bias,
                     blocks: blocks.clone(),
@@ -223,11 +245,12 @@ impl Matrix {
         }
     }
 
-    /// Codes the pixels of an input row, to their places in the ring.
+    /// Codes some pixels of an input row, to their places in the ring.
     fn code_row(
         &self,
         geometry: &Geometry,
         row: usize,
+        across: Range<usize>,
         held: usize,
         x: &[f32],
         scratch: &mut Scratch,
@@ -235,17 +258,21 @@ impl Matrix {
         let [height, width] = geometry.input;
         let columns = self.cols / geometry.taps();
         let place = row % held * width;
+        if across.is_empty() {
+            return;
+        }
         if matches!(self.weights, Weights::Float(_)) {
-            let to = &mut scratch.floats[place * columns..][..width * columns];
+            let to = &mut scratch.floats[(place + across.start) * columns..];
+            let to = &mut to[..across.len() * columns];
             self.target.vectorize(
                 #[inline(always)]
-                || bring_together(x, height, row, 0..width, width, to),
+                || bring_together(x, height, row, across, width, to),
             );
             return;
         }
         let mut pixels = core::mem::take(&mut scratch.pixels);
-        for first in (0..width).step_by(PIXELS) {
-            let part = first..width.min(first + PIXELS);
+        for first in across.clone().step_by(PIXELS) {
+            let part = first..across.end.min(first + PIXELS);
             let to = &mut pixels[..part.len() * columns];
             self.target.vectorize(
                 #[inline(always)]

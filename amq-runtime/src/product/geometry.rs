@@ -18,9 +18,39 @@ pub(crate) struct Geometry {
     pub(crate) output: [usize; 2],
 }
 
+/// Lines of each worker, at least.
+const LINES: usize = 6;
+
+/// A part of the results of a convolution's group.
+pub(super) struct Portion {
+    /// Lines of windows.
+    pub(super) lines: Range<usize>,
+    /// Blocks of rows of the weights.
+    pub(super) blocks: Range<usize>,
+    /// Elements from the first result of an output channel to that of the next.
+    pub(super) stride: usize,
+}
+
 impl Geometry {
     pub(super) fn positions(&self) -> usize {
         self.output[0] * self.output[1]
+    }
+
+    /// Lines of the output into which windows are divided: rows, of one row the columns.
+    pub(super) fn lines(&self) -> usize {
+        if self.output[0] > 1 { self.output[0] } else { self.output[1] }
+    }
+
+    /// Whether there are enough lines for so many workers. Neighbours code the pixels that both reach, and
+    /// some have a line more than others.
+    pub(super) fn divides(&self, workers: usize) -> bool {
+        workers > 1 && self.lines() >= workers.saturating_mul(LINES)
+    }
+
+    /// Windows of some lines.
+    pub(super) fn windows(&self, lines: &Range<usize>) -> Range<usize> {
+        let each = self.positions() / self.lines().max(1);
+        lines.start * each..lines.end * each
     }
 
     /// Positions of the kernel.
@@ -34,11 +64,12 @@ impl Geometry {
         at.checked_sub(self.pads[axis]).filter(|at| *at < self.input[axis])
     }
 
-    /// Rows of the input that windows of some rows of the output reach.
-    pub(super) fn reached(&self, rows: &Range<usize>) -> Range<usize> {
-        let last = (rows.end - 1) * self.strides[0] + (self.kernel[0] - 1) * self.dilations[0];
-        let end = (last + 1).saturating_sub(self.pads[0]).min(self.input[0]);
-        (rows.start * self.strides[0]).saturating_sub(self.pads[0]).min(end)..end
+    /// What of an axis of the input windows of some rows or columns of the output reach.
+    pub(super) fn reached(&self, axis: usize, part: &Range<usize>) -> Range<usize> {
+        let [stride, dilation] = [self.strides[axis], self.dilations[axis]];
+        let last = (part.end - 1) * stride + (self.kernel[axis] - 1) * dilation;
+        let end = (last + 1).saturating_sub(self.pads[axis]).min(self.input[axis]);
+        (part.start * stride).saturating_sub(self.pads[axis]).min(end)..end
     }
 
     /// The place of the pixel at each tap of the window at an output position, in order `[kernel

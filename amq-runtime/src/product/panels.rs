@@ -6,7 +6,7 @@
 use core::ops::Range;
 
 use super::border::Border;
-use super::geometry::Geometry;
+use super::geometry::{Geometry, Portion};
 use super::scratch::Scratch;
 use crate::kernels::panels::{LANES, PLACES, Panel, TAIL};
 use crate::kernels::windows::REACH;
@@ -92,20 +92,22 @@ fn aligned(x: &mut [f32]) -> &mut [f32] {
     &mut x[start..]
 }
 
-/// Convolves the channels x `[channel][height][width]` of one group to those output channels that are
-/// some blocks of rows, and adds a bias of a row of the weights each.
+/// Convolves the channels x `[channel][height][width]` of one group to a part of its results, of which
+/// the first goes to the first of out, and adds a bias of a row of the weights each.
 #[expect(clippy::too_many_arguments, reason = "what one convolution is, and where it works")]
 pub(super) fn convolve(
     weights: &float::Weights,
     geometry: &Geometry,
     x: &[f32],
-    blocks: Range<usize>,
+    part: Portion,
     bias: Option<&[f32]>,
     out: &mut [f32],
     scratch: &mut Scratch,
     target: Target,
 ) {
+    let Portion { lines, blocks, stride } = part;
     let (positions, channels) = (geometry.positions(), weights.columns);
+    let all = geometry.windows(&lines);
     let cols = weights.taps * channels;
     let border = Border::new(geometry);
     let input = if plain(geometry) {
@@ -129,9 +131,9 @@ pub(super) fn convolve(
     let together = if held { cols } else { COLUMNS };
     for start in (0..cols).step_by(together) {
         let end = cols.min(start + together);
-        let mut first = 0;
-        while first < positions {
-            let windows = next(positions - first);
+        let mut first = all.start;
+        while first < all.end {
+            let windows = next(all.end - first);
             let (runs, count) = input.runs(first..first + windows);
             for column in (start..end).step_by(COLUMNS) {
                 let columns = column..end.min(column + COLUMNS);
@@ -147,9 +149,9 @@ pub(super) fn convolve(
                     x: &places.as_chunks().0.as_chunks().0[..columns.len()],
                     windows,
                     bias,
-                    rows: out.len() / positions,
-                    row_stride: positions,
-                    out: &mut out[first..],
+                    rows: out.len().div_ceil(stride),
+                    row_stride: stride,
+                    out: &mut out[first - all.start..],
                 };
                 panel.multiply(target);
             }

@@ -1,6 +1,7 @@
 //! Memory that products work in.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::error::{Fault, ensure, fault};
 use crate::kernels::Order;
@@ -39,6 +40,10 @@ pub(crate) struct Scratch {
     pub(super) panel: Vec<f32>,
     /// Pixels of a row on their way, `[pixel][column]`.
     pub(super) pixels: Vec<f32>,
+    /// Results of a convolution's lines, `[output channel][window]`.
+    pub(super) results: Vec<f32>,
+    /// Which windows those are.
+    pub(super) windows: Range<usize>,
 }
 
 /// Memory for vectors as tables.

@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use super::conv::ConvMatrix;
 use super::direct::Direct;
-use super::geometry::Geometry;
+use super::geometry::{Geometry, Portion};
 use super::hands::Hands;
 use super::matrix::Matrix;
 use super::pack::Weights;
@@ -88,7 +88,7 @@ impl Matrix {
 
 impl ConvMatrix {
     /// Convolves batch items x `[item][channel][height][width]` as [`ConvMatrix::convolve`] does:
-    /// items are divided, of one the groups, of one the output channels.
+    /// items are divided, of one the groups, of one the windows, of few the output channels.
     pub(crate) fn share(
         &self,
         geometry: &Geometry,
@@ -171,6 +171,10 @@ fn share_groups(
     let Some(first) = groups.first() else { return };
     let parts = hands.parts(out.len().saturating_mul(first.cols));
     if groups.len() == 1 {
+        let workers = hands.helpers.len() + 1;
+        if parts == workers && geometry.divides(workers) {
+            return first.share_windows(geometry, x, bias, out, hands);
+        }
         return first.share_channels(geometry, x, 0..first.blocks(), bias, out, hands);
     }
     let each = first.rows * geometry.positions();
@@ -179,7 +183,7 @@ fn share_groups(
         for (i, (matrix, out)) in groups.iter().zip(out.chunks_exact_mut(each)).enumerate() {
             let x = &x[i * from..(i + 1) * from];
             let bias = bias.map(|bias| &bias[i * first.rows..][..first.rows]);
-            matrix.convolve(geometry, x, 0..matrix.blocks(), bias, out, hands.scratch);
+            matrix.convolve(geometry, x, matrix.whole(geometry), bias, out, hands.scratch);
         }
         return;
     }
@@ -208,7 +212,8 @@ impl Matrix {
     ) {
         let parts = hands.parts(out.len().saturating_mul(self.cols));
         let Some(middle) = self.middle(&blocks).filter(|_| parts > 1) else {
-            return self.convolve(geometry, x, blocks, bias, out, hands.scratch);
+            let part = Portion { blocks, ..self.whole(geometry) };
+            return self.convolve(geometry, x, part, bias, out, hands.scratch);
         };
         let rows = (middle - blocks.start) * BLOCK;
         let (out, later) = out.split_at_mut(rows * geometry.positions());
@@ -221,5 +226,84 @@ impl Matrix {
                 self.share_channels(geometry, x, middle..blocks.end, bias, later, &mut hands)
             },
         );
+    }
+
+    /// Convolves the channels of one group. Each worker has lines of windows, so that it codes only the
+    /// pixels that they reach. Those of the helpers are put among the others in the end.
+    fn share_windows(
+        &self,
+        geometry: &Geometry,
+        x: &[f32],
+        bias: Option<&[f32]>,
+        out: &mut [f32],
+        hands: &mut Hands<'_>,
+    ) {
+        let workers = hands.helpers.len() + 1;
+        self.share_lines(geometry, x, 0..workers, workers, bias, Some(&mut *out), hands);
+        let positions = geometry.positions();
+        gather(out, 0..self.rows, positions, hands.helpers, hands.workers, workers);
+    }
+
+    /// The lines of some of `all` workers: of the first in out, of the others in their scratch.
+    #[expect(clippy::too_many_arguments, reason = "what one convolution is, and who does it")]
+    fn share_lines(
+        &self,
+        geometry: &Geometry,
+        x: &[f32],
+        workers: Range<usize>,
+        all: usize,
+        bias: Option<&[f32]>,
+        out: Option<&mut [f32]>,
+        hands: &mut Hands<'_>,
+    ) {
+        if workers.len() > 1 {
+            let middle = workers.start + workers.len().div_ceil(2);
+            let [first, second] = [workers.start..middle, middle..workers.end];
+            return hands.join(
+                second.len(),
+                |mut hands| self.share_lines(geometry, x, first, all, bias, out, &mut hands),
+                |mut hands| self.share_lines(geometry, x, second, all, bias, None, &mut hands),
+            );
+        }
+        let start = |worker: usize| worker * geometry.lines() / all;
+        let lines = start(workers.start)..start(workers.end);
+        let windows = geometry.windows(&lines);
+        let whole = self.whole(geometry);
+        let scratch = &mut *hands.scratch;
+        if let Some(out) = out {
+            return self.convolve(geometry, x, Portion { lines, ..whole }, bias, out, scratch);
+        }
+        let mut results = core::mem::take(&mut scratch.results);
+        let part = Portion { lines, stride: windows.len(), ..whole };
+        let room = &mut results[..self.rows * windows.len()];
+        self.convolve(geometry, x, part, bias, room, scratch);
+        (scratch.results, scratch.windows) = (results, windows);
+    }
+}
+
+/// Puts what helpers hold into some rows of the results `[row][window]`.
+fn gather(
+    out: &mut [f32],
+    rows: Range<usize>,
+    positions: usize,
+    helpers: &[Scratch],
+    workers: &dyn Workers,
+    parts: usize,
+) {
+    if parts > 1 && rows.len() > 1 {
+        let middle = rows.start + rows.len().div_ceil(2);
+        let (first, second) = out.split_at_mut((middle - rows.start) * positions);
+        return workers.join(
+            &mut || {
+                gather(first, rows.start..middle, positions, helpers, workers, parts - parts / 2)
+            },
+            &mut || gather(second, middle..rows.end, positions, helpers, workers, parts / 2),
+        );
+    }
+    for (row, out) in rows.zip(out.chunks_exact_mut(positions)) {
+        for Scratch { results, windows, .. } in helpers {
+            let each = windows.len();
+            out[windows.clone()].copy_from_slice(&results[row * each..][..each]);
+        }
     }
 }
