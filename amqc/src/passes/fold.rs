@@ -23,7 +23,7 @@ const MAX_WORK: i64 = 1 << 33;
 
 /// Bytes, counted so too, of constants that are computed together, or those of the largest that is given:
 /// copies of them and of what they come from are held meanwhile.
-const TOGETHER: i64 = 32 << 20;
+const TOGETHER: i64 = 4 << 20;
 
 pub(super) fn run(module: &mut Module) -> Result<()> {
     let facts = module.facts()?;
