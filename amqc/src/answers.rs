@@ -12,6 +12,7 @@ use crate::names::shown;
 use crate::open::Loaded;
 use crate::plan::SHORT_ROW_BITS;
 use crate::report::{Coding, Layer, Report};
+use crate::settings::MOST_BITS_BY_CODES;
 use crate::verify::seeded_inputs;
 
 /// Scores whose probabilities diverge by more are poor, in nats: perplexity is a fifth higher. Which score is
@@ -121,7 +122,7 @@ impl Answers {
         match Vec::from_iter(bits)[..] {
             [8] => {}
             // Kernels of few columns got more than what was asked for.
-            [bits] | [bits, SHORT_ROW_BITS] => {
+            [bits] | [bits, MOST_BITS_BY_CODES | SHORT_ROW_BITS] => {
                 advice.push(format!("allow more bits (-b {}, or --max-loss 5%)", bits + 1))
             }
             _ => advice.push("allow more bits (a larger budget, or --max-loss 5%)".to_owned()),

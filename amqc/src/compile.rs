@@ -15,7 +15,7 @@ use crate::ir::Module;
 use crate::onnx;
 use crate::options::ConvertOptions;
 use crate::passes;
-use crate::plan::{Plan, Planned, SHORT_ROW_BITS, needs};
+use crate::plan::{Plan, Planned, needs};
 use crate::report::{self, External, Provenance, Report, State};
 use crate::tensor::Data;
 use crate::weights::{Weight, Weights};
@@ -179,8 +179,8 @@ pub(crate) fn finish(
     let mut notes = module.notes.clone();
     let states = states(&module);
     if !plan.raised.is_empty() {
-        let (bits, names) = (SHORT_ROW_BITS, plan.raised.join(", "));
-        notes.push(format!("{bits} bits at least, for kernels of so few columns: {names}"));
+        let names = plan.raised.join(", ");
+        notes.push(format!("more bits, for kernels of few columns: {names}"));
     }
     if !fitted.unmet.is_empty() {
         notes.push(format!(

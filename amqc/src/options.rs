@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::interface::Interface;
 use crate::quant::Method;
 use crate::recipe::Recipe;
-use crate::settings::{Bits, Given, Needs, Settings};
+use crate::settings::{Bits, Given, MOST_BITS_BY_CODES, Needs, Settings};
 
 /// What a conversion is asked to do.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -156,7 +156,9 @@ impl Resolver<'_> {
         let mut given = layer.or(self.base);
         let asked = given.bits.unwrap_or_default();
         if layer.bits.is_none() {
-            given.bits = Some(asked.at_least(needs.least_bits));
+            let codes = given.activations.and_then(|activations| activations.codes());
+            let most = codes.map_or(u8::MAX, |_| MOST_BITS_BY_CODES);
+            given.bits = Some(asked.at_least(needs.least_bits.min(most)));
         }
         let settings = Settings::new(given, self.options.calibration.is_some(), needs)
             .map(|settings| Settings { raised: settings.bits != asked, ..settings })

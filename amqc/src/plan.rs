@@ -24,14 +24,14 @@ const LEAST_CHANNELS: usize = 32;
 /// Columns below which kernels of a convolution are short: few weights of which each error shows, for no
 /// other makes good for it. More bits for them cost little of a file.
 const SHORT_ROW: usize = 32;
-pub(crate) const SHORT_ROW_BITS: u8 = 4;
+pub(crate) const SHORT_ROW_BITS: u8 = 6;
 
 /// What is done to every matrix.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// In the order of [`Weights::matrices`].
     pub matrices: Vec<Planned>,
-    /// Names of convolutions that get more bits than what was asked for: their rows are short.
+    /// Names of convolutions that get more bits than what was asked for, and how many: their rows are short.
     pub raised: Vec<String>,
 }
 
@@ -78,7 +78,8 @@ impl Plan {
             let choice = match fit(weight, &settings) {
                 Err(why) => Choice::Float { why },
                 Ok(fit) => {
-                    raised.extend(settings.raised.then(|| weight.name.clone()));
+                    raised
+                        .extend(settings.raised.then(|| format!("{} ({})", weight.name, fit.bits)));
                     let (activations, note) =
                         activations(module, weight, &settings, &never_negative);
                     Choice::Codes { fit, activations, note }

@@ -101,6 +101,8 @@ impl Given {
     }
 }
 
+/// Most bits of weights that are multiplied with codes of activations.
+pub(crate) const MOST_BITS_BY_CODES: u8 = 4;
 /// Bits from which int8 activations would lose more than the weights do.
 const FINE_BITS: u8 = 7;
 
@@ -150,7 +152,9 @@ impl Settings {
                 _ => Activations::Int8,
             }),
         };
-        if let (Bits::Codes(bits @ 5..), Some(codes)) = (bits, activations.codes()) {
+        if let (Bits::Codes(bits), Some(codes)) = (bits, activations.codes())
+            && bits > MOST_BITS_BY_CODES
+        {
             return Err(format!(
                 "no kernel multiplies {bits}-bit weights with activations of {codes} codes"
             ));
