@@ -66,7 +66,12 @@ mod tests {
         // Two values in each row, at plus and minus the root mean square.
         let weights: Vec<f32> =
             (0..40).map(|i| (1 + i / 20) as f32 * if i % 2 == 0 { 0.5 } else { -0.5 }).collect();
-        let options = Options { method: Method::Greedy, bits: 1, cycles: Cycles::Count(2) };
+        let options = Options {
+            method: Method::Greedy,
+            bits: 1,
+            cycles: Cycles::Count(2),
+            keeps_sums: false,
+        };
         let codes = quantize(&weights, 2, 20, &options, &|_| ());
         let Histogram { bins, levels } = Histogram::new(&weights, &codes);
         assert_eq!(bins.iter().sum::<usize>(), 40);

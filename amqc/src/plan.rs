@@ -26,6 +26,10 @@ const LEAST_CHANNELS: usize = 32;
 const SHORT_ROW: usize = 32;
 pub(crate) const SHORT_ROW_BITS: u8 = 6;
 
+/// Bits from which convolutions keep the sums of their rows: what pixels are has a mean. With fewer, a moved weight costs
+/// as much as it gains.
+const LEAST_SUM_BITS: u8 = 5;
+
 /// What is done to every matrix.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -73,9 +77,9 @@ impl Plan {
         let (mut matrices, mut raised) = (Vec::with_capacity(weights.matrices.len()), Vec::new());
         for weight in &weights.matrices {
             let node = module.node(&weight.place);
-            let settings =
-                resolver.settings(&node.name, weight.slot.suffix, needs(node, weight))?;
-            let choice = match fit(weight, &settings) {
+            let needs = needs(node, weight);
+            let settings = resolver.settings(&node.name, weight.slot.suffix, needs)?;
+            let choice = match fit(weight, &settings, needs.convolution) {
                 Err(why) => Choice::Float { why },
                 Ok(fit) => {
                     raised
@@ -100,7 +104,7 @@ pub(crate) fn needs(node: &Node, weight: &Weight) -> Needs {
 }
 
 /// How to fit a matrix, or why it stays float.
-fn fit(weight: &Weight, settings: &Settings) -> Result<quant::Options, String> {
+fn fit(weight: &Weight, settings: &Settings, convolution: bool) -> Result<quant::Options, String> {
     let Bits::Codes(bits) = settings.bits else { return Err("asked for".into()) };
     // Counted with coefficients of 32 bits: whether 16 suffice is known only afterwards.
     let (rows, cols) = (weight.rows as u64, weight.cols as u64);
@@ -109,7 +113,9 @@ fn fit(weight: &Weight, settings: &Settings) -> Result<quant::Options, String> {
     if after >= before {
         return Err(format!("{bits} bits would take {after} bytes, not fewer than {before}"));
     }
-    Ok(quant::Options { bits, method: settings.method, cycles: settings.cycles })
+    let Settings { method, cycles, .. } = *settings;
+    let keeps_sums = convolution && bits >= LEAST_SUM_BITS;
+    Ok(quant::Options { bits, method, cycles, keeps_sums })
 }
 
 /// How vectors enter the product with a coded matrix, and why where that is not what was asked for.

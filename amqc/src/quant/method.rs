@@ -117,4 +117,7 @@ pub struct Options {
     pub bits: u8,
     /// Cycles of the alternating method.
     pub cycles: Cycles,
+    /// Whether codes are chosen so that errors of a row add up to little: for vectors that have a mean. Methods
+    /// that give weights the nearest levels do so.
+    pub keeps_sums: bool,
 }

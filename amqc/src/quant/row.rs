@@ -17,6 +17,10 @@ use super::{Cycles, Method, Options};
 /// between two states of nearly equal error.
 const CONVERGENCE_LIMIT: u32 = 1000;
 
+/// Square of the mean, over the variance, of what a row meets that keeps its sum. Pixels that were never
+/// negative have about a half; what they have in common counts more than that.
+const MEAN: f64 = 1.0;
+
 /// Codes and coefficients of one row.
 pub(super) struct Row<'a> {
     weights: &'a [f32],
@@ -67,6 +71,11 @@ impl<'a> Row<'a> {
                 }
             }
         }
+        if options.keeps_sums
+            && matches!(options.method, Method::Uniform | Method::Alternating | Method::Best)
+        {
+            row.keep_sum();
+        }
         Some(row)
     }
 
@@ -95,6 +104,9 @@ impl<'a> Row<'a> {
         };
         row.round()?;
         row.assign();
+        if options.keeps_sums {
+            row.keep_sum();
+        }
         Some(row)
     }
 
@@ -219,13 +231,7 @@ impl<'a> Row<'a> {
     /// that it tells apart are equal, and so is the threshold between them.
     fn assign(&mut self) {
         let levels = self.levels();
-        let mut order = [0; MAX_LEVELS];
-        let order = &mut order[..1 << self.planes];
-        for (code, entry) in order.iter_mut().enumerate() {
-            *entry = code as u8;
-        }
-        let level = |code: u8| levels[usize::from(code)];
-        order.sort_unstable_by(|&a, &b| level(a).total_cmp(&level(b)).then(a.cmp(&b)));
+        let (order, level) = (self.order(&levels), |code: u8| levels[usize::from(code)]);
         let mut thresholds = [0.0; MAX_LEVELS - 1];
         for (threshold, pair) in thresholds.iter_mut().zip(order.windows(2)) {
             *threshold = 0.5 * (level(pair[0]) + level(pair[1]));
@@ -237,6 +243,50 @@ impl<'a> Row<'a> {
                 index += usize::from(f64::from(w) >= thresholds[index + half - 1]) << step;
             }
             *code = order[index];
+        }
+    }
+
+    /// Codes by their levels, ascending.
+    fn order(&self, levels: &[f64; MAX_LEVELS]) -> Vec<u8> {
+        let mut order: Vec<u8> = (0..1_u16 << self.planes).map(|code| code as u8).collect();
+        let level = |code: u8| levels[usize::from(code)];
+        order.sort_unstable_by(|&a, &b| level(a).total_cmp(&level(b)).then(a.cmp(&b)));
+        order
+    }
+
+    /// Moves weights that lie almost between two levels to the farther one, until the sum of all errors `e` is
+    /// near 0: what is then least is `sum e^2 + MEAN (sum e)^2`, where each weight moves at most once.
+    fn keep_sum(&mut self) {
+        let levels = self.levels();
+        let order = self.order(&levels);
+        let level = |code: u8| levels[usize::from(code)];
+        let errors = self.errors();
+        let sum: f64 = errors.iter().sum();
+        let up = sum > 0.0;
+        // For each code, the nearest other level on the side to which weights move.
+        let mut next = [0; MAX_LEVELS];
+        for (place, &code) in order.iter().enumerate() {
+            let beyond = match up {
+                true => order[place..].iter().find(|&&other| level(other) > level(code)),
+                false => order[..place].iter().rfind(|&&other| level(other) < level(code)),
+            };
+            next[usize::from(code)] = *beyond.unwrap_or(&code);
+        }
+        let mut moves: Vec<(f64, f64, usize)> = Vec::new();
+        for (column, (&code, &error)) in self.codes.iter().zip(&errors).enumerate() {
+            let gap = (level(next[usize::from(code)]) - level(code)).abs();
+            let error = if up { error } else { -error };
+            if gap > 0.0 && gap < 2.0 * sum.abs() {
+                moves.push((gap - 2.0 * error, gap, column));
+            }
+        }
+        moves.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.2.cmp(&b.2)));
+        let mut left = sum.abs();
+        for (price, gap, column) in moves {
+            if price < MEAN * (2.0 * left - gap) {
+                left -= gap;
+                self.codes[column] = next[usize::from(self.codes[column])];
+            }
         }
     }
 

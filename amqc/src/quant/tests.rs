@@ -32,7 +32,7 @@ impl Random {
 const TWO_CYCLES: Cycles = Cycles::Count(2);
 
 fn options(method: Method, bits: u8, cycles: Cycles) -> Options {
-    Options { method, bits, cycles }
+    Options { method, bits, cycles, keeps_sums: false }
 }
 
 fn with(weights: &[f32], cols: usize, options: Options) -> QuantizedMatrix {
