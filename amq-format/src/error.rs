@@ -123,7 +123,7 @@ rules! {
     S8 "each section's digest is that of its bytes"
     S9 "there is at most one provenance section, and it is UTF-8"
     T1 "tensors have the TENSOR sections one each, in order, and none is left over"
-    T2 "the type of the elements and of the coefficients is known"
+    T2 "the type of the elements and of the coefficients is known, and only f32 elements have a precision"
     T3 "sizes fit 64 bits and the machine's addresses, and there are at most 8 axes"
     T4 "the section has exactly the bytes that the tensor takes"
     T5 "a bool is 0 or 1"

@@ -53,6 +53,20 @@ pub struct Port {
     /// Its shape. Names in the inputs' shapes are the names that every other dimension is made of.
     #[prost(message, repeated, tag = "3")]
     pub dims: Vec<Dim>,
+    /// Float type that it has in the source model. Elements are f32 all the same: an output's are numbers of this type.
+    #[prost(enumeration = "Precision", tag = "4")]
+    pub precision: i32,
+}
+
+impl Port {
+    /// The name of its type in the source model, such as `f16`.
+    pub fn type_name(&self) -> &'static str {
+        match self.precision() {
+            Precision::F32 => self.data_type().name(),
+            Precision::F16 => "f16",
+            Precision::Bf16 => "bf16",
+        }
+    }
 }
 
 /// A value that a stream carries from one call to the next.

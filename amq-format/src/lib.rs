@@ -11,6 +11,7 @@
 //!     value,
 //!     data_type: DataType::F32 as i32,
 //!     dims: vec![Dim::named("n"), 3.into()],
+//!     ..Port::default()
 //! };
 //! let relu = Unary { function: UnaryFunction::Relu as i32, alpha: 0.0, beta: 0.0 };
 //! let graph = Graph {

@@ -3,7 +3,7 @@
 use crate::carried::check_states;
 use crate::error::{Error, Rule, within};
 use crate::fault::{Refusal, refuse_unless};
-use crate::graph::{ABSENT, DataType, Dim, Graph, Node, Op, Port, Tensor, ValueId};
+use crate::graph::{ABSENT, DataType, Dim, Graph, Node, Op, Port, Precision, Tensor, ValueId};
 use crate::limits::Limits;
 use crate::operator::{Captures, Constants, unfit};
 use crate::scan::scan;
@@ -381,6 +381,11 @@ fn check_port(graph: &Graph, port: &Port, names: &BTreeSet<String>) -> Result<()
     };
     if DataType::try_from(port.data_type).is_err() {
         return refuse(Rule::T2, format!("elements of type {}", port.data_type));
+    }
+    match Precision::try_from(port.precision) {
+        Ok(Precision::F32) => {}
+        Ok(_) if port.data_type() == DataType::F32 => {}
+        _ => return refuse(Rule::T2, format!("precision {}", port.precision)),
     }
     if port.dims.len() > MAX_RANK {
         return refuse(Rule::T3, format!("{} axes", port.dims.len()));

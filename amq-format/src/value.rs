@@ -78,6 +78,18 @@ impl DataType {
     }
 }
 
+/// Float type that an input or output has in the source model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub enum Precision {
+    /// IEEE 754 binary32, or a longer type that is computed in it.
+    F32 = 0,
+    /// IEEE 754 binary16.
+    F16 = 1,
+    /// bfloat16: the upper half of a binary32.
+    Bf16 = 2,
+}
+
 /// A constant.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Tensor {

@@ -155,7 +155,12 @@ mod tests {
 
     /// Two operators, the second one of which `later` stands for one of the next minor version.
     fn draft(last: Op) -> Draft {
-        let port = |value| Port { value, data_type: DataType::F32 as i32, dims: vec![3.into()] };
+        let port = |value| Port {
+            value,
+            data_type: DataType::F32 as i32,
+            dims: vec![3.into()],
+            ..Port::default()
+        };
         let node = |value: u32, op| Node {
             inputs: vec![value],
             outputs: vec![value + 1],

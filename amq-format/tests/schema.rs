@@ -132,7 +132,7 @@ fn everything() -> Graph {
         binds: vec!["n".into()],
         op: Some(op),
     };
-    let port = Port { value: 1, data_type: 2, dims };
+    let port = Port { value: 1, data_type: 2, dims, precision: 1 };
     let multi_bit = MultiBit { bits: 2, rows: 3, group: 64, coefficients: 1, offset: true };
     let multi_bit = Some(multi_bit);
     let tensor = Tensor { value: 4, data_type: 1, dims: vec![1 << 40], section: 5, multi_bit };
@@ -209,6 +209,7 @@ fn enumerations_are_those_of_the_schema() {
         enumeration::<DataType>("DataType"),
         enumeration::<CoefficientType>("CoefficientType"),
         enumeration::<Activations>("Activations"),
+        enumeration::<Precision>("Precision"),
         enumeration::<AutoPad>("AutoPad"),
         enumeration::<PoolKind>("PoolKind"),
         enumeration::<Cell>("Cell"),

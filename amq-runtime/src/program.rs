@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use amq_format::graph::{self, ABSENT, DataType, Dim, Graph, Node};
+use amq_format::graph::{self, ABSENT, DataType, Dim, Graph, Node, Precision};
 use amq_format::{Inference, TensorView};
 
 use crate::error::{Error, fault};
@@ -23,6 +23,9 @@ pub struct Port {
     pub name: String,
     /// Type of its elements.
     pub data_type: DataType,
+    /// Float type that it has in the source model. Elements are f32 all the same: an output's are numbers of this type,
+    /// and an input's should be.
+    pub precision: Precision,
     /// Its shape. Names stand for sizes of at least 1 that calls choose.
     pub dims: Vec<Dim>,
 }
@@ -58,6 +61,7 @@ impl Program {
             let port = |port: &graph::Port| Port {
                 name: graph.values[port.value as usize].clone(),
                 data_type: port.data_type(),
+                precision: port.precision(),
                 dims: port.dims.clone(),
             };
             ports.iter().map(port).collect()

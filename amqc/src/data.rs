@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::Path;
 
-use amq_format::graph::DataType;
+use amq_format::graph::{DataType, Precision};
 use half::{bf16, f16};
 use npyz::{
     AutoSerialize, DType, Endianness, NpyFile, Order, TypeChar, WriteOptions, WriterBuilder,
@@ -397,8 +397,51 @@ fn numpy_name(data_type: DataType) -> &'static str {
     }
 }
 
+/// The tensor with its floats rounded to a type, as the model would round them.
+///
+/// # Errors
+/// A number that the type does not hold.
+pub fn rounded(mut tensor: Tensor, name: &str, precision: Precision) -> Result<Tensor> {
+    let (round, wanted): (fn(f32) -> f32, _) = match precision {
+        Precision::F32 => return Ok(tensor),
+        Precision::F16 => (|x| f16::from_f32(x).to_f32(), "float16"),
+        Precision::Bf16 => (|x| bf16::from_f32(x).to_f32(), "bfloat16"),
+    };
+    if let Data::F32(values) = &mut tensor.data {
+        for value in values {
+            let held = round(*value);
+            if value.is_finite() && !held.is_finite() {
+                return Err(Error::bad_file(format!("{name}: {value} is too large for {wanted}"))
+                    .remedy("the model takes that type: scale the input as it was trained"));
+            }
+            *value = held;
+        }
+    }
+    Ok(tensor)
+}
+
 /// Writes a tensor as an `.npy` file.
-pub fn write_npy(out: impl Write, Tensor { dims, data }: &Tensor) -> io::Result<()> {
+pub fn write_npy(out: impl Write, tensor: &Tensor) -> io::Result<()> {
+    write_npy_as(out, tensor, Precision::F32)
+}
+
+/// Writes a tensor as an `.npy` file, its floats in a type. NumPy has no bfloat16: raw elements of two bytes, as the package
+/// ml_dtypes saves it.
+pub fn write_npy_as(
+    mut out: impl Write,
+    Tensor { dims, data }: &Tensor,
+    precision: Precision,
+) -> io::Result<()> {
+    let halves: Option<(&str, fn(f32) -> u16)> = match precision {
+        Precision::F32 => None,
+        Precision::F16 => Some(("<f2", |x| f16::from_f32(x).to_bits())),
+        Precision::Bf16 => Some(("<V2", |x| bf16::from_f32(x).to_bits())),
+    };
+    if let (Data::F32(values), Some((descr, bits))) = (data, halves) {
+        out.write_all(&header(descr, dims))?;
+        let bytes: Vec<u8> = values.iter().flat_map(|&x| bits(x).to_le_bytes()).collect();
+        return out.write_all(&bytes);
+    }
     match data {
         Data::F32(values) => elements(out, dims, values.iter().copied()),
         Data::I64(values) => elements(out, dims, values.iter().copied()),
@@ -413,12 +456,36 @@ pub fn write_npy(out: impl Write, Tensor { dims, data }: &Tensor) -> io::Result<
     }
 }
 
+/// The header of an `.npy` file, with spaces to a multiple of 64 bytes.
+fn header(descr: &str, dims: &[usize]) -> Vec<u8> {
+    let sizes: Vec<String> = dims.iter().map(|dim| dim.to_string()).collect();
+    let (sizes, comma) = (sizes.join(", "), if dims.len() == 1 { "," } else { "" });
+    let mut text =
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({sizes}{comma}), }}");
+    let length = (10 + text.len() + 1).next_multiple_of(64) - 10;
+    text.extend(std::iter::repeat_n(' ', length - 1 - text.len()));
+    text.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((length as u16).to_le_bytes());
+    bytes.extend(text.bytes());
+    bytes
+}
+
 /// Writes tensors as an uncompressed `.npz` file. Equal tensors give equal bytes.
 pub fn write_npz(out: impl Write + Seek, tensors: &[(String, Tensor)]) -> io::Result<()> {
+    write_npz_as(out, tensors, |_| Precision::F32)
+}
+
+/// The same, with the floats of each name in a type.
+pub fn write_npz_as(
+    out: impl Write + Seek,
+    tensors: &[(String, Tensor)],
+    precision: impl Fn(&str) -> Precision,
+) -> io::Result<()> {
     let mut archive = ZipWriter::new(out);
     for (name, tensor) in tensors {
         let mut array = Vec::new();
-        write_npy(&mut array, tensor)?;
+        write_npy_as(&mut array, tensor, precision(name))?;
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
             .last_modified_time(zip::DateTime::default())

@@ -29,7 +29,12 @@ pub(crate) fn emit(mut module: Module, plan: &Plan, fitted: &Fitted) -> Draft {
         let weight = &planned.weight;
         let constant = &module.constants[&weight.value];
         let data_type = constant.data.data_type() as i32;
-        let port = Port { value: values[*place], data_type, dims: constant.fact().dims };
+        let port = Port {
+            value: values[*place],
+            data_type,
+            dims: constant.fact().dims,
+            ..Port::default()
+        };
         let node = ir::set_input(&mut module.graph, &weight.place, weight.slot.input, &port);
         let op = node.op.as_mut().map(|op| op.operator_mut());
         if let Some(kind) = op.and_then(|op| op.activations_mut(weight.slot.input)) {

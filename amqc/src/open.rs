@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use amq_format::graph::{Graph, Port, State, ValueId};
+use amq_format::graph::{Graph, Port, Precision, State, ValueId};
 use amq_format::{Draft, Validated};
 use amq_runtime::{Isa, LoadOptions, Model, Session};
 use serde::Deserialize;
@@ -266,6 +266,12 @@ impl Loaded {
         })
     }
 
+    /// The float type that the output of this name has in the source model.
+    pub fn precision(&self, name: &str) -> Precision {
+        let port = self.graph().outputs.iter().find(|port| self.name(port.value) == name);
+        port.map_or(Precision::F32, Port::precision)
+    }
+
     /// Names of the dimensions of inputs that are no states.
     pub fn dimensions(&self) -> BTreeSet<&str> {
         let dims = self.inputs().flat_map(|port| &port.dims);
@@ -294,7 +300,7 @@ pub fn value_name(graph: &Graph, value: ValueId) -> &str {
 pub fn port_text(graph: &Graph, port: &Port) -> String {
     let dims: Vec<String> = port.dims.iter().map(|dim| dim.to_string()).collect();
     let name = shown(value_name(graph, port.value));
-    format!("{name}: {} [{}]", port.data_type().name(), shown(&dims.join(", ")))
+    format!("{name}: {} [{}]", port.type_name(), shown(&dims.join(", ")))
 }
 
 #[cfg(test)]

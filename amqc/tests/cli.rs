@@ -73,6 +73,7 @@ impl Place {
             value,
             data_type: data_type as i32,
             dims: dims.iter().map(|d| d.parse().map_or(Dim::named(*d), i64::into)).collect(),
+            ..Port::default()
         };
         let tensor = |value, dims: &[u64]| Tensor {
             value,

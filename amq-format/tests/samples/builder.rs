@@ -30,7 +30,12 @@ impl Builder {
     }
 
     fn port(&mut self, name: &str, data_type: DataType, dims: &[Dim]) -> Port {
-        Port { value: self.value(name), data_type: data_type as i32, dims: dims.to_vec() }
+        Port {
+            value: self.value(name),
+            data_type: data_type as i32,
+            dims: dims.to_vec(),
+            ..Port::default()
+        }
     }
 
     pub fn input(&mut self, name: &str, data_type: DataType, dims: &[Dim]) {

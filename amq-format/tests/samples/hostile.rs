@@ -377,6 +377,11 @@ fn graphs(all: &mut Vec<Hostile>) {
     add("G12", "input-of-negative-size", &|graph| graph.inputs[0].dims[1] = (-1).into());
     add("G16", "output-twice", &|graph| graph.outputs[1].value = 7);
     add("T2", "port-of-unknown-type", &|graph| graph.inputs[0].data_type = 99);
+    add("T2", "port-of-unknown-precision", &|graph| graph.inputs[0].precision = 3);
+    add("T2", "integers-with-a-precision", &|graph| {
+        graph.inputs[0].data_type = DataType::I64 as i32;
+        graph.inputs[0].precision = 1;
+    });
     add("T3", "port-of-nine-axes", &|graph| graph.inputs[0].dims = vec![1.into(); 9]);
     add("G17", "other-name", &|graph| graph.states[0].name = "memory".into());
     add("G17", "no-input", &|graph| graph.states[0].input = 8);

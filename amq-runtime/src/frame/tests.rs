@@ -141,6 +141,7 @@ fn random(seed: u64) -> Draft {
         value,
         data_type: DataType::F32 as i32,
         dims: DIMS.iter().map(|&size| Dim::from(size as i64)).collect(),
+        ..Port::default()
     };
     random.graph.inputs.push(port(x));
     random.values.push(x);

@@ -24,13 +24,15 @@ impl Builder {
 
     pub(crate) fn input(&mut self, name: &str, data_type: DataType, dims: &[Dim]) -> ValueId {
         let value = self.value(name);
-        let port = Port { value, data_type: data_type as i32, dims: dims.to_vec() };
+        let port =
+            Port { value, data_type: data_type as i32, dims: dims.to_vec(), ..Port::default() };
         self.graph.inputs.push(port);
         value
     }
 
     pub(crate) fn output(&mut self, value: ValueId, data_type: DataType, dims: &[Dim]) {
-        let port = Port { value, data_type: data_type as i32, dims: dims.to_vec() };
+        let port =
+            Port { value, data_type: data_type as i32, dims: dims.to_vec(), ..Port::default() };
         self.graph.outputs.push(port);
     }
 
@@ -294,7 +296,7 @@ pub(crate) fn classifier() -> Vec<u8> {
 }
 
 fn port(value: ValueId, data_type: DataType, dims: &[Dim]) -> Port {
-    Port { value, data_type: data_type as i32, dims: dims.to_vec() }
+    Port { value, data_type: data_type as i32, dims: dims.to_vec(), ..Port::default() }
 }
 
 fn node(name: &str, op: Op, inputs: &[ValueId], outputs: &[ValueId]) -> Node {

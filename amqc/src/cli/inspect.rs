@@ -170,7 +170,7 @@ impl Inspected {
         let (major, minor) = file.version();
         let port = |port: &Port| Tensor {
             name: name(port.value),
-            r#type: port.data_type().name(),
+            r#type: port.type_name(),
             dims: port.dims.iter().map(|dim| dim.to_string()).collect(),
             text: port_text(graph, port),
         };

@@ -65,9 +65,10 @@ impl Run {
         }
         let inputs = bind(&loaded, arrays)?;
         let outputs = loaded.run(&inputs)?;
+        let precision = |name: &str| loaded.precision(name);
         if let Some(path) = &self.outputs {
             output::check_not_read(path, read())?;
-            output::write_whole(path, |file| data::write_npz(file, &outputs))?;
+            output::write_whole(path, |file| data::write_npz_as(file, &outputs, precision))?;
         }
         if let Some(directory) = &self.output_dir {
             fs::create_dir_all(directory).map_err(|error| Error::io(directory, error))?;
@@ -75,8 +76,9 @@ impl Run {
             let path = |(name, _): &(String, Tensor)| directory.join(file_name(name, &mut used));
             let paths: Vec<PathBuf> = outputs.iter().map(path).collect();
             paths.iter().try_for_each(|path| output::check_not_read(path, read()))?;
-            for (path, (_, tensor)) in paths.iter().zip(&outputs) {
-                output::write_whole(path, |file| data::write_npy(file, tensor))?;
+            for (path, (name, tensor)) in paths.iter().zip(&outputs) {
+                let precision = precision(name);
+                output::write_whole(path, |file| data::write_npy_as(file, tensor, precision))?;
             }
         }
         Ok(Outcome::default())

@@ -192,6 +192,31 @@ fn archives_are_bounded_and_only_what_is_wanted_is_decoded() {
     assert!(bad.error(Path::new("x.npy")).message().contains("more than 4 GiB"));
 }
 
+/// The bytes are those of `numpy.save(f, numpy.array([[1, -2, 0.1]], numpy.float16))`, from numpy 2.
+#[test]
+fn short_floats_are_written_as_numpy_does() {
+    let tensor = tensor(&[1, 3], Data::F32(vec![1.0, -2.0, 0.099_975_586]));
+    let mut bytes = Vec::new();
+    write_npy_as(&mut bytes, &tensor, Precision::F16).unwrap();
+    let text = "{'descr': '<f2', 'fortran_order': False, 'shape': (1, 3), }";
+    assert_eq!(bytes, npy(&format!("{text:117}\n"), &[0x00, 0x3c, 0x00, 0xc0, 0x66, 0x2e]));
+    bytes.clear();
+    let tensor = Tensor { dims: vec![3], ..tensor };
+    write_npy_as(&mut bytes, &tensor, Precision::Bf16).unwrap();
+    let again = read(&bytes).unwrap().into_tensor("x", DataType::F32).unwrap();
+    assert_eq!(again.data, Data::F32(vec![1.0, -2.0, 0.100_097_656]));
+}
+
+#[test]
+fn what_a_short_type_cannot_hold_is_refused() {
+    let x = |value| tensor(&[1], Data::F32(vec![value]));
+    let kept = |value, precision| rounded(x(value), "x", precision).map(|t| t.data);
+    assert_eq!(kept(0.1, Precision::F16).unwrap(), Data::F32(vec![0.099_975_586]));
+    assert_eq!(kept(f32::INFINITY, Precision::F16).unwrap(), Data::F32(vec![f32::INFINITY]));
+    assert!(kept(7e4, Precision::F16).unwrap_err().message().contains("too large for float16"));
+    assert_eq!(kept(7e4, Precision::Bf16).unwrap(), Data::F32(vec![70_144.0]));
+}
+
 /// Written by numpy 2 as `numpy.array([1, -2, 65504], dtype=t)` with t '<f2', '>f2' and, of ml_dtypes,
 /// bfloat16, whose last element is 65536.
 #[test]

@@ -30,6 +30,7 @@ pub fn bind(loaded: &Loaded, arrays: Vec<(String, Array)>) -> Result<Vec<(String
             return Err(Error::usage(format!("the input {name:?} is given twice")));
         }
         let tensor = array.into_tensor(&name, port.data_type())?;
+        let tensor = data::rounded(tensor, &name, port.precision())?;
         bound.push((name, tensor));
     }
     let given = |port: &&Port| bound.iter().any(|(name, _)| name == loaded.name(port.value));

@@ -89,7 +89,7 @@ mod tests {
 
     fn port(dims: &[&str]) -> Port {
         let dims = dims.iter().map(|&text| text.parse().map_or(Dim::named(text), i64::into));
-        Port { value: 1, data_type: DataType::I64 as i32, dims: dims.collect() }
+        Port { value: 1, data_type: DataType::I64 as i32, dims: dims.collect(), ..Port::default() }
     }
 
     fn graph() -> Graph {

@@ -62,7 +62,12 @@ fn graph(
     }
     let port = |&value: &ValueId| {
         let fact = fact(value).unwrap_or_else(|| Fact::f32(Vec::new()));
-        Port { value: number[&value], data_type: fact.data_type as i32, dims: fact.dims }
+        Port {
+            value: number[&value],
+            data_type: fact.data_type as i32,
+            dims: fact.dims,
+            ..Port::default()
+        }
     };
     graph.inputs = inputs.iter().map(port).collect();
     graph.outputs = part.outputs.iter().map(port).collect();
@@ -191,7 +196,8 @@ impl Module {
                     }
                 };
                 let data_type = fact.data_type as i32;
-                captures.insert(outer, Port { value, data_type, dims: fact.dims });
+                captures
+                    .insert(outer, Port { value, data_type, dims: fact.dims, ..Port::default() });
             }
             bodies.push((inner.graph, captures));
         }

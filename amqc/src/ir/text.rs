@@ -3,7 +3,7 @@
 use std::fmt;
 
 use amq_format::Fact;
-use amq_format::graph::{ABSENT, Graph, ValueId};
+use amq_format::graph::{ABSENT, Graph, Port, Precision, ValueId};
 
 use super::Module;
 use crate::tensor::{Data, Tensor};
@@ -19,7 +19,12 @@ impl fmt::Display for Module {
             writeln!(f, "note {note}")?;
         }
         for port in &self.graph.inputs {
-            writeln!(f, "input %{}: {}", self.name(port.value), shown_fact(fact(port.value)))?;
+            writeln!(
+                f,
+                "input %{}: {}",
+                self.name(port.value),
+                shown_port(port, fact(port.value))
+            )?;
         }
         for (&value, constant) in &self.constants {
             writeln!(f, "constant %{}: {}", self.name(value), shown_constant(constant))?;
@@ -44,7 +49,12 @@ impl fmt::Display for Module {
             }
         }
         for port in &self.graph.outputs {
-            writeln!(f, "output %{}: {}", self.name(port.value), shown_fact(fact(port.value)))?;
+            writeln!(
+                f,
+                "output %{}: {}",
+                self.name(port.value),
+                shown_port(port, fact(port.value))
+            )?;
         }
         for state in &self.graph.states {
             writeln!(f, "state %{} <- %{}", self.name(state.input), self.name(state.output))?;
@@ -89,6 +99,13 @@ fn shown_fact(fact: Option<&Fact>) -> String {
     match fact {
         Some(fact) => format!("{}[{}]", fact.data_type.name(), list(&fact.dims)),
         None => "?".to_owned(),
+    }
+}
+
+fn shown_port(port: &Port, fact: Option<&Fact>) -> String {
+    match port.precision() {
+        Precision::F32 => shown_fact(fact),
+        _ => format!("{} of {}", shown_fact(fact), port.type_name()),
     }
 }
 

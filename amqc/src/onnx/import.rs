@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use amq_format::Fact;
-use amq_format::graph::{Dim, Op, Port, Reshape};
+use amq_format::graph::{DataType, Dim, Op, Port, Precision as Declared, Reshape};
 
 use super::builder::Builder;
 use super::graph;
@@ -120,7 +120,7 @@ fn inputs(graph: &GraphProto, ir: i64, interface: &Interface, builder: &mut Buil
                 *dim = Dim::from(size);
             }
         }
-        if precision != Precision::F32 {
+        if precision == Precision::F64 {
             builder.notes.narrowed_inputs.push(input.name.clone());
         }
         if let Some(text) = fixed {
@@ -138,7 +138,8 @@ fn inputs(graph: &GraphProto, ir: i64, interface: &Interface, builder: &mut Buil
         if let Some(Ok(element)) = tensor.map(|tensor| ElementType::try_from(tensor.elem_type)) {
             builder.set_element(value, element);
         }
-        let port = Port { value: builder.id(value)?, data_type, dims };
+        let precision = precision.declared().into();
+        let port = Port { value: builder.id(value)?, data_type, dims, precision };
         builder.module.graph.inputs.push(port);
     }
     dim_names.iter().for_each(|name| builder.reserve_dim(name));
@@ -215,7 +216,12 @@ fn outputs(graph: &GraphProto, builder: &mut Builder) -> Result<()> {
             builder.module.add_node(&output.name, op, vec![id], vec![named]);
             id = named;
         }
-        let port = Port { value: id, data_type: data_type.into(), dims };
+        let precision = match data_type {
+            DataType::F32 => builder.precision(value).declared(),
+            _ => Declared::F32,
+        };
+        let (data_type, precision) = (data_type.into(), precision.into());
+        let port = Port { value: id, data_type, dims, precision };
         builder.module.graph.outputs.push(port);
     }
     if graph.output.is_empty() {

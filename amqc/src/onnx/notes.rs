@@ -21,8 +21,7 @@ impl Notes {
         let default = |name| {
             format!("input {name:?} has a default value in the model and is a constant from now on")
         };
-        let narrowed =
-            |name| format!("input {name:?} is of another float type and is taken as f32");
+        let narrowed = |name| format!("input {name:?} is float64 and is taken as f32");
         let newer = |version| {
             format!(
                 "the model's IR version {version} is newer than any that is known: what it may mean \

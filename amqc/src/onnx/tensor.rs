@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use amq_format::graph::{DataType, UnaryFunction};
+use amq_format::graph::{self, DataType, UnaryFunction};
 use half::{bf16, f16};
 use prost::bytes::Bytes;
 
@@ -58,6 +58,15 @@ impl Precision {
             ElementType::Bfloat16 => Precision::Bf16,
             ElementType::Double => Precision::F64,
             _ => Precision::F32,
+        }
+    }
+
+    /// As a file says it of its inputs and outputs.
+    pub(super) fn declared(self) -> graph::Precision {
+        match self {
+            Precision::F16 => graph::Precision::F16,
+            Precision::Bf16 => graph::Precision::Bf16,
+            Precision::F32 | Precision::F64 => graph::Precision::F32,
         }
     }
 

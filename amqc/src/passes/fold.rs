@@ -106,7 +106,12 @@ fn compute(
         .unzip();
     let port = |value| {
         let fact = fact(facts, value).ok_or_else(|| Error::bad_file("a constant has no type"))?;
-        Ok(Port { value, data_type: fact.data_type as i32, dims: fact.dims.clone() })
+        Ok(Port {
+            value,
+            data_type: fact.data_type as i32,
+            dims: fact.dims.clone(),
+            ..Port::default()
+        })
     };
     // Only the values that this graph has: the validator refuses names of nothing.
     let graph = Graph {
@@ -238,7 +243,8 @@ mod tests {
         let mut module = Module::default();
         let x = module.add_value("x");
         let dims = vec![Dim::named("n"), Dim::from(3)];
-        module.graph.inputs = vec![Port { value: x, data_type: DataType::F32 as i32, dims }];
+        module.graph.inputs =
+            vec![Port { value: x, data_type: DataType::F32 as i32, dims, ..Port::default() }];
         let [sizes, two, last, more] =
             ["sizes", "two", "last", "more"].map(|name| module.add_value(name));
         let dims = vec![Dim::named("n"), Dim::from(3)];
@@ -264,7 +270,7 @@ mod tests {
         let x = module.add_value("x");
         let port = |value, dims: [i64; 2]| {
             let dims = dims.map(Dim::from).to_vec();
-            Port { value, data_type: DataType::F32 as i32, dims }
+            Port { value, data_type: DataType::F32 as i32, dims, ..Port::default() }
         };
         module.graph.inputs = vec![port(x, [1, 1])];
         let turn = Op::Transpose(Transpose { perm: vec![1, 0] });
@@ -304,7 +310,12 @@ mod tests {
         let (starts, ends) = (vec![Dim::from(0)], vec![Dim::from(2)]);
         let cut = Slice { axes: vec![0], starts, ends, steps: vec![1] };
         module.add_node("cut", Op::Slice(cut), vec![last], vec![sum]);
-        let port = Port { value: sum, data_type: DataType::F32 as i32, dims: vec![Dim::from(2)] };
+        let port = Port {
+            value: sum,
+            data_type: DataType::F32 as i32,
+            dims: vec![Dim::from(2)],
+            ..Port::default()
+        };
         module.graph.outputs = vec![port];
         run(&mut module).unwrap();
         let expected = Tensor { dims: vec![2], data: Data::F32(vec![6.0, 6.0]) };

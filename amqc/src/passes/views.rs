@@ -79,6 +79,7 @@ mod tests {
             value,
             data_type: DataType::F32 as i32,
             dims: [1, 1, 5].map(Dim::from).to_vec(),
+            ..Port::default()
         };
         module.graph.inputs = vec![port(x)];
         module.graph.outputs = vec![port(y)];

@@ -334,13 +334,12 @@ fn other_precisions_become_f32_with_a_note() {
         .text();
     assert_eq!(
         text,
-        "note input \"x\" is of another float type and is taken as f32\n\
-         note constants of another float type, changed to f32: 1\n\
-         input %x: f32[n, 2]\n\
+        "note constants of another float type, changed to f32: 1\n\
+         input %x: f32[n, 2] of f16\n\
          constant %w: f32[2] = 1, -2\n\
          %Mul_0 = Mul %x, %w : f32[n, 2]  # Mul_0\n\
          %y = ToF16 %Mul_0 : f32[n, 2]  # Mul_0/round\n\
-         output %y: f32[n, 2]\n"
+         output %y: f32[n, 2] of f16\n"
     );
     let mut double = f32s("w", &[1], &[]);
     double.data_type = ElementType::Double as i32;

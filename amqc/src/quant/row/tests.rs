@@ -122,3 +122,24 @@ fn normal_form_keeps_every_value() {
     let after: Vec<f64> = row.codes.iter().map(|&code| value(code, row.coefficients())).collect();
     assert_eq!(before, after);
 }
+
+#[test]
+fn errors_of_rows_that_keep_their_sums_add_up_to_little() {
+    let mut random = Random(4);
+    for (method, bits) in [(Method::Uniform, 8), (Method::Best, 5), (Method::Best, 8)] {
+        let [mut before, mut after] = [0.0; 2];
+        for _ in 0..20 {
+            let weights: Vec<f32> = (0..200).map(|_| random.gaussian() + 0.3).collect();
+            let fit = |keeps_sums| {
+                let options = Options { method, bits, cycles: Cycles::Count(2), keeps_sums };
+                Row::fit(&weights, &options, CoefficientType::F32).unwrap()
+            };
+            let (plain, kept) = (fit(false), fit(true));
+            let sum = |row: &Row<'_>| row.errors().iter().sum::<f64>().powi(2);
+            assert!(kept.error() + MEAN * sum(&kept) <= plain.error() + MEAN * sum(&plain));
+            before += sum(&plain);
+            after += sum(&kept);
+        }
+        assert!(after < 0.05 * before, "{method}, {bits} bits: {before} to {after}");
+    }
+}
