@@ -421,27 +421,7 @@ pub fn rounded(mut tensor: Tensor, name: &str, precision: Precision) -> Result<T
 }
 
 /// Writes a tensor as an `.npy` file.
-pub fn write_npy(out: impl Write, tensor: &Tensor) -> io::Result<()> {
-    write_npy_as(out, tensor, Precision::F32)
-}
-
-/// Writes a tensor as an `.npy` file, its floats in a type. NumPy has no bfloat16: raw elements of two bytes, as the package
-/// ml_dtypes saves it.
-pub fn write_npy_as(
-    mut out: impl Write,
-    Tensor { dims, data }: &Tensor,
-    precision: Precision,
-) -> io::Result<()> {
-    let halves: Option<(&str, fn(f32) -> u16)> = match precision {
-        Precision::F32 => None,
-        Precision::F16 => Some(("<f2", |x| f16::from_f32(x).to_bits())),
-        Precision::Bf16 => Some(("<V2", |x| bf16::from_f32(x).to_bits())),
-    };
-    if let (Data::F32(values), Some((descr, bits))) = (data, halves) {
-        out.write_all(&header(descr, dims))?;
-        let bytes: Vec<u8> = values.iter().flat_map(|&x| bits(x).to_le_bytes()).collect();
-        return out.write_all(&bytes);
-    }
+pub fn write_npy(out: impl Write, Tensor { dims, data }: &Tensor) -> io::Result<()> {
     match data {
         Data::F32(values) => elements(out, dims, values.iter().copied()),
         Data::I64(values) => elements(out, dims, values.iter().copied()),
@@ -454,6 +434,20 @@ pub fn write_npy_as(
         Data::U64(values) => elements(out, dims, values.iter().copied()),
         Data::Bool(values) => elements(out, dims, values.iter().map(|&value| value != 0)),
     }
+}
+
+/// Writes a tensor as an `.npy` file, its floats in a type. NumPy has no bfloat16: raw elements of two bytes, as the package
+/// ml_dtypes saves it.
+pub fn write_npy_as(mut out: impl Write, tensor: &Tensor, precision: Precision) -> io::Result<()> {
+    let (descr, bits): (_, fn(f32) -> u16) = match precision {
+        Precision::F32 => return write_npy(out, tensor),
+        Precision::F16 => ("<f2", |x| f16::from_f32(x).to_bits()),
+        Precision::Bf16 => ("<V2", |x| bf16::from_f32(x).to_bits()),
+    };
+    let Data::F32(values) = &tensor.data else { return write_npy(out, tensor) };
+    out.write_all(&header(descr, &tensor.dims))?;
+    let bytes: Vec<u8> = values.iter().flat_map(|&x| bits(x).to_le_bytes()).collect();
+    out.write_all(&bytes)
 }
 
 /// The header of an `.npy` file, with spaces to a multiple of 64 bytes.
