@@ -112,7 +112,6 @@ impl Product<'_> {
         vector: usize,
     ) {
         let Weights { taps, columns, lines } = self.weights;
-        let ahead = self.out.order.ahead();
         let lines = &lines[first * taps * columns..][..R * taps * columns];
         let lines = lines.as_chunks::<R>().0;
         let mut sums = [[lanes.splat(0.0); V]; B];
@@ -123,12 +122,6 @@ impl Product<'_> {
             });
             for j in 0..lines.len() {
                 let line = &lines[j];
-                if V == 1 {
-                    for column in line {
-                        let column = core::ptr::from_ref(column).cast::<u8>();
-                        lanes.prefetch(column.wrapping_offset(ahead));
-                    }
-                }
                 let mut weights = [lanes.splat(0.0); B];
                 for b in 0..B {
                     weights[b] = lanes.load(&line[block + b].0);
