@@ -104,7 +104,6 @@ impl<'a> Steps<'a> {
             self.step()?;
         }
         self.slices.push((self.clock() - start).as_nanos() as f64 / f64::from(steps));
-        self.read.once();
         Ok(())
     }
 
@@ -191,6 +190,14 @@ impl Read {
         Read { words: vec![1; words], least: Duration::MAX }
     }
 
+    /// Reads again and again, for a while. Not between steps: it evicts what they left in caches.
+    fn measure(&mut self) {
+        let start = Instant::now();
+        while self.least == Duration::MAX || start.elapsed() < READING {
+            self.once();
+        }
+    }
+
     fn once(&mut self) {
         let start = Instant::now();
         let mut sums = [0u64; 32];
@@ -209,6 +216,7 @@ const SLICE: Duration = Duration::from_millis(1);
 const LEAST_STEPS: usize = 200;
 const LEAST_TIME: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(30);
+const READING: Duration = Duration::from_millis(20);
 const WARM_UP: Duration = Duration::from_millis(100);
 
 /// Lets the models take turns until there are enough steps of each.
@@ -232,9 +240,13 @@ fn measure(runs: &mut [Steps<'_>]) -> Result<()> {
         let elapsed = start.elapsed();
         let enough = runs.iter().all(|run| run.nanoseconds.len() >= LEAST_STEPS);
         if enough && elapsed >= LEAST_TIME * models || elapsed >= PATIENCE {
-            return Ok(());
+            break;
         }
     }
+    for run in runs {
+        run.read.measure();
+    }
+    Ok(())
 }
 
 impl Timing {
