@@ -326,8 +326,8 @@ impl Product<'_> {
                 // Few enough planes at a time that the sums stay in registers.
                 let most = match (L::MANY_REGISTERS, N) {
                     (true, 1) => 4,
+                    (true, _) | (false, 1) => 2,
                     (false, _) => 1,
-                    _ => 2,
                 };
                 let mut dots = [None; N];
                 let mut plane = 0;
