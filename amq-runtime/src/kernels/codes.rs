@@ -265,13 +265,7 @@ impl<const BITS: usize, const CODES: usize, const R: usize, const B: usize, cons
     #[inline(always)]
     fn multiply<L: Lanes>(&self, lanes: L) -> [[Option<L::F>; V]; B] {
         // Few enough planes at a time that the counters stay in registers.
-        let most = if !L::MANY_REGISTERS {
-            1
-        } else if BITS * CODES <= 9 {
-            BITS
-        } else {
-            2
-        };
+        let most = if L::MANY_REGISTERS && BITS * CODES <= 9 { BITS } else { 2 };
         let mut results = [[None; V]; B];
         let mut plane = 0;
         while plane < BITS {
@@ -314,7 +308,27 @@ impl<const BITS: usize, const CODES: usize, const R: usize, const B: usize, cons
     /// Counts the bits in which weights of planes `plane..plane + N` and codes differ.
     #[inline(always)]
     fn count<L: Lanes, const N: usize>(&self, lanes: L, plane: usize) -> Counts<L, CODES, B, V, N> {
-        let [only] = self.lines else { return self.count_pairs(lanes, plane) };
+        let [only] = self.lines else {
+            if L::MANY_REGISTERS {
+                return self.count_pairs::<L, true, CODES, N>(lanes, plane, 0);
+            }
+            let mut counts = [[[[lanes.splat_bits(0); CODES]; V]; N]; B];
+            for code in 0..CODES {
+                // Lines of the codes after the first are near already.
+                let of_code = match code {
+                    0 => self.count_pairs::<L, true, 1, N>(lanes, plane, 0),
+                    _ => self.count_pairs::<L, false, 1, N>(lanes, plane, code),
+                };
+                for b in 0..B {
+                    for i in 0..N {
+                        for v in 0..V {
+                            counts[b][i][v][code] = of_code[b][i][v][0];
+                        }
+                    }
+                }
+            }
+            return counts;
+        };
         // An adder does not pay: it would be emptied after its first step.
         let mut counts = [[[[lanes.splat_bits(0); CODES]; V]; N]; B];
         for b in 0..B {
@@ -329,31 +343,37 @@ impl<const BITS: usize, const CODES: usize, const R: usize, const B: usize, cons
         counts
     }
 
+    /// Counts for `C` codes from number `code` on; with or without a prefetch.
     #[inline(always)]
-    fn count_pairs<L: Lanes, const N: usize>(
+    fn count_pairs<L: Lanes, const PREFETCH: bool, const C: usize, const N: usize>(
         &self,
         lanes: L,
         plane: usize,
-    ) -> Counts<L, CODES, B, V, N> {
+        code: usize,
+    ) -> Counts<L, C, B, V, N> {
         let zero = lanes.splat_bits(0);
-        let mut ones = [[[[zero; CODES]; V]; N]; B];
-        let mut total = [[[[zero; CODES]; V]; N]; B];
+        let mut ones = [[[[zero; C]; V]; N]; B];
+        let mut total = [[[[zero; C]; V]; N]; B];
         for (step, lines) in self.lines.chunks(L::COUNT_STEPS).enumerate() {
             let words = self.words.map(|words| &words[step * L::COUNT_STEPS..][..lines.len()]);
-            let mut counts = [[[[zero; CODES]; V]; N]; B];
-            for (pair, lines) in lines.iter().enumerate() {
+            let mut counts = [[[[zero; C]; V]; N]; B];
+            // No iterator: the compiler would not see that there are as many words.
+            for pair in 0..lines.len() {
+                let lines = &lines[pair];
                 for b in 0..B {
                     let lines = &lines[self.block + b][plane..plane + N];
                     for i in 0..N {
                         let [word, both] = &lines[i];
-                        for line in [word, both] {
-                            let line = core::ptr::from_ref(line).cast::<u8>();
-                            lanes.prefetch(line.wrapping_offset(self.ahead));
+                        if PREFETCH {
+                            for line in [word, both] {
+                                let line = core::ptr::from_ref(line).cast::<u8>();
+                                lanes.prefetch(line.wrapping_offset(self.ahead));
+                            }
                         }
                         let (word, both) = (lanes.load_bits(word), lanes.load_bits(both));
                         for v in 0..V {
-                            for j in 0..CODES {
-                                let [d, d_both] = &words[v][pair][j];
+                            for j in 0..C {
+                                let [d, d_both] = &words[v][pair][code + j];
                                 let (d, d_both) = (lanes.splat_bits(*d), lanes.splat_bits(*d_both));
                                 let ones = &mut ones[b][i][v][j];
                                 let sum = lanes.xor3(*ones, both, d_both);
@@ -369,7 +389,7 @@ impl<const BITS: usize, const CODES: usize, const R: usize, const B: usize, cons
             for b in 0..B {
                 for i in 0..N {
                     for v in 0..V {
-                        for j in 0..CODES {
+                        for j in 0..C {
                             let counts = lanes.fold_counts(counts[b][i][v][j]);
                             let total = &mut total[b][i][v][j];
                             *total = lanes.add_integers(*total, counts);
@@ -381,7 +401,7 @@ impl<const BITS: usize, const CODES: usize, const R: usize, const B: usize, cons
         for b in 0..B {
             for i in 0..N {
                 for v in 0..V {
-                    for j in 0..CODES {
+                    for j in 0..C {
                         let odd = lanes.fold_counts(lanes.add_counts(zero, ones[b][i][v][j]));
                         let total = &mut total[b][i][v][j];
                         *total = lanes.add_integers(lanes.add_integers(*total, *total), odd);
