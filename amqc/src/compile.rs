@@ -7,6 +7,7 @@ use amq_format::Validated;
 use amq_runtime::{LoadOptions, Model};
 
 use crate::calibrate::moments::Moments;
+use crate::cost;
 use crate::emit;
 use crate::error::{Error, Result};
 use crate::fit::Fitted;
@@ -186,6 +187,14 @@ pub(crate) fn finish(
         notes.push(format!(
             "fitted without the calibration data, which do not meet them or take too much memory: {}",
             fitted.unmet.join(", ")
+        ));
+    }
+    let slow = cost::slower_than_float(&module, plan);
+    if !slow.is_empty() {
+        let slow: Vec<_> = slow.iter().map(|(name, times)| format!("{name} {times:.1}x")).collect();
+        notes.push(format!(
+            "slower than in float on a CPU with AVX2, about so many times (-a f32 takes no more space): {}",
+            slow.join(", ")
         ));
     }
     let layers = report::layers(&module, weights, plan, fitted);

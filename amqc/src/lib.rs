@@ -7,6 +7,7 @@ pub mod by_node;
 pub mod calibrate;
 pub mod cli;
 pub mod compile;
+mod cost;
 pub mod data;
 pub mod distance;
 mod emit;
