@@ -313,6 +313,7 @@ impl<const BITS: usize, const CODES: usize, const R: usize, const B: usize, cons
                 return self.count_pairs::<L, true, CODES, N>(lanes, plane, 0);
             }
             let mut counts = [[[[lanes.splat_bits(0); CODES]; V]; N]; B];
+            #[expect(clippy::needless_range_loop, reason = "the number is of words, too")]
             for code in 0..CODES {
                 // Lines of the codes after the first are near already.
                 let of_code = match code {
