@@ -387,7 +387,7 @@ fn look_up<L: Lanes, const N: usize, const V: usize>(
         let count = lines.len() / bits;
         let tables = tables.map(|tables| &tables[step * L::SUM_STEPS..][..count]);
         let mut sums = [[lanes.zero_sum(); V]; N];
-        for (word, lines) in (0..count).zip(lines.chunks_exact(bits)) {
+        for (word, lines) in lines.chunks_exact(bits).enumerate() {
             let lines = &lines[plane..plane + N];
             for i in 0..N {
                 let line = core::ptr::from_ref(&lines[i]).cast::<u8>();
