@@ -92,8 +92,9 @@ fn chain(ops: &[&str], length: usize) -> Vec<u8> {
     model(nodes, constants, &last)
 }
 
-/// Four times the nodes take about four times the time, where each looking at all took sixteen. The
-/// shortest of some times counts: another process only adds to them.
+/// Eight times the nodes take eight times the instructions, and up to twice that in time, for they no longer
+/// fit caches; each looking at all took sixty-four. The shortest of some times counts: another process
+/// only adds to them.
 #[test]
 fn long_chains_take_no_time_in_their_square() {
     let folder = tempfile::tempdir().unwrap();
@@ -104,7 +105,7 @@ fn long_chains_take_no_time_in_their_square() {
         &["MatMul", "Add", "Tanh"],
         &["Relu", "Identity"],
     ] {
-        let chains = [chain(ops, 5_000), chain(ops, 20_000)];
+        let chains = [chain(ops, 5_000), chain(ops, 40_000)];
         let mut times = [Duration::MAX; 2];
         let linear = (0..10).any(|_| {
             for (onnx, shortest) in chains.iter().zip(&mut times) {
@@ -112,7 +113,7 @@ fn long_chains_take_no_time_in_their_square() {
                 convert(folder.path(), onnx).unwrap();
                 *shortest = before.elapsed().min(*shortest);
             }
-            times[1] < 8 * times[0]
+            times[1] < 24 * times[0]
         });
         assert!(linear, "{ops:?}: {times:?}");
     }
