@@ -56,7 +56,7 @@ fn times_of_float(shape: Shape, bits: u8, activations: Activations) -> f64 {
         (Activations::Int16, _) => 2.0 * integers,
         (_, Some(codes)) => {
             let codes = codes as f64;
-            bits * codes * (0.115 + 10.8 / channels) + (35.0 + 40.0 * codes) / (rows * taps)
+            bits * codes * (0.105 + 13.0 / channels) + (35.0 + 40.0 * codes) / (rows * taps)
         }
         (_, None) => integers,
     }
@@ -72,23 +72,51 @@ mod tests {
     use crate::weights::Weights;
 
     /// Measured with AVX2 (docs/performance.md): output channels, taps, channels, bits, activations, times.
-    const MEASURED: [(usize, usize, usize, u8, Activations, f64); 16] = [
-        (64, 9, 64, 1, Activations::Int8, 0.33),
-        (64, 9, 64, 2, Activations::Int8, 0.60),
-        (64, 9, 64, 4, Activations::Int8, 1.35),
-        (64, 9, 64, 8, Activations::Int8, 2.20),
-        (64, 9, 64, 2, Activations::Codes2, 1.31),
-        (64, 9, 64, 4, Activations::Codes2, 2.38),
-        (256, 9, 256, 2, Activations::Int8, 0.37),
-        (256, 9, 256, 8, Activations::Int8, 1.76),
+    const MEASURED: [(usize, usize, usize, u8, Activations, f64); 44] = [
+        (256, 9, 256, 1, Activations::Int8, 0.20),
+        (256, 9, 256, 2, Activations::Int8, 0.36),
+        (256, 9, 256, 3, Activations::Int8, 0.56),
+        (256, 9, 256, 4, Activations::Int8, 0.70),
+        (256, 9, 256, 6, Activations::Int8, 1.13),
+        (256, 9, 256, 8, Activations::Int8, 1.50),
         (256, 9, 256, 8, Activations::Int16, 3.00),
-        (256, 9, 256, 2, Activations::Codes2, 0.68),
-        (256, 9, 256, 2, Activations::Codes3, 0.96),
-        (240, 1, 240, 2, Activations::Int8, 0.62),
-        (240, 1, 240, 8, Activations::Int8, 1.92),
-        (240, 1, 240, 4, Activations::Codes2, 1.71),
-        (32, 9, 32, 2, Activations::Int8, 0.99),
-        (32, 9, 32, 4, Activations::Codes2, 4.51),
+        (256, 9, 256, 2, Activations::Codes1, 0.36),
+        (256, 9, 256, 2, Activations::Codes2, 0.67),
+        (256, 9, 256, 2, Activations::Codes3, 0.95),
+        (256, 9, 256, 4, Activations::Codes2, 1.32),
+        (64, 9, 64, 1, Activations::Int8, 0.41),
+        (64, 9, 64, 2, Activations::Int8, 0.63),
+        (64, 9, 64, 3, Activations::Int8, 0.83),
+        (64, 9, 64, 4, Activations::Int8, 1.05),
+        (64, 9, 64, 6, Activations::Int8, 1.85),
+        (64, 9, 64, 8, Activations::Int8, 2.37),
+        (64, 9, 64, 8, Activations::Int16, 4.62),
+        (64, 9, 64, 2, Activations::Codes1, 0.78),
+        (64, 9, 64, 2, Activations::Codes2, 1.44),
+        (64, 9, 64, 2, Activations::Codes3, 1.89),
+        (64, 9, 64, 4, Activations::Codes2, 2.50),
+        (32, 9, 32, 1, Activations::Int8, 0.67),
+        (32, 9, 32, 2, Activations::Int8, 0.90),
+        (32, 9, 32, 3, Activations::Int8, 1.16),
+        (32, 9, 32, 4, Activations::Int8, 1.39),
+        (32, 9, 32, 6, Activations::Int8, 2.51),
+        (32, 9, 32, 8, Activations::Int8, 3.22),
+        (32, 9, 32, 8, Activations::Int16, 6.03),
+        (32, 9, 32, 2, Activations::Codes1, 1.51),
+        (32, 9, 32, 2, Activations::Codes2, 2.95),
+        (32, 9, 32, 2, Activations::Codes3, 4.04),
+        (32, 9, 32, 4, Activations::Codes2, 4.71),
+        (128, 1, 128, 1, Activations::Int8, 0.68),
+        (128, 1, 128, 2, Activations::Int8, 0.84),
+        (128, 1, 128, 3, Activations::Int8, 1.00),
+        (128, 1, 128, 4, Activations::Int8, 1.16),
+        (128, 1, 128, 6, Activations::Int8, 1.90),
+        (128, 1, 128, 8, Activations::Int8, 2.29),
+        (128, 1, 128, 8, Activations::Int16, 4.46),
+        (128, 1, 128, 2, Activations::Codes1, 0.98),
+        (128, 1, 128, 2, Activations::Codes2, 1.70),
+        (128, 1, 128, 2, Activations::Codes3, 2.49),
+        (128, 1, 128, 4, Activations::Codes2, 2.45),
     ];
 
     /// What a user is told of a convolution of 64 channels.

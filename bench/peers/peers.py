@@ -5,7 +5,7 @@
 All contenders of a case take turns, ROUNDS times; each figure is the least time of the processor that a slice
 of a step or more took: other programs on the machine make turns longer, not the least of them. With THREADS
 above 1 it is the least time by the clock. The environment may cut cases down: ROUNDS=5, THREADS=1,
-WAYS="2/int8 2/2 f32/f32", ISAS="avx512 avx2", PEERS="onnxruntime openvino numpy".
+WAYS="2/int8 2/2 f32/f32", ISAS="avx512 avx2", PEERS="onnxruntime openvino numpy" (empty: amq alone).
 
 Peers are onnxruntime (float; int8, dynamic where weights are matrices and static for convolutions; MatMulNBits
 of 4 and 2 bits for a product), OpenVINO in float, and for a product numpy, which uses OpenBLAS.
@@ -47,7 +47,9 @@ CASES = {
     "text seq=2000": (lambda path: models.text(path, 10000, 300), {"seq": 2000}),
     "product4096": (lambda path: models.product(path, 4096, 1024), {}),
     "product4096 batch=8": (None, {"batch": 8}),
+    "conv32": (lambda path: models.conv(path, 32, 32), {}),
     "conv64": (lambda path: models.conv(path, 64, 32), {}),
+    "conv256": (lambda path: models.conv(path, 256, 14), {}),
     "conv1d": (lambda path: models.conv(path, 128, 1000, kernel=5, axes=1), {}),
     "pointwise": (lambda path: models.conv(path, 128, 28, kernel=1), {}),
     "depthwise": (lambda path: models.conv(path, 128, 56, groups=128), {}),
