@@ -310,6 +310,20 @@ mod tests {
     use super::*;
     use crate::onnx::tests::{Build, ElementType};
 
+    /// Seeded inputs are numbers that the model's type holds.
+    #[test]
+    fn seeded_inputs_of_half_a_float_are_such() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("m.onnx");
+        let build = Build::new(13).typed("x", ElementType::Float16, "9").node("Neg", "x", "y");
+        fs::write(&model, build.output("y").model.encode_to_vec()).unwrap();
+        let loaded = Opened::read(&model).unwrap().load(Isa::detect()).unwrap();
+        let inputs = crate::verify::seeded_inputs(&loaded, &[]).unwrap();
+        let crate::tensor::Data::F32(x) = &inputs[0].1.data else { panic!("{inputs:?}") };
+        assert!(x.iter().all(|&x| half::f16::from_f32(x).to_f32() == x), "{x:?}");
+        assert!(x.iter().any(|&x| x != 0.0));
+    }
+
     /// What verify needs to read the model again.
     #[test]
     fn a_file_tells_what_was_said_of_its_model() {

@@ -210,19 +210,21 @@ mod tests {
 
     #[test]
     fn activations_are_as_fine_as_the_weights() {
-        for (bits, convolution, expected) in [
-            ("6", false, "int8"),
-            ("7", false, "int16"),
-            ("8", false, "int16"),
-            ("6", true, "int8"),
-            ("7", true, "f32"),
-            ("f32", true, "f32"),
+        for (bits, convolution, few_rows, expected) in [
+            ("6", false, false, "int8"),
+            ("7", false, false, "int16"),
+            ("8", false, false, "int16"),
+            ("6", true, false, "int8"),
+            ("7", true, false, "f32"),
+            ("6", false, true, "int8"),
+            ("7", false, true, "f32"),
+            ("f32", true, false, "f32"),
         ] {
             let flags = Given { bits: Some(bits.parse().unwrap()), ..Given::default() };
             let options = ConvertOptions { flags, ..ConvertOptions::default() };
-            let needs = Needs { convolution, ..Needs::default() };
+            let needs = Needs { convolution, few_rows, ..Needs::default() };
             let settings = options.resolver().unwrap().settings("a", None, needs).unwrap();
-            assert_eq!(settings.activations.name(), expected, "{bits} {convolution}");
+            assert_eq!(settings.activations.name(), expected, "{bits} {convolution} {few_rows}");
         }
     }
 

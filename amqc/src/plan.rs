@@ -26,6 +26,9 @@ const LEAST_CHANNELS: usize = 32;
 const SHORT_ROW: usize = 32;
 pub(crate) const SHORT_ROW_BITS: u8 = 6;
 
+/// Rows below which a matrix has few.
+const FEW_ROWS: usize = 64;
+
 /// Bits from which convolutions keep the sums of their rows: what pixels are has a mean. With fewer, a moved weight costs
 /// as much as it gains.
 const LEAST_SUM_BITS: u8 = 5;
@@ -100,7 +103,8 @@ impl Plan {
 pub(crate) fn needs(node: &Node, weight: &Weight) -> Needs {
     let convolution = matches!(&node.op, Some(Op::Conv(_)));
     let short = convolution && weight.cols < SHORT_ROW;
-    Needs { least_bits: if short { SHORT_ROW_BITS } else { 1 }, convolution }
+    let least_bits = if short { SHORT_ROW_BITS } else { 1 };
+    Needs { least_bits, convolution, few_rows: weight.rows < FEW_ROWS }
 }
 
 /// How to fit a matrix, or why it stays float.

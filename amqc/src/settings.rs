@@ -113,11 +113,13 @@ pub struct Needs {
     pub least_bits: u8,
     /// Whether it is a convolution's.
     pub convolution: bool,
+    /// Whether it has so few rows that coding a vector for them takes as long as the product.
+    pub few_rows: bool,
 }
 
 impl Default for Needs {
     fn default() -> Needs {
-        Needs { least_bits: 1, convolution: false }
+        Needs { least_bits: 1, convolution: false, few_rows: false }
     }
 }
 
@@ -148,6 +150,8 @@ impl Settings {
             Bits::Codes(bits) => given.activations.unwrap_or(match bits {
                 // Pixels meet many rows, where float is faster than 7 or 8 codes in two parts.
                 FINE_BITS.. if needs.convolution => Activations::F32,
+                // Nothing is gained, and what spectra and the like have of small values is kept.
+                FINE_BITS.. if needs.few_rows => Activations::F32,
                 FINE_BITS.. => Activations::Int16,
                 _ => Activations::Int8,
             }),

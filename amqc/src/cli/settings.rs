@@ -20,7 +20,7 @@ pub(super) struct Settings {
     #[arg(short, long, value_name = "BITS", value_parser = bits())]
     bits: Option<Bits>,
     /// How activations enter products with such weights [default: int8; from
-    /// 7 bits int16, and f32 in convolutions]
+    /// 7 bits int16, and f32 in convolutions and for fewer than 64 rows]
     ///
     /// int8 is a table of sums in 8 bits, the most accurate at that speed; int16 is two of them, in
     /// about twice the time; 1 to 4 is a number of codes found as the model runs, for weights of at

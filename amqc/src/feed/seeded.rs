@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use amq_format::graph::{DataType, Graph, Op, Port, ValueId};
 
+use crate::data::rounded;
 use crate::error::{Error, Result};
 use crate::names::no_such;
 use crate::open::Loaded;
@@ -32,7 +33,7 @@ pub fn sizes(dims: &[(String, i64)], models: &[&Loaded]) -> Result<BTreeMap<Stri
 }
 
 /// Valid inputs, the same each time, for dimensions of these sizes (1 where none is given): floats
-/// in [-1, 1), and integers that the model can take.
+/// in [-1, 1) that their type holds, and integers that the model can take.
 ///
 /// # Errors
 /// Sizes that leave a dimension without one, or make an input larger than 2^30 elements.
@@ -70,7 +71,8 @@ pub fn seeded(loaded: &Loaded, sizes: &BTreeMap<String, i64>) -> Result<Vec<(Str
             DataType::Bool => Data::Bool((0..count).map(|_| (random.next() & 1) as u8).collect()),
             DataType::F32 => Data::F32((0..count).map(|_| random.uniform()).collect()),
         };
-        Ok((name.to_owned(), Tensor { dims, data }))
+        let tensor = rounded(Tensor { dims, data }, name, port.precision())?;
+        Ok((name.to_owned(), tensor))
     };
     loaded.inputs().map(make).collect()
 }

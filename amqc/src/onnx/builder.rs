@@ -51,7 +51,7 @@ pub(super) enum Origin {
     DynamicScale,
     /// Such a scale, multiplied by something.
     Scaled { scale: Value, by: Value },
-    /// A product of integers, which in floats is `float / scale`.
+    /// A product of integers, or what is added to one, which in floats is `float / scale`.
     Product { float: Value, scale: Value },
 }
 
@@ -144,10 +144,11 @@ impl Builder {
         self.owners.insert(id, value.0);
     }
 
-    /// Makes a constant of an input of the graph.
-    pub(super) fn fix(&mut self, name: &str, constant: Tensor) -> Result<()> {
+    /// Makes a constant of an input of the graph, which has this float type if it is one.
+    pub(super) fn fix(&mut self, name: &str, constant: Tensor, precision: Precision) -> Result<()> {
         self.fixed.insert(name.to_owned());
         let value = self.constant(name, constant)?;
+        self.set_precision(value, precision);
         self.bind(name, value)
     }
 

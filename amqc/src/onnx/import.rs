@@ -15,6 +15,7 @@ use super::proto::{
 };
 use super::registry::{NEWEST_OPSET, OLDEST_OPSET, is_standard};
 use super::tensor::{MAX_RANK, Precision, Store, data_type};
+use crate::data::rounded;
 use crate::error::{Error, Result};
 use crate::interface::{self, Interface};
 use crate::ir::Module;
@@ -127,8 +128,10 @@ fn inputs(graph: &GraphProto, ir: i64, interface: &Interface, builder: &mut Buil
             let size = |dim: &Dim| dim.as_size().and_then(|size| usize::try_from(size).ok());
             let dims: Vec<_> = fact.dims.iter().map(size).collect();
             let constant = interface::constant(text, fact.data_type, &dims);
+            let constant =
+                constant.and_then(|constant| rounded(constant, &input.name, precision.declared()));
             let located = |e: Error| e.within(format_args!("--fix {}={text}", input.name));
-            builder.fix(&input.name, constant.map_err(located)?)?;
+            builder.fix(&input.name, constant.map_err(located)?, precision)?;
             continue;
         }
         let (data_type, dims) = (fact.data_type.into(), fact.dims.clone());

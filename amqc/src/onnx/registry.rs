@@ -363,7 +363,8 @@ pub fn markdown() -> String {
          in this table, and every attribute, input or used output that an operator's reader does \
          not know, is refused with the node's name.\n\n\
          Float tensors of 16 or 64 bits are computed in 32 bits, and the report says so; what \
-         operators of 16 bits give is rounded to their type. Integers keep \
+         operators of 16 bits give is rounded to their type. Inputs of 64 bits are taken as 32 or \
+         64 where 32 hold them, and such outputs are given as 32. Integers keep \
          their types; constants of floats of 4 and 8 bits and of integers of 2 and 4 are widened.\n\n\
          Models that are quantized already become float first: weights with their scales are made \
          floats, and what is quantized only to be made floats again keeps its range and loses its \

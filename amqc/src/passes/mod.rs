@@ -26,6 +26,7 @@ type Pass = (&'static str, fn(&mut Module) -> Result<()>);
 
 /// The passes, in the order in which they run.
 const PASSES: &[Pass] = &[
+    ("drop what nothing reads", dead::run),
     ("make products with turned constants linear", linear::with_turned),
     ("fold constants", fold::run),
     ("take the branches that constants choose", settle::run),

@@ -4,10 +4,10 @@ use amq_format::graph::{Cast, DataType, Dim, Expand, Op};
 use amq_format::{Elements, MAX_KNOWN};
 
 use super::layout::product;
-use super::old;
+use super::{old, quantized};
 use crate::error::{Error, Result};
 use crate::onnx::attrs::Reader;
-use crate::onnx::builder::{Origin, Value};
+use crate::onnx::builder::Value;
 use crate::onnx::proto::ElementType;
 use crate::onnx::tensor::{Precision, data_type};
 use crate::tensor::{Data, Tensor};
@@ -156,8 +156,8 @@ fn converted(
         r.constant("", floats)
     } else {
         let y = r.emit("", Op::Cast(Cast { to: to.into() }), &[x])?;
-        if let (DataType::F32, Some(product @ Origin::Product { .. })) = (to, r.builder.origin(x)) {
-            r.builder.set_origin(y, product);
+        if matches!(to, DataType::F32 | DataType::I32) {
+            quantized::keep_origin(r, x, y);
         }
         Ok(y)
     }

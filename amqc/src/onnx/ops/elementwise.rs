@@ -23,6 +23,9 @@ fn binary_op(function: BinaryFunction) -> Op {
 pub(in crate::onnx) fn unary(r: &mut Reader<'_, '_>, function: UnaryFunction) -> Result<()> {
     let x = r.input(0)?;
     let y = r.emit("", unary_op(function, 0.0, 0.0), &[x])?;
+    if matches!(function, UnaryFunction::Floor | UnaryFunction::Ceil | UnaryFunction::Round) {
+        quantized::keep_origin(r, x, y);
+    }
     r.give(0, y)
 }
 
@@ -67,10 +70,15 @@ pub(in crate::onnx) fn binary(r: &mut Reader<'_, '_>, function: BinaryFunction) 
         return r.give(0, y);
     }
     let y = r.emit("", binary_op(function), &[a, b])?;
-    if function == BinaryFunction::Mul
-        && let Some(origin) = quantized::scaled_origin(r, a, b)
-    {
-        r.builder.set_origin(y, origin);
+    match function {
+        BinaryFunction::Mul => {
+            if let Some(origin) = quantized::scaled_origin(r, a, b) {
+                r.builder.set_origin(y, origin);
+            }
+        }
+        BinaryFunction::Div => quantized::divided_origin(r, a, b, y)?,
+        BinaryFunction::Add => quantized::summed_origin(r, a, b, y)?,
+        _ => {}
     }
     r.give(0, y)
 }

@@ -5,7 +5,7 @@ use amq_format::graph::{BinaryFunction as B, DataType, Dim, Expand, Op, ReduceKi
 
 use crate::error::{Error, Result};
 use crate::onnx::attrs::Reader;
-use crate::onnx::builder::Value;
+use crate::onnx::builder::{Origin, Value};
 
 /// Product of dimensions.
 pub(super) fn product(dims: &[Dim]) -> Result<Dim> {
@@ -54,7 +54,11 @@ pub(in crate::onnx) fn reshape(r: &mut Reader<'_, '_>) -> Result<()> {
             .floor_div(&others)
             .map_err(|error| Error::bad_file(format!("-1 in the shape: {error}")))?;
     }
-    let y = r.reshape("", x, dims)?;
+    let y = r.reshape("", x, dims.clone())?;
+    if let Some(Origin::Product { float, scale }) = r.builder.origin(x) {
+        let float = r.reshape("float", float, dims)?;
+        r.builder.set_origin(y, Origin::Product { float, scale });
+    }
     r.give(0, y)
 }
 

@@ -422,6 +422,40 @@ pub(super) fn scaled_product(r: &mut Reader<'_, '_>, a: Value, b: Value) -> Resu
     Ok(None)
 }
 
+/// What the quotient `y` of a constant and a scale stands for: a bias in steps of a product.
+pub(super) fn divided_origin(r: &mut Reader<'_, '_>, a: Value, b: Value, y: Value) -> Result<()> {
+    if r.data_type(a) != DataType::F32 || r.builder.constant_of(a).is_none() {
+        return Ok(());
+    }
+    let (float, scale) = match r.builder.origin(b) {
+        Some(Origin::Scaled { scale, by }) => (r.binary("float", B::Div, a, by)?, scale),
+        Some(Origin::DynamicScale) => (a, b),
+        _ => return Ok(()),
+    };
+    r.builder.set_origin(y, Origin::Product { float, scale });
+    Ok(())
+}
+
+/// What a sum of integers by the same scale stands for.
+pub(super) fn summed_origin(r: &mut Reader<'_, '_>, a: Value, b: Value, y: Value) -> Result<()> {
+    let Some(Origin::Product { float: a, scale }) = r.builder.origin(a) else { return Ok(()) };
+    let Some(Origin::Product { float: b, scale: other }) = r.builder.origin(b) else {
+        return Ok(());
+    };
+    if scale == other {
+        let float = r.binary("float", B::Add, a, b)?;
+        r.builder.set_origin(y, Origin::Product { float, scale });
+    }
+    Ok(())
+}
+
+/// `y` stands for what `x` stands for: it is a rounding of it, or the same in another type.
+pub(super) fn keep_origin(r: &mut Reader<'_, '_>, x: Value, y: Value) {
+    if let Some(product @ Origin::Product { .. }) = r.builder.origin(x) {
+        r.builder.set_origin(y, product);
+    }
+}
+
 /// What a product of a scale and something else comes from.
 pub(super) fn scaled_origin(r: &Reader<'_, '_>, a: Value, b: Value) -> Option<Origin> {
     [(a, b), (b, a)].into_iter().find_map(|(scale, by)| match r.builder.origin(scale) {

@@ -7,6 +7,7 @@ mod hostile;
 mod missing;
 mod old;
 mod operators;
+mod quantized;
 mod recurrent;
 mod sequences;
 mod shapes;

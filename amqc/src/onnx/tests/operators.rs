@@ -341,6 +341,16 @@ fn other_precisions_become_f32_with_a_note() {
          %y = ToF16 %Mul_0 : f32[n, 2]  # Mul_0/round\n\
          output %y: f32[n, 2] of f16\n"
     );
+    // What an input is fixed to is a number of its type.
+    let build = Build::new(13).typed("x", ElementType::Float16, "2").node("Neg", "x", "y");
+    let fixed = |text: &str| {
+        let fixed = vec![("x".to_owned(), text.to_owned())];
+        build.clone().output("y").import_with(&Interface { fixed, ..Interface::default() })
+    };
+    let text = fixed("0.1,2").unwrap().to_string();
+    assert!(text.contains("constant %x: f32[2] = 0.099975586, 2\n"), "{text}");
+    let error = fixed("1e6,2").unwrap_err().to_string();
+    assert!(error.contains("--fix x=1e6,2: x: 1000000 is too large for float16"), "{error}");
     let mut double = f32s("w", &[1], &[]);
     double.data_type = ElementType::Double as i32;
     double.raw_data = None;
