@@ -25,6 +25,10 @@ const MAX_WORK: i64 = 1 << 33;
 /// copies of them and of what they come from are held meanwhile.
 const TOGETHER: i64 = 4 << 20;
 
+/// As many times that may be taken by nodes of which each reads what the one before gives: between them nothing
+/// needs to be kept.
+const CHAIN: i64 = 4;
+
 pub(super) fn run(module: &mut Module) -> Result<()> {
     let facts = module.facts()?;
     let mut known: BTreeSet<_> = module.constants.keys().copied().collect();
@@ -59,7 +63,12 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
             let bytes = before - left.bytes;
             taken += bytes;
             match folded.last_mut() {
-                Some(group) if taken <= together => group.push(node),
+                Some(group)
+                    if taken <= together
+                        || continues(group, &node) && taken <= CHAIN * together =>
+                {
+                    group.push(node);
+                }
                 _ => {
                     taken = bytes;
                     folded.push(vec![node]);
@@ -90,6 +99,12 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
     Ok(())
 }
 
+/// Whether a node reads what the last of a group gives.
+fn continues(group: &[Node], node: &Node) -> bool {
+    let given = group.last().map(|last| last.outputs.as_slice()).unwrap_or_default();
+    node.inputs.iter().any(|value| *value != ABSENT && given.contains(value))
+}
+
 /// Computes nodes that read constants; keeps those of their outputs that are wanted.
 fn compute(
     module: &mut Module,
@@ -100,10 +115,18 @@ fn compute(
     let given = nodes.iter().flat_map(|node| &node.outputs).copied();
     let outputs: Vec<_> = given.filter(|&value| value != ABSENT && wanted(value)).collect();
     let read: BTreeSet<_> = nodes.iter().flat_map(|node| &node.inputs).copied().collect();
-    let constants = read.iter().filter_map(|value| module.constants.get_key_value(value));
-    let (tensors, data) = constants
-        .map(|(&value, constant)| (plain_tensor(value, constant), constant.data.to_bytes()))
-        .unzip();
+    let (mut tensors, mut data) = (Vec::new(), Vec::new());
+    for value in read {
+        // What is not read again goes as soon as it is copied.
+        let constant = match wanted(value) {
+            true => module.constants.get(&value).cloned(),
+            false => module.constants.remove(&value),
+        };
+        if let Some(constant) = constant {
+            tensors.push(plain_tensor(value, &constant));
+            data.push(constant.data.to_bytes());
+        }
+    }
     let port = |value| {
         let fact = fact(facts, value).ok_or_else(|| Error::bad_file("a constant has no type"))?;
         Ok(Port {
@@ -133,10 +156,15 @@ fn compute(
     // The budget has bounded the memory already.
     let options = LoadOptions { max_arena_bytes: u64::MAX, ..LoadOptions::default() };
     let model = Arc::new(Model::of_network(&network, &options).map_err(fail)?);
+    let given: Vec<_> =
+        network.graph().outputs.iter().map(|port| back[port.value as usize]).collect();
+    // The model has copies of its own.
+    drop(network);
+    drop(draft);
     let mut session = Session::new(model);
     let results = session.run(&[]).map_err(fail)?;
-    for (port, (_, view)) in network.graph().outputs.iter().zip(results.iter()) {
-        module.constants.insert(back[port.value as usize], Arc::new(view.into()));
+    for (value, (_, view)) in given.into_iter().zip(results.iter()) {
+        module.constants.insert(value, Arc::new(view.into()));
     }
     Ok(())
 }
