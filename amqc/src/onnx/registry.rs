@@ -70,6 +70,7 @@ const OPERATORS: &[Operator] = &[
         batch_norm::batch_normalization,
         "statistics by channel; in training what becomes of them from opset 14 on",
     ),
+    op("BitCast", 26, data::bit_cast, "between integers of as many bits"),
     op("BitShift", 11, elementwise::shift, ""),
     op("BitwiseAnd", 18, |r| elementwise::bitwise(r, B::And), ""),
     op("BitwiseNot", 18, elementwise::bitwise_not, ""),

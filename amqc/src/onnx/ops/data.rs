@@ -127,6 +127,39 @@ pub(in crate::onnx) fn cast(r: &mut Reader<'_, '_>) -> Result<()> {
     r.give(0, y)
 }
 
+/// The bits of an integer or bool type of the model, whose values are all that a type of the vocabulary
+/// has.
+fn bits(element: ElementType) -> Option<u32> {
+    match element {
+        ElementType::Int8 | ElementType::Uint8 | ElementType::Bool => Some(8),
+        ElementType::Int16 | ElementType::Uint16 => Some(16),
+        ElementType::Int32 | ElementType::Uint32 => Some(32),
+        ElementType::Int64 | ElementType::Uint64 => Some(64),
+        _ => None,
+    }
+}
+
+/// The same bits in another type: between integers a cast, which keeps the lower bits.
+pub(in crate::onnx) fn bit_cast(r: &mut Reader<'_, '_>) -> Result<()> {
+    let x = r.input(0)?;
+    let to = r.int("to")?.ok_or_else(|| Error::bad_file("attribute \"to\" is missing"))?;
+    let to = i32::try_from(to).unwrap_or_default();
+    let from = match (r.data_type(x), r.builder.precision(x)) {
+        (DataType::F32, Precision::F16) => ElementType::Float16,
+        (DataType::F32, Precision::Bf16) => ElementType::Bfloat16,
+        (DataType::F32, Precision::F64) => ElementType::Double,
+        _ => r.builder.element(x),
+    };
+    let wanted = ElementType::try_from(to).ok().filter(|&to| to != ElementType::Bool);
+    let same = wanted.and_then(bits).is_some_and(|bits_of_y| bits(from) == Some(bits_of_y));
+    let Some((to, precision)) = data_type(to).filter(|_| same) else {
+        let (from, to) = (ElementType::name_of(from as i32), ElementType::name_of(to));
+        return Err(Error::unsupported(format!("the bits of {from} as {to} are not supported")));
+    };
+    let y = converted(r, x, to, precision)?;
+    r.give(0, y)
+}
+
 /// Cast to the type of another tensor.
 pub(in crate::onnx) fn cast_like(r: &mut Reader<'_, '_>) -> Result<()> {
     let (x, like) = (r.input(0)?, r.input(1)?);
