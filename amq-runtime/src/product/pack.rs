@@ -3,9 +3,14 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use amq_format::spec::MAX_BITS;
+
 use crate::kernels::lanes::Line;
 use crate::kernels::layout::{Layout, WORD};
 use crate::kernels::{BLOCK, Target, codes, float, tables};
+
+/// Words of a row that are read together, a cache line.
+const TOGETHER: usize = 8;
 
 #[derive(Debug)]
 pub(super) enum Weights {
@@ -87,16 +92,38 @@ impl CodedRows<'_> {
         columns_of(|word| u64::from_le_bytes(row[word]), columns)
     }
 
-    /// The same of a block's rows, zeros in rows that are not there.
-    fn signs_of_block(&self, plane: usize, first: usize, columns: Range<usize>) -> [u64; BLOCK] {
-        let start = (plane * self.all + self.range.start + first) * self.words;
-        let count = BLOCK.min(self.range.len() - first);
-        let rows = self.planes[start..][..count * self.words].chunks_exact(self.words.max(1));
-        let mut signs = [0; BLOCK];
-        for (signs, row) in signs.iter_mut().zip(rows) {
-            *signs = columns_of(|word| u64::from_le_bytes(row[word]), columns.clone());
+    /// The same of some blocks' rows and up to [`TOGETHER`] ranges, to `[block][plane][range][row]`;
+    /// zeros in rows that are not there.
+    #[inline(always)]
+    fn signs_of_blocks(
+        &self,
+        blocks: Range<usize>,
+        columns: &[Range<usize>],
+        signs: &mut [[[u64; BLOCK]; TOGETHER]],
+    ) {
+        let word = whole_words(columns);
+        for (block, signs) in blocks.zip(signs.chunks_exact_mut(self.bits)) {
+            let first = block * BLOCK;
+            let count = BLOCK.min(self.range.len() - first);
+            for (plane, signs) in signs.iter_mut().enumerate() {
+                let start = (plane * self.all + self.range.start + first) * self.words;
+                let rows = &self.planes[start..][..count * self.words];
+                for (i, row) in rows.chunks_exact(self.words.max(1)).enumerate() {
+                    if let Some(words) = word.and_then(|word| row[word..].first_chunk::<TOGETHER>())
+                    {
+                        for (signs, word) in signs.iter_mut().zip(words) {
+                            signs[i] = u64::from_le_bytes(*word);
+                        }
+                    } else {
+                        for (signs, columns) in signs.iter_mut().zip(columns) {
+                            let word = |word: usize| u64::from_le_bytes(row[word]);
+                            signs[i] = columns_of(word, columns.clone());
+                        }
+                    }
+                }
+                signs.iter_mut().for_each(|signs| signs[count..].fill(0));
+            }
         }
-        signs
     }
 
     /// `part` counts `[group][plane]`.
@@ -122,18 +149,23 @@ impl CodedRows<'_> {
 
     pub(super) fn pack_tables(&self, parts: usize, target: Target) -> Weights {
         let CodedRows { layout, bits, .. } = *self;
-        let (rows, words) = (self.range.len(), layout.words());
-        let mut lines = Vec::with_capacity(rows.div_ceil(BLOCK) * layout.taps * words * bits);
-        for row in (0..rows).step_by(BLOCK) {
-            for (tap, word) in (0..layout.taps).flat_map(|tap| (0..words).map(move |w| (tap, w))) {
-                let first = word * WORD;
-                let columns = first..layout.columns.min(first + WORD);
-                let columns = shifted(columns, tap * layout.columns);
-                for plane in 0..bits {
-                    let signs = self.signs_of_block(plane, row, columns.clone());
-                    let mut line = Line([0; BLOCK]);
-                    line.0.iter_mut().zip(signs).for_each(|(to, signs)| *to = signs as u32);
-                    lines.push(target.arrange(line));
+        let blocks = self.range.len().div_ceil(BLOCK);
+        let all: Vec<Range<usize>> = (0..layout.taps)
+            .flat_map(|tap| pieces(shifted(0..layout.columns, tap * layout.columns)))
+            .collect();
+        let mut lines = Vec::with_capacity(blocks * layout.taps * layout.words() * bits);
+        let mut signs = [[[0; BLOCK]; TOGETHER]; MAX_BITS as usize];
+        let signs = &mut signs[..bits];
+        for block in 0..blocks {
+            for columns in all.chunks(TOGETHER) {
+                self.signs_of_blocks(block..block + 1, columns, signs);
+                for (i, columns) in columns.iter().enumerate() {
+                    for word in 0..columns.len().div_ceil(WORD) {
+                        let line = |plane: &[[u64; BLOCK]; TOGETHER]| {
+                            Line(plane[i].map(|signs| (signs >> (word * WORD)) as u32))
+                        };
+                        lines.extend(signs.iter().map(|plane| target.arrange(line(plane))));
+                    }
                 }
             }
         }
@@ -145,25 +177,23 @@ impl CodedRows<'_> {
     pub(super) fn pack_codes(&self, codes: usize, constant: bool, target: Target) -> Weights {
         let CodedRows { layout, bits, .. } = *self;
         let rows = self.range.len();
-        let pairs: Vec<Range<usize>> = columns_of_pairs(&layout).collect();
+        let all: Vec<Range<usize>> = (0..layout.taps)
+            .flat_map(|tap| {
+                columns_of_pairs(&layout).map(move |pair| shifted(pair, tap * layout.columns))
+            })
+            .collect();
         let (coefficients, offsets) = self.pack_scales();
         let plain = layout.taps * layout.segments() == 1 && offsets.is_none() && !constant;
         let (blocks, together) = (rows.div_ceil(BLOCK), codes::together(plain, target));
-        let mut lines = Vec::with_capacity(blocks * layout.taps * pairs.len() * bits);
+        let mut lines = Vec::with_capacity(blocks * all.len() * bits);
+        let mut signs = [[[0; BLOCK]; TOGETHER]; MAX_BITS as usize];
         for first in (0..blocks).step_by(together) {
-            for at in 0..layout.taps * pairs.len() {
-                let (tap, pair) = (at / pairs.len(), at % pairs.len());
-                let columns = shifted(pairs[pair].clone(), tap * layout.columns);
-                for block in first..blocks.min(first + together) {
-                    for plane in 0..bits {
-                        let signs = self.signs_of_block(plane, block * BLOCK, columns.clone());
-                        let mut pair = [Line([0; BLOCK]); 2];
-                        for (row, signs) in signs.into_iter().enumerate() {
-                            let [first, both] = halves(signs);
-                            (pair[0].0[row], pair[1].0[row]) = (first, both);
-                        }
-                        lines.push(pair);
-                    }
+            let blocks = first..blocks.min(first + together);
+            let signs = &mut signs[..blocks.len() * bits];
+            for columns in all.chunks(TOGETHER) {
+                self.signs_of_blocks(blocks.clone(), columns, signs);
+                for pair in 0..columns.len() {
+                    lines.extend(signs.iter().map(|plane| pair_of_lines(&plane[pair])));
                 }
             }
         }
@@ -193,6 +223,21 @@ impl CodedRows<'_> {
             .map(|offsets| interleave(rows, groups, |row, group| self.offset(offsets, row, group)));
         (coefficients, offsets)
     }
+}
+
+/// Of the first of some ranges its word, if they are whole words that follow each other.
+fn whole_words(columns: &[Range<usize>]) -> Option<usize> {
+    let [first, .., last] = columns else { return None };
+    let whole = first.start.is_multiple_of(64) && last.end - first.start == 64 * TOGETHER;
+    // Ranges have at most 64 columns.
+    (whole && columns.len() == TOGETHER).then_some(first.start / 64)
+}
+
+/// The lines of a pair of words of sixteen rows.
+#[inline(always)]
+fn pair_of_lines(signs: &[u64; BLOCK]) -> [Line; 2] {
+    let halves = signs.map(halves);
+    [Line(halves.map(|[first, _]| first)), Line(halves.map(|[_, both]| both))]
 }
 
 fn shifted(range: Range<usize>, by: usize) -> Range<usize> {
