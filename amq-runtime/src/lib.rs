@@ -8,7 +8,7 @@
 //!
 //! use amq_runtime::{Model, Session, View};
 //!
-//! let model = Arc::new(Model::load(&std::fs::read("model.amq")?)?);
+//! let model = Arc::new(Model::load(&amq_runtime::read("model.amq")?)?);
 //! let mut session = Session::new(model);
 //! let outputs = session.step(&[("tokens", View::i64(&[1, 1], &[42]))])?;
 //! if let Some(logits) = outputs.get("logits").and_then(|view| view.as_f32()) {
@@ -28,6 +28,8 @@ mod arena;
 mod call;
 mod compute;
 mod error;
+#[cfg(feature = "std")]
+mod file;
 mod frame;
 mod fuse;
 mod infer;
@@ -52,6 +54,8 @@ mod workers;
 /// The file, in whose types models tell of their inputs and outputs.
 pub use amq_format;
 pub use error::Error;
+#[cfg(feature = "std")]
+pub use file::read;
 pub use kernels::Isa;
 pub use model::{LoadOptions, Model, StatePort};
 pub use probe::{Part, Probe, Product};

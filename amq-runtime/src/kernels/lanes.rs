@@ -144,6 +144,7 @@ impl Lanes for Portable {
     const COUNT_STEPS: usize = usize::MAX;
     const SUM_STEPS: usize = usize::MAX;
 
+    #[inline(always)]
     fn arrange(line: Line) -> Line {
         line
     }

@@ -12,6 +12,7 @@ mod fma;
 pub(crate) mod lanes;
 pub(crate) mod layout;
 pub(crate) mod math;
+pub(crate) mod memory;
 pub(crate) mod panels;
 pub(crate) mod tables;
 mod target;

@@ -161,6 +161,7 @@ impl Target {
     }
 
     /// Rearranges a line of weights to the order that this instruction set's look-up wants.
+    #[inline(always)]
     pub(crate) fn arrange(self, line: Line) -> Line {
         match self.0 {
             #[cfg(target_arch = "x86_64")]

@@ -7,7 +7,7 @@ use amq_format::spec::MAX_BITS;
 
 use crate::kernels::lanes::Line;
 use crate::kernels::layout::{Layout, WORD};
-use crate::kernels::{BLOCK, Target, codes, float, tables};
+use crate::kernels::{BLOCK, Target, codes, float, memory, tables};
 
 /// Words of a row that are read together, a cache line.
 const TOGETHER: usize = 8;
@@ -55,7 +55,7 @@ pub(super) fn pack_float(
 ) -> Weights {
     let cols = taps * columns;
     let blocks = rows.div_ceil(BLOCK);
-    let mut lines = Vec::with_capacity(blocks * cols);
+    let mut lines = memory::with_capacity(blocks * cols);
     for first in (0..blocks).step_by(float::BLOCKS) {
         for col in 0..cols {
             for block in first..blocks.min(first + float::BLOCKS) {
@@ -153,22 +153,27 @@ impl CodedRows<'_> {
         let all: Vec<Range<usize>> = (0..layout.taps)
             .flat_map(|tap| pieces(shifted(0..layout.columns, tap * layout.columns)))
             .collect();
-        let mut lines = Vec::with_capacity(blocks * layout.taps * layout.words() * bits);
+        let mut lines = memory::with_capacity(blocks * layout.taps * layout.words() * bits);
         let mut signs = [[[0; BLOCK]; TOGETHER]; MAX_BITS as usize];
         let signs = &mut signs[..bits];
-        for block in 0..blocks {
-            for columns in all.chunks(TOGETHER) {
-                self.signs_of_blocks(block..block + 1, columns, signs);
-                for (i, columns) in columns.iter().enumerate() {
-                    for word in 0..columns.len().div_ceil(WORD) {
-                        let line = |plane: &[[u64; BLOCK]; TOGETHER]| {
-                            Line(plane[i].map(|signs| (signs >> (word * WORD)) as u32))
-                        };
-                        lines.extend(signs.iter().map(|plane| target.arrange(line(plane))));
+        target.vectorize(
+            #[inline(always)]
+            || {
+                for block in 0..blocks {
+                    for columns in all.chunks(TOGETHER) {
+                        self.signs_of_blocks(block..block + 1, columns, signs);
+                        for (i, columns) in columns.iter().enumerate() {
+                            for word in 0..columns.len().div_ceil(WORD) {
+                                let line = |plane: &[[u64; BLOCK]; TOGETHER]| {
+                                    Line(plane[i].map(|signs| (signs >> (word * WORD)) as u32))
+                                };
+                                lines.extend(signs.iter().map(|plane| target.arrange(line(plane))));
+                            }
+                        }
                     }
                 }
-            }
-        }
+            },
+        );
         let (coefficients, offsets) = self.pack_scales();
         let weights = tables::Weights { layout, bits, lines, coefficients, offsets };
         Weights::Tables { weights, parts }
@@ -185,18 +190,23 @@ impl CodedRows<'_> {
         let (coefficients, offsets) = self.pack_scales();
         let plain = layout.taps * layout.segments() == 1 && offsets.is_none() && !constant;
         let (blocks, together) = (rows.div_ceil(BLOCK), codes::together(plain, target));
-        let mut lines = Vec::with_capacity(blocks * all.len() * bits);
+        let mut lines = memory::with_capacity(blocks * all.len() * bits);
         let mut signs = [[[0; BLOCK]; TOGETHER]; MAX_BITS as usize];
-        for first in (0..blocks).step_by(together) {
-            let blocks = first..blocks.min(first + together);
-            let signs = &mut signs[..blocks.len() * bits];
-            for columns in all.chunks(TOGETHER) {
-                self.signs_of_blocks(blocks.clone(), columns, signs);
-                for pair in 0..columns.len() {
-                    lines.extend(signs.iter().map(|plane| pair_of_lines(&plane[pair])));
+        target.vectorize(
+            #[inline(always)]
+            || {
+                for first in (0..blocks).step_by(together) {
+                    let blocks = first..blocks.min(first + together);
+                    let signs = &mut signs[..blocks.len() * bits];
+                    for columns in all.chunks(TOGETHER) {
+                        self.signs_of_blocks(blocks.clone(), columns, signs);
+                        for pair in 0..columns.len() {
+                            lines.extend(signs.iter().map(|plane| pair_of_lines(&plane[pair])));
+                        }
+                    }
                 }
-            }
-        }
+            },
+        );
         let segments = layout.segments();
         let sums = constant.then(|| {
             interleave(rows, layout.taps * segments * bits, |row, part| {

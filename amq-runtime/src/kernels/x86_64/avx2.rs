@@ -124,18 +124,20 @@ impl Lanes for Avx2 {
 
     /// Byte 0 of all rows, then byte 1 of all rows and so on: each half of a register then needs
     /// one table. Rows 0 to 7 have even places, 8 to 15 odd ones: sums of either are in order.
-    fn arrange(line: Line) -> Line {
-        let mut arranged = [0; 64];
-        for (row, word) in line.0.into_iter().enumerate() {
-            for (position, byte) in word.to_le_bytes().into_iter().enumerate() {
-                arranged[16 * position + 2 * (row % 8) + row / 8] = byte;
+    #[inline(always)]
+    fn arrange(Line(words): Line) -> Line {
+        // Of each position and row below 8, its byte and that of the row 8 below.
+        let mut pairs = [[0; 8]; 4];
+        for (position, pairs) in pairs.iter_mut().enumerate() {
+            for (row, pair) in pairs.iter_mut().enumerate() {
+                let byte = |row: usize| words[row] >> (8 * position) & 0xff;
+                *pair = byte(row) | byte(row + 8) << 8;
             }
         }
-        let mut words = [0; 16];
-        for (word, bytes) in words.iter_mut().zip(arranged.as_chunks().0) {
-            *word = u32::from_le_bytes(*bytes);
-        }
-        Line(words)
+        Line(core::array::from_fn(|word| {
+            let pairs = &pairs[word / 4][word % 4 * 2..][..2];
+            pairs[0] | pairs[1] << 16
+        }))
     }
 
     #[inline(always)]

@@ -47,6 +47,7 @@ impl Lanes for Avx512 {
     const COUNT_STEPS: usize = usize::MAX;
     const SUM_STEPS: usize = usize::MAX;
 
+    #[inline(always)]
     fn arrange(line: Line) -> Line {
         line
     }
