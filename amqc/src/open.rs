@@ -1,7 +1,7 @@
 //! Models, opened: an .amq file, or an ONNX file that is compiled in memory.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,7 +64,7 @@ impl Opened {
     /// # Errors
     /// A file that cannot be read.
     pub fn read_amq(path: &Path) -> Result<Opened> {
-        let amq = amq_runtime::read(path).map_err(|error| Error::io(path, error))?;
+        let amq = fs::read(path).map_err(|error| Error::io(path, error))?;
         let size = amq.len() as u64;
         Ok(Opened { path: path.to_owned(), size, amq, report: None, external: Vec::new() })
     }
@@ -305,8 +305,6 @@ pub fn port_text(graph: &Graph, port: &Port) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use prost::Message;
 
     use super::*;
