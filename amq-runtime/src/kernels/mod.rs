@@ -9,6 +9,7 @@
 pub(crate) mod codes;
 pub(crate) mod float;
 mod fma;
+pub(crate) mod gates;
 pub(crate) mod lanes;
 pub(crate) mod layout;
 pub(crate) mod math;

@@ -29,10 +29,11 @@ use alloc::vec::Vec;
 
 use amq_format::graph::{Cell, Direction, Recurrent, Unary};
 
-use crate::kernels::{Order, Target, math};
+use crate::kernels::{Order, Target};
 use crate::probe::{Part, Tap};
 use crate::product::{Hands, Matrix, Scratch};
 
+mod cell;
 mod pass;
 
 pub(crate) use pass::{LayerError, Weights};
@@ -104,7 +105,7 @@ impl Tools<'_> {
 
 /// Working memory of one direction.
 struct Work<'a> {
-    /// W x, then sums and gates: `[steps of a chunk][batch][gates * hidden]`
+    /// W x, then gates: `[steps of a chunk][batch][gates * hidden]`
     gates: &'a mut [f32],
     /// R h, of all rows of `r`, each `[batch][rows]`
     products: &'a mut [f32],
@@ -331,9 +332,6 @@ impl Layer {
             }
             let seen = |vector| active(first + vector / batch)(vector % batch);
             tools.multiply((&pass.w, w, 0), x, gates, seen);
-            for gates in gates.chunks_exact_mut(pass.w_bias.len()) {
-                self.combine(gates, [&pass.w_bias], |sum, [bias]| sum + bias);
-            }
             for step in 0..count {
                 let step = if reverse { count - 1 - step } else { step };
                 let t = first + step;
@@ -346,132 +344,6 @@ impl Layer {
             }
         }
         tools.hands.scratch.order = order;
-    }
-
-    /// One step, from the products with R, of those sequences that are active, whose gates start
-    /// at `at`.
-    fn step(
-        &self,
-        direction: usize,
-        at: usize,
-        active: impl Fn(usize) -> bool,
-        work: &mut Work<'_>,
-        tools: &mut Tools<'_>,
-    ) {
-        let (pass, hidden) = (&self.passes[direction], self.hidden);
-        let (width, rows) = (pass.w.rows(), pass.r.rows());
-        let batch = work.h.len() / hidden;
-        if let Some(r_reset) = &pass.r_reset {
-            for n in (0..batch).filter(|n| active(*n)) {
-                let gates = &mut work.gates[at + n * width..][..rows];
-                self.sum(gates, &work.products[n * rows..][..rows], &pass.r_bias[..rows]);
-                self.gate(&pass.functions[0], gates);
-                let own = n * hidden..(n + 1) * hidden;
-                let (r, h) = (&gates[hidden..], &work.h[own.clone()]);
-                self.combine(&mut work.reset[own], [r, h], |_, [r, h]| r * h);
-            }
-            let part = (r_reset, Part::Recurrent { direction }, 2 * hidden);
-            tools.multiply(part, work.reset, work.reset_products, &active);
-        }
-        for n in (0..batch).filter(|n| active(*n)) {
-            let gates = &mut work.gates[at + n * width..][..width];
-            let products = &mut work.products[n * rows..][..rows];
-            let own = n * hidden..(n + 1) * hidden;
-            let h = &mut work.h[own.clone()];
-            match self.cell {
-                Cell::Rnn => {
-                    self.sum(gates, products, &pass.r_bias);
-                    self.gate(&pass.functions[0], gates);
-                    h.copy_from_slice(gates);
-                }
-                Cell::Gru => {
-                    let (zr, candidate) = gates.split_at_mut(2 * hidden);
-                    let (zr_bias, bias) = pass.r_bias.split_at(2 * hidden);
-                    if pass.r_reset.is_some() {
-                        self.sum(candidate, &work.reset_products[own], bias);
-                    } else {
-                        let (zr_products, products) = products.split_at(2 * hidden);
-                        self.sum(zr, zr_products, zr_bias);
-                        self.gate(&pass.functions[0], zr);
-                        let r = &zr[hidden..];
-                        self.combine(candidate, [r, products, bias], |sum, [r, product, bias]| {
-                            sum + r * (product + bias)
-                        });
-                    }
-                    self.gate(&pass.functions[1], candidate);
-                    self.combine(h, [&zr[..hidden], candidate], |h, [z, candidate]| {
-                        (1.0 - z) * candidate + z * h
-                    });
-                }
-                Cell::Lstm => {
-                    self.sum(gates, products, &pass.r_bias);
-                    self.lstm(pass, gates, &mut work.c[own], h);
-                }
-            }
-        }
-    }
-
-    /// An LSTM cell, from the sums of its gates in order i, o, f, c.
-    fn lstm(&self, pass: &Pass, gates: &mut [f32], c: &mut [f32], h: &mut [f32]) {
-        let hidden = self.hidden;
-        let [f, g, of_c] = &pass.functions;
-        let (i, rest) = gates.split_at_mut(hidden);
-        let (o, rest) = rest.split_at_mut(hidden);
-        let (forget, candidate) = rest.split_at_mut(hidden);
-        let peephole = |gate: &mut [f32], index: usize, c: &[f32]| {
-            if let Some(peepholes) = &pass.peepholes {
-                let weights = &peepholes[index * hidden..][..hidden];
-                self.combine(gate, [weights, c], |sum, [weight, c]| sum + weight * c);
-            }
-        };
-        peephole(i, 0, c);
-        self.gate(f, i);
-        if self.input_forget {
-            self.combine(forget, [i], |_, [i]| 1.0 - i);
-        } else {
-            peephole(forget, 2, c);
-            self.gate(f, forget);
-        }
-        self.gate(g, candidate);
-        self.combine(c, [forget, i, candidate], |c, [forget, i, candidate]| {
-            forget * c + i * candidate
-        });
-        peephole(o, 1, c);
-        self.gate(f, o);
-        math::unary(self.target, of_c, c, h);
-        self.combine(h, [o], |h, [o]| o * h);
-    }
-
-    /// Adds `product + bias`.
-    fn sum(&self, sums: &mut [f32], products: &[f32], bias: &[f32]) {
-        self.combine(sums, [products, bias], |sum, [product, bias]| sum + (product + bias));
-    }
-
-    /// A gate's function of its sums.
-    fn gate(&self, function: &Unary, sums: &mut [f32]) {
-        if let Some(bound) = self.clip {
-            self.combine(sums, [], |sum, []| math::at_least(math::at_most(sum, bound), -bound));
-        }
-        math::unary_in_place(self.target, function, sums);
-    }
-
-    /// Replaces each element by a function of itself and those at its place in the inputs.
-    fn combine<const N: usize>(
-        &self,
-        out: &mut [f32],
-        inputs: [&[f32]; N],
-        function: impl Fn(f32, [f32; N]) -> f32,
-    ) {
-        self.target.vectorize(
-            #[inline(always)]
-            || {
-                let len = out.len();
-                let inputs = inputs.map(|input| &input[..len]);
-                for (i, out) in out.iter_mut().enumerate() {
-                    *out = function(*out, inputs.map(|input| input[i]));
-                }
-            },
-        );
     }
 }
 

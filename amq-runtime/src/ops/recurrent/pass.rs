@@ -6,6 +6,7 @@ use core::fmt;
 use amq_format::graph::{Cell, Recurrent, Unary};
 
 use crate::kernels::Target;
+use crate::kernels::gates::Terms;
 use crate::product::{Matrix, MatrixSource, PackError};
 
 /// Weights of one direction, as a file holds them.
@@ -126,5 +127,10 @@ impl Pass {
             peepholes: weights.peepholes.clone(),
             functions,
         })
+    }
+    /// What is added to products with W: the biases and the products with R of the gates that begin
+    /// at row `first`.
+    pub(super) fn terms<'a>(&'a self, products: &'a [f32], first: usize) -> Terms<'a> {
+        Terms { x_bias: &self.w_bias[first..], h: products, h_bias: &self.r_bias[first..] }
     }
 }
