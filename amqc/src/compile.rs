@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use amq_format::Validated;
 use amq_runtime::{LoadOptions, Model};
 
-use crate::calibrate::moments::Moments;
 use crate::cost;
 use crate::emit;
 use crate::error::{Error, Result};
@@ -18,6 +17,7 @@ use crate::options::ConvertOptions;
 use crate::passes;
 use crate::plan::{Plan, Planned, needs};
 use crate::report::{self, External, Provenance, Report, State};
+use crate::sequence::{self, Calibrated};
 use crate::tensor::Data;
 use crate::weights::{Weight, Weights};
 
@@ -142,15 +142,14 @@ pub fn compile(
     compile_for(path, options, None, progress)
 }
 
-/// As [`compile`], with what the matrices of the float model meet on the data that `options` names for
-/// calibration.
+/// As [`compile`], with the data that `options` names for calibration.
 ///
 /// # Errors
 /// As [`compile`].
 pub fn compile_for(
     path: &Path,
     options: &ConvertOptions,
-    moments: Option<&Moments>,
+    data: Option<&Calibrated>,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Compiled> {
     let resolver = options.resolver()?;
@@ -158,7 +157,11 @@ pub fn compile_for(
     let prepared = Prepared::read(path, options)?;
     let plan = Plan::new(&prepared.module, &prepared.weights, resolver).map_err(located)?;
     let tell = |layer: &str, done, total| progress(Progress { layer, done, total });
-    let fitted = Fitted::new(&prepared.module, &plan, moments, &tell).map_err(located)?;
+    let fitted = match data {
+        Some(data) => sequence::fit(path, &prepared.module, &plan, data, &tell),
+        None => Fitted::new(&prepared.module, &plan, None, &tell),
+    };
+    let fitted = fitted.map_err(located)?;
     let Prepared { source, module, weights } = prepared;
     finish(path, options, &source, module, &weights, &plan, &fitted)
 }

@@ -1,5 +1,6 @@
 //! The codes of each matrix that the plan has coded.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use amq_format::graph::{BinaryFunction as B, Op, ValueId};
@@ -7,6 +8,7 @@ use amq_format::operator::Role;
 use amq_runtime::Part;
 
 use crate::calibrate::moments::{Block, Moments};
+use crate::calibrate::pairs::Pairs;
 use crate::error::{Error, Result};
 use crate::ir::Module;
 use crate::plan::{Choice, Plan, Planned};
@@ -52,51 +54,72 @@ impl Fitted {
         moments: Option<&Moments>,
         progress: &(dyn Fn(&str, usize, usize) + Sync),
     ) -> Result<Fitted> {
-        check_biases(module)?;
-        let mut fitted = Fitted::default();
-        for Planned { weight, choice } in &plan.matrices {
-            let Data::F32(data) = &module.constants[&weight.value].data else {
-                fitted.places.push(None);
-                fitted.shifts.push(None);
-                continue;
-            };
-            if matches!(choice, Choice::Codes { .. }) || !weight.is_table() {
-                check_finite(weight, data)?;
-            }
-            let Choice::Codes { fit, .. } = choice else {
-                fitted.places.push(None);
-                fitted.shifts.push(None);
-                continue;
-            };
-            let blocks = moments.map(|moments| blocks(weight, moments)).unwrap_or_default();
-            let calibrated = fit.method == Method::Calibrated;
-            let same = |m: &Matrix| m.source == weight.value && m.options == *fit;
-            let place = fitted.matrices.iter().position(same).unwrap_or_else(|| {
-                let tell = |rows| progress(&weight.name, rows, weight.rows);
-                let (rows, cols) = (weight.rows, weight.cols);
-                let codes = match calibrated {
-                    true => {
-                        let norms = match weight.is_table() {
-                            true => consumers(module, weight).into_iter().collect(),
-                            false => blocks.iter().map(moment).collect::<Vec<_>>(),
-                        };
-                        if norms.is_empty() {
-                            fitted.unmet.push(weight.name.clone());
-                        }
-                        quant::quantize_for(data, rows, cols, fit, &norms, &tell)
-                    }
-                    false => quant::quantize(data, rows, cols, fit, &tell),
-                };
-                let source = weight.value;
-                fitted.matrices.push(Matrix { source, options: *fit, codes });
-                fitted.matrices.len() - 1
-            });
-            let codes = &fitted.matrices[place].codes;
-            let shift = (calibrated && !blocks.is_empty()).then(|| shift(data, codes, &blocks));
-            fitted.places.push(Some(place));
-            fitted.shifts.push(shift);
+        let mut fitted = Fitted::none(module, plan)?;
+        for (entry, planned) in plan.matrices.iter().enumerate() {
+            let met = moments.map(|moments| met(&planned.weight, moments)).unwrap_or_default();
+            fitted.fit(module, plan, entry, &met, progress);
         }
         Ok(fitted)
+    }
+
+    /// No matrix is coded yet.
+    ///
+    /// # Errors
+    /// Weights that are not finite.
+    pub(crate) fn none(module: &Module, plan: &Plan) -> Result<Fitted> {
+        check_biases(module)?;
+        for Planned { weight, choice } in &plan.matrices {
+            if let Data::F32(data) = &module.constants[&weight.value].data
+                && (matches!(choice, Choice::Codes { .. }) || !weight.is_table())
+            {
+                check_finite(weight, data)?;
+            }
+        }
+        let count = plan.matrices.len();
+        Ok(Fitted { places: vec![None; count], shifts: vec![None; count], ..Fitted::default() })
+    }
+
+    /// Fits the codes of an entry of the plan, if it is coded, to what its rows meet.
+    pub(crate) fn fit(
+        &mut self,
+        module: &Module,
+        plan: &Plan,
+        entry: usize,
+        met: &[Met<'_>],
+        progress: &(dyn Fn(&str, usize, usize) + Sync),
+    ) {
+        let Planned { weight, choice } = &plan.matrices[entry];
+        let (Data::F32(data), Choice::Codes { fit, .. }) =
+            (&module.constants[&weight.value].data, choice)
+        else {
+            return;
+        };
+        let calibrated = fit.method == Method::Calibrated;
+        let same = |m: &Matrix| m.source == weight.value && m.options == *fit;
+        let place = self.matrices.iter().position(same).unwrap_or_else(|| {
+            let tell = |rows| progress(&weight.name, rows, weight.rows);
+            let (rows, cols) = (weight.rows, weight.cols);
+            let codes = match calibrated {
+                true => {
+                    let norms = match weight.is_table() {
+                        true => consumers(module, weight).into_iter().collect(),
+                        false => met.iter().map(Met::moment).collect::<Vec<_>>(),
+                    };
+                    if norms.is_empty() {
+                        self.unmet.push(weight.name.clone());
+                    }
+                    let targets = targets(data, cols, met);
+                    quant::quantize_for(&targets, rows, cols, fit, &norms, &tell)
+                }
+                false => quant::quantize(data, rows, cols, fit, &tell),
+            };
+            self.matrices.push(Matrix { source: weight.value, options: *fit, codes });
+            self.matrices.len() - 1
+        });
+        self.places[entry] = Some(place);
+        if calibrated && !met.is_empty() {
+            self.shifts[entry] = Some(shift(data, &self.matrices[place].codes, met));
+        }
     }
 }
 
@@ -132,11 +155,36 @@ fn check_biases(module: &Module) -> Result<()> {
     Ok(())
 }
 
-/// What rows of a matrix meet: the rows, counted in the matrix, and the moments.
-type Met<'a> = (Vec<usize>, &'a Block);
+/// What rows of a matrix meet.
+#[derive(Debug)]
+pub(crate) struct Met<'a> {
+    /// The rows, counted in the matrix.
+    rows: Vec<usize>,
+    /// What they meet in the float model.
+    pub(crate) block: &'a Block,
+    /// The same where matrices before them are coded.
+    pairs: Option<&'a Pairs>,
+}
 
-/// What the rows of a matrix meet.
-fn blocks<'a>(weight: &Weight, moments: &'a Moments) -> Vec<Met<'a>> {
+impl<'a> Met<'a> {
+    /// The same, with what the rows meet where matrices before them are coded.
+    pub(crate) fn paired(&self, pairs: Option<&'a Pairs>) -> Met<'a> {
+        let pairs = pairs.filter(|pairs| pairs.columns() == self.block.sums.columns());
+        Met { rows: self.rows.clone(), block: self.block, pairs }
+    }
+
+    /// What errors of the rows do.
+    fn moment(&self) -> quant::Moment {
+        let (all, halves) = match self.pairs {
+            Some(pairs) => (pairs.covariance(), pairs.covariances_of_halves()),
+            None => (self.block.sums.covariance(), self.block.sums.covariances_of_halves()),
+        };
+        quant::Moment { rows: self.rows.clone(), all, halves }
+    }
+}
+
+/// What the rows of a matrix meet in the float model.
+pub(crate) fn met<'a>(weight: &Weight, moments: &'a Moments) -> Vec<Met<'a>> {
     let met = |block: &'a Block| -> Option<Met<'a>> {
         let suffix = weight.slot.suffix;
         let direction = match block.part {
@@ -152,17 +200,24 @@ fn blocks<'a>(weight: &Weight, moments: &'a Moments) -> Vec<Met<'a>> {
         let fits = block.sums.columns() == weight.cols && rows.iter().all(|&r| r < weight.rows);
         // What bodies meet is not seen.
         let place = weight.place.is_outermost() && block.node == weight.place.node;
-        (place && fits).then_some((rows, block))
+        (place && fits).then_some(Met { rows, block, pairs: None })
     };
     moments.blocks.iter().filter_map(met).collect()
 }
 
-fn moment((rows, block): &Met<'_>) -> quant::Moment {
-    quant::Moment {
-        rows: rows.clone(),
-        all: block.sums.covariance(),
-        halves: block.sums.covariances_of_halves(),
+/// What the codes are to be near to: the weights, but where rows meet something else than in the float model
+/// what gives nearly the same there.
+fn targets<'a>(data: &'a [f32], cols: usize, met: &[Met<'_>]) -> Cow<'a, [f32]> {
+    let mut targets = Cow::Borrowed(data);
+    for Met { rows, pairs, .. } in met {
+        let Some(pairs) = pairs else { continue };
+        let weights: Vec<&[f32]> = rows.iter().map(|row| &data[row * cols..][..cols]).collect();
+        let found = quant::targets(&weights, &pairs.covariance(), &pairs.drift());
+        for (row, target) in rows.iter().zip(found.unwrap_or_default()) {
+            targets.to_mut()[row * cols..][..cols].copy_from_slice(&target);
+        }
     }
+    targets
 }
 
 /// What an error in a table's rows does: the sum of `w w^T` over the rows `w` of the matrices that are
@@ -203,23 +258,28 @@ fn consumers(module: &Module, table: &Weight) -> Option<quant::Moment> {
     found.then(|| quant::Moment { rows: (0..table.rows).collect(), all, halves: None })
 }
 
-/// What is added to each row's bias: the mean product of what the codes leave with the vectors that the
-/// row meets.
+/// What is added to each row's bias: the mean of what the weights give on the vectors that the row meets in the
+/// float model, less that of what the codes give on those that it meets.
 ///
 /// Under a softmax half the variance comes on top. What codes leave hardly depends on what they give, so
 /// `exp(z)` is `exp` of what they give times, in the mean, `exp` of so much.
-fn shift(data: &[f32], codes: &QuantizedMatrix, blocks: &[Met<'_>]) -> Vec<f64> {
+fn shift(data: &[f32], codes: &QuantizedMatrix, met: &[Met<'_>]) -> Vec<f64> {
     let mut shift = vec![0.0; codes.rows];
     let mut decoded = vec![0.0; codes.cols];
-    for (rows, block) in blocks {
-        let mean = block.sums.mean();
+    for Met { rows, block, pairs } in met {
+        let [float, coded] = match pairs {
+            Some(pairs) => pairs.means(),
+            None => [block.sums.mean(), block.sums.mean()],
+        };
+        let drift: Vec<f64> = float.iter().zip(&coded).map(|(x, y)| x - y).collect();
         let covariance = block.under_softmax.then(|| block.sums.covariance());
         for &row in rows {
             codes.decode_row(row, &mut decoded);
-            let weights = &data[row * codes.cols..][..codes.cols];
-            let left = weights.iter().zip(&decoded).map(|(&w, &d)| f64::from(w) - f64::from(d));
-            let left: Vec<f64> = left.collect();
-            shift[row] = dot(&left, &mean);
+            let weights = data[row * codes.cols..][..codes.cols].iter().map(|&w| f64::from(w));
+            let left: Vec<f64> =
+                weights.clone().zip(&decoded).map(|(w, &d)| w - f64::from(d)).collect();
+            let lost: f64 = weights.zip(&drift).map(|(w, drift)| w * drift).sum();
+            shift[row] = dot(&left, &coded) + lost;
             if let Some(covariance) = &covariance {
                 let image = covariance.chunks_exact(codes.cols).map(|row| dot(row, &left));
                 shift[row] += 0.5 * image.zip(&left).map(|(a, b)| a * b).sum::<f64>();

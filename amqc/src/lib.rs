@@ -30,6 +30,7 @@ pub mod quant;
 pub mod recipe;
 pub mod report;
 pub mod sensitivity;
+pub mod sequence;
 pub mod settings;
 mod sign;
 mod table;

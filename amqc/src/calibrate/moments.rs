@@ -96,11 +96,16 @@ impl Sums {
 
     /// Whether any vector has weight, and all sums are finite.
     pub fn is_sound(&self) -> Option<bool> {
-        let weight: f64 = self.halves.iter().map(|half| half.weight).sum();
+        let weight = self.weight();
         let finite = self.halves.iter().all(|half| {
             half.weight.is_finite() && half.first.iter().chain(&half.second).all(|x| x.is_finite())
         });
         finite.then_some(weight > 0.0)
+    }
+
+    /// The weight of all vectors.
+    pub fn weight(&self) -> f64 {
+        self.halves.iter().map(|half| half.weight).sum()
     }
 
     /// The weighted mean of all vectors; zeros if there are none.

@@ -24,6 +24,7 @@ use crate::open::{Opened, is_amq};
 use crate::options::ConvertOptions;
 use crate::page::Page;
 use crate::report::Report;
+use crate::sequence::Calibrated;
 use crate::table::Table;
 
 /// Compile an ONNX model to an .amq file
@@ -165,14 +166,15 @@ impl Convert {
                 let told = |done, total| show("calibration", done, total);
                 let moments = gather(&float, source, isa, &told)?;
                 let loaded = float.load(isa)?;
-                let trial = Trial::new(&loaded, &source.read(&loaded)?)?;
-                Some((moments, trial, loaded))
+                let samples = source.read(&loaded)?;
+                let trial = Trial::new(&loaded, &samples)?;
+                Some((Calibrated { samples, moments, isa }, trial, loaded))
             }
             None => None,
         };
         let (said, chosen) = match self.within.budget() {
             Some(budget) => {
-                let data = data.as_ref().map(|(moments, trial, _)| (moments, trial));
+                let data = data.as_ref().map(|(data, trial, _)| (&data.moments, trial));
                 let task = Task { path: &self.model, options: &options, data, isa };
                 let chosen = task.choose(budget, show)?;
                 (chosen.options.clone(), Some(chosen))
@@ -180,8 +182,8 @@ impl Convert {
             None if self.save_recipe.is_some() => (spelled_out(&self.model, &options)?, None),
             None => (options.clone(), None),
         };
-        let moments = data.as_ref().map(|(moments, ..)| moments);
-        let compiled = compile_for(&self.model, &said, moments, &|progress| {
+        let calibrated = data.as_ref().map(|(data, ..)| data);
+        let compiled = compile_for(&self.model, &said, calibrated, &|progress| {
             show(progress.layer, progress.done, progress.total);
         })?;
         let mut made = Made { compiled, options: said, chosen, answers: None, by_node: None };

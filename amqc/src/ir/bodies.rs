@@ -94,6 +94,11 @@ impl Place {
     pub fn is_outermost(&self) -> bool {
         self.within.is_empty()
     }
+
+    /// Number of the node of the outermost graph that it stands in, or that it is.
+    pub(crate) fn outermost(&self) -> usize {
+        self.within.first().map_or(self.node, |(node, _)| *node)
+    }
 }
 
 /// The value of the outermost graph that a value is, [`ABSENT`] where it is none.

@@ -13,6 +13,7 @@ mod method;
 mod norm;
 mod panels;
 mod row;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ pub use calibrated::{Moment, quantize_for};
 pub use matrix::QuantizedMatrix;
 pub use method::{Cycles, Method, Options, ParseError};
 use row::Row;
+pub use target::targets;
 
 /// Largest number of codes a row.
 pub const MAX_BITS: u8 = coefficients::MAX_PLANES as u8;

@@ -115,7 +115,7 @@ fn square(matrix: &Panels, block: &Range<usize>) -> Vec<f32> {
 
 /// `L` of `H = L D L^T`, in the lower triangle, its diagonal of ones left out; what lies above is of no
 /// use. Pivots are positive: a singular `H` gives a factor of something near it.
-fn factor(n: usize, h: &dyn Fn(usize, usize) -> f64) -> Vec<f64> {
+pub(super) fn factor(n: usize, h: &dyn Fn(usize, usize) -> f64) -> Vec<f64> {
     let mut l: Vec<f64> = (0..n * n).map(|at| h(at / n, at % n)).collect();
     let least = 1e-9;
     for start in (0..n).step_by(BLOCK) {

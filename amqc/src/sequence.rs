@@ -1,0 +1,225 @@
+//! Codes fitted in the order in which a network runs: those of a matrix to what it meets where matrices
+//! before it are coded, so that they make good for what these lose.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use amq_format::graph::{Op, Port, ValueId};
+use amq_runtime::Isa;
+
+use crate::calibrate::moments::Moments;
+use crate::calibrate::pairs::{Key, pair};
+use crate::calibrate::samples::Samples;
+use crate::emit::emit;
+use crate::error::Result;
+use crate::fit::{Fitted, Met, met};
+use crate::ir::{Module, fact};
+use crate::open::Loaded;
+use crate::plan::{Choice, Plan, Planned};
+use crate::quant::Method;
+use crate::threads::Threads;
+
+/// Samples that all runs take together, about, and those of each run at least and at most.
+const SAMPLES: usize = 1024;
+const LEAST_SAMPLES: usize = 8;
+const MOST_SAMPLES: usize = 64;
+/// The same of tokens.
+const TOKENS: usize = 65_536;
+const LEAST_TOKENS: usize = 2048;
+const MOST_TOKENS: usize = 16_384;
+/// Vectors of a row that are taken, about.
+const VECTORS: f64 = 16_384.0;
+
+/// Data for a float model, and what its matrices meet on them.
+#[derive(Debug)]
+pub struct Calibrated {
+    /// The data.
+    pub samples: Samples,
+    /// What its matrices meet.
+    pub moments: Moments,
+    /// The instruction set that answers are computed with.
+    pub isa: Isa,
+}
+
+/// Fits the codes of every matrix; `progress` is told what is done, and how far.
+///
+/// # Errors
+/// As [`Fitted::new`]; what the runtime refuses.
+pub(crate) fn fit(
+    path: &Path,
+    module: &Module,
+    plan: &Plan,
+    data: &Calibrated,
+    progress: &(dyn Fn(&str, usize, usize) + Sync),
+) -> Result<Fitted> {
+    let Calibrated { samples, moments, isa } = data;
+    let met: Vec<Vec<Met<'_>>> =
+        plan.matrices.iter().map(|planned| met(&planned.weight, moments)).collect();
+    let steps = steps(module, plan, &met);
+    let count = steps.values().filter(|step| step.paired).count();
+    let mut fitted = Fitted::none(module, plan)?;
+    let none = Fitted::none(module, plan)?;
+    let threads = Threads::new(rayon::current_num_threads())?;
+    let mut done = 0;
+    for (&node, Step { entries, paired }) in &steps {
+        let mut pairs = BTreeMap::new();
+        if *paired {
+            progress("in sequence", done, count);
+            done += 1;
+        }
+        if *paired && !fitted.matrices.is_empty() {
+            let most = match samples {
+                Samples::Text { .. } => (TOKENS / count).clamp(LEAST_TOKENS, MOST_TOKENS),
+                Samples::Arrays { .. } => (SAMPLES / count).clamp(LEAST_SAMPLES, MOST_SAMPLES),
+            };
+            let mut wanted = BTreeMap::new();
+            for met in entries.iter().flat_map(|&entry| &met[entry]) {
+                let every = (met.block.sums.weight() / VECTORS).ceil().max(1.0);
+                wanted.insert(key(met), every as usize);
+            }
+            // States that a text leaves come from nodes behind.
+            let module = match samples {
+                Samples::Text { .. } => module.clone(),
+                Samples::Arrays { .. } => up_to(module, node)?,
+            };
+            let load = |fitted| {
+                let draft = emit(module.clone(), plan, fitted);
+                Ok(Loaded::of_draft(path, &draft, *isa)?.with_threads(threads.clone()))
+            };
+            let models: [Loaded; 2] = [load(&none)?, load(&fitted)?];
+            pairs = pair(models.each_ref(), samples, most, &wanted)?;
+        }
+        for &entry in entries {
+            let met = met[entry].iter().map(|met| met.paired(pairs.get(&key(met))));
+            let met: Vec<Met<'_>> = met.collect();
+            fitted.fit(module, plan, entry, &met, progress);
+        }
+    }
+    Ok(fitted)
+}
+
+/// The network up to a node, which gives its output.
+fn up_to(module: &Module, node: usize) -> Result<Module> {
+    let facts = module.facts()?;
+    let mut module = module.clone();
+    module.graph.nodes.truncate(node + 1);
+    module.graph.states.clear();
+    let outputs = module.graph.nodes[node].outputs.iter();
+    let port = |&value: &ValueId| {
+        let fact = fact(&facts, value)?;
+        let data_type = fact.data_type as i32;
+        Some(Port { value, data_type, dims: fact.dims.clone(), ..Port::default() })
+    };
+    module.graph.outputs = outputs.filter_map(port).take(1).collect();
+    Ok(module)
+}
+
+/// What the rows meet together.
+fn key(met: &Met<'_>) -> Key {
+    (met.block.node, met.block.part, met.block.rows.first().copied().unwrap_or(0))
+}
+
+/// What is fitted at a node.
+#[derive(Default)]
+struct Step {
+    /// Entries of the plan.
+    entries: Vec<usize>,
+    /// Whether to what they meet where those before are coded.
+    paired: bool,
+}
+
+/// The entries of a plan by the node of the outermost graph that they belong to. Not paired are those under a
+/// softmax, whose vectors have weights, and recurrent layers, whose states drift by their own codes: paired, they
+/// lose more.
+fn steps(module: &Module, plan: &Plan, met: &[Vec<Met<'_>>]) -> BTreeMap<usize, Step> {
+    let mut steps: BTreeMap<usize, Step> = BTreeMap::new();
+    for (entry, (Planned { weight, choice }, met)) in plan.matrices.iter().zip(met).enumerate() {
+        let calibrated =
+            matches!(choice, Choice::Codes { fit, .. } if fit.method == Method::Calibrated);
+        let same = |planned: &&Planned| planned.weight.value == weight.value;
+        let alone = plan.matrices.iter().filter(same).count() == 1;
+        let seen = !met.is_empty() && !met.iter().any(|met| met.block.under_softmax);
+        let recurrent = matches!(module.node(&weight.place).op, Some(Op::Recurrent(_)));
+        let step = steps.entry(weight.place.outermost()).or_default();
+        step.entries.push(entry);
+        step.paired |= calibrated && alone && seen && !recurrent && !weight.is_table();
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use prost::Message;
+
+    use super::*;
+    use crate::calibrate::gather::gather;
+    use crate::calibrate::source::Source;
+    use crate::compile::Prepared;
+    use crate::data::write_npz;
+    use crate::onnx::tests::{Build, f32s};
+    use crate::open::Opened;
+    use crate::options::ConvertOptions;
+    use crate::settings::{Bits, Given};
+    use crate::tensor::{Data, Tensor};
+
+    /// Numbers from -1 to 1 that look like chance.
+    fn numbers(count: usize, seed: u64) -> Vec<f32> {
+        let number = |i: u64| {
+            let z = (i + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let z = (z ^ z >> 31).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            (z >> 40) as f32 / (1 << 23) as f32 - 1.0
+        };
+        (0..count as u64).map(number).collect()
+    }
+
+    /// Codes make good for what those before them lose: on the data the outputs are nearer than where each
+    /// matrix is fitted alone.
+    #[test]
+    fn codes_make_good_for_those_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, npz) = (folder.path().join("m.onnx"), folder.path().join("c.npz"));
+        let mut build = Build::new(13).input("x", "n 48");
+        for (i, seed) in [3, 5000, 9000].into_iter().enumerate() {
+            let weights: Vec<f32> = numbers(48 * 48, seed).iter().map(|w| 0.25 * w).collect();
+            build = build.initializer(f32s(&format!("w{i}"), &[48, 48], &weights));
+        }
+        let build = build.node("MatMul", "x w0", "a").node("Tanh", "a", "b");
+        let build = build.node("MatMul", "b w1", "c").node("Tanh", "c", "d");
+        let build = build.node("MatMul", "d w2", "y").output("y");
+        std::fs::write(&path, build.model.encode_to_vec()).unwrap();
+        let x = Tensor { dims: vec![256, 48], data: Data::F32(numbers(256 * 48, 20_000)) };
+        write_npz(File::create(&npz).unwrap(), &[("x".into(), x.clone())]).unwrap();
+        let source = Source { path: npz, vocabulary: None, axis: 0, most: None };
+        let flags = Given { bits: Some(Bits::Codes(2)), ..Given::default() };
+        let options = ConvertOptions {
+            flags,
+            calibration: Some(source.clone()),
+            ..ConvertOptions::default()
+        };
+        let isa = Isa::detect();
+        let opened = Opened::read(&path).unwrap();
+        let moments = gather(&opened, &source, isa, &|_, _| ()).unwrap();
+        let float = opened.load(isa).unwrap();
+        let samples = source.read(&float).unwrap();
+        let data = Calibrated { samples, moments, isa };
+        let Prepared { module, weights, .. } = Prepared::read(&path, &options).unwrap();
+        let plan = Plan::new(&module, &weights, options.resolver().unwrap()).unwrap();
+        let inputs = [("x".to_owned(), x)];
+        let floats = |loaded: &Loaded| match loaded.run(&inputs).unwrap().remove(0).1.data {
+            Data::F32(floats) => floats,
+            other => panic!("{other:?}"),
+        };
+        let expected = floats(&float);
+        let error = |fitted: &Fitted| -> f32 {
+            let draft = emit(module.clone(), &plan, fitted);
+            let found = floats(&Loaded::of_draft(&path, &draft, isa).unwrap());
+            found.iter().zip(&expected).map(|(x, y)| (x - y).powi(2)).sum()
+        };
+        let alone = Fitted::new(&module, &plan, Some(&data.moments), &|_, _, _| ()).unwrap();
+        let together = fit(&path, &module, &plan, &data, &|_, _, _| ()).unwrap();
+        let (alone, together) = (error(&alone), error(&together));
+        assert!(together < 0.9 * alone, "{together} {alone}");
+    }
+}
