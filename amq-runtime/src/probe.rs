@@ -7,6 +7,13 @@ use crate::view::View;
 /// Each method does nothing unless it is given. Nodes are numbered as in
 /// [`Model::graph`](crate::Model::graph).
 pub trait Probe {
+    /// Whether [`product`](Probe::product) is to be told of this node's products: those of convolutions take
+    /// time to show.
+    fn wants_products(&self, node: usize) -> bool {
+        let _ = node;
+        true
+    }
+
     /// Vectors met a constant matrix.
     fn product(&mut self, product: &Product<'_>) {
         let _ = product;
@@ -66,6 +73,7 @@ impl<'a> Tap<'a> {
     /// Of a probe that may be there.
     pub(crate) fn new(node: usize, probe: &'a mut Option<&mut dyn Probe>) -> Tap<'a> {
         let probe = probe.as_mut().map(|probe| &mut **probe as &mut dyn Probe);
+        let probe = probe.filter(|probe| probe.wants_products(node));
         Tap { node, probe }
     }
 

@@ -167,4 +167,21 @@ fn windows_of_a_convolution_give_its_results() {
     expected.sort_by(f32::total_cmp);
     sums.results.sort_by(f32::total_cmp);
     assert_eq!(sums.results, expected);
+
+    // What is not wanted is not shown, and outputs are.
+    struct OutputsAlone(usize);
+    impl Probe for OutputsAlone {
+        fn wants_products(&self, _: usize) -> bool {
+            false
+        }
+        fn product(&mut self, product: &Product<'_>) {
+            panic!("{product:?}");
+        }
+        fn output(&mut self, _: usize, _: usize, value: View<'_>) {
+            self.0 += value.len();
+        }
+    }
+    let mut outputs = OutputsAlone(0);
+    session.run_with(&inputs, &mut outputs).unwrap();
+    assert_eq!(outputs.0, expected.len());
 }

@@ -159,6 +159,10 @@ impl Recorder<'_> {
 }
 
 impl Probe for Recorder<'_> {
+    fn wants_products(&self, node: usize) -> bool {
+        self.wanted.keys().any(|(wanted, ..)| *wanted == node)
+    }
+
     fn product(&mut self, product: &Product<'_>) {
         let Product { node, matrix, first_row, columns, vectors, .. } = *product;
         let key = (node, matrix, first_row);

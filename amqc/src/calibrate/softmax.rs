@@ -101,6 +101,10 @@ impl Shares {
 }
 
 impl Probe for Shares {
+    fn wants_products(&self, _: usize) -> bool {
+        false
+    }
+
     fn output(&mut self, node: usize, output: usize, value: View<'_>) {
         let (true, Data::F32(logits)) = (self.node == Some(node) && output == 0, value.data) else {
             return;
