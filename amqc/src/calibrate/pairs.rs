@@ -170,7 +170,7 @@ impl Probe for Recorder<'_> {
         let seen = self.seen.entry(key).or_default();
         seen.columns = columns;
         for vector in vectors.chunks_exact(columns.max(1)) {
-            if seen.count % every == 0 {
+            if seen.count.is_multiple_of(every) {
                 seen.vectors.extend_from_slice(vector);
             }
             seen.count += 1;
