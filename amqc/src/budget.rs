@@ -8,14 +8,15 @@ use std::path::Path;
 use amq_runtime::Isa;
 use serde::Serialize;
 
-use crate::calibrate::moments::Moments;
 use crate::calibrate::trial::Trial;
 use crate::compile::{Prepared, finish};
 use crate::error::{Error, Result};
+use crate::fit::Fitted;
 use crate::fits::Fits;
 use crate::options::ConvertOptions;
 use crate::plan::{Choice, Plan};
 use crate::sensitivity::loss;
+use crate::sequence::{self, Calibrated};
 use crate::settings::{Bits, Given};
 use crate::weights::Weight;
 
@@ -137,9 +138,8 @@ pub struct Task<'a> {
     pub path: &'a Path,
     /// How it is converted; the bits of its flags are not looked at.
     pub options: &'a ConvertOptions,
-    /// What matrices meet, and what answers are compared on; where there are no data, the errors of
-    /// weights decide.
-    pub data: Option<(&'a Moments, &'a Trial)>,
+    /// The data, and what answers are compared on; where there are none, the errors of weights decide.
+    pub data: Option<(&'a Calibrated, &'a Trial)>,
     /// The instruction set that answers are computed with.
     pub isa: Isa,
 }
@@ -249,7 +249,7 @@ impl Task<'_> {
                     }
                 }
             }
-            fits.add(plan, self.data.map(|(moments, _)| moments), progress)?;
+            fits.add(plan, self.data.map(|(data, _)| &data.moments), progress)?;
             for group in 0..groups {
                 progress("sensitivity", group, groups);
                 let Choice::Codes { fit, .. } = fits.choice(group, set) else { continue };
@@ -404,12 +404,31 @@ impl Choosing<'_> {
 
     /// Bytes of the file.
     fn file(&self, places: &[Option<usize>]) -> Result<u64> {
-        let (plan, fitted) = self.fits.mixed(&self.sets(places));
+        let (plan, fitted) = self.fitted(places)?;
         let options = self.options(places)?;
         let Prepared { source, module, weights } = &self.prepared;
         let file =
             finish(self.task.path, &options, source, module.clone(), weights, &plan, &fitted)?;
         Ok(file.bytes.len() as u64)
+    }
+
+    /// The codes that the conversion gives.
+    fn fitted(&self, places: &[Option<usize>]) -> Result<(Plan, Fitted)> {
+        let (plan, fitted) = self.fits.mixed(&self.sets(places));
+        let (path, module) = (self.task.path, &self.prepared.module);
+        match self.task.data {
+            Some((data, _)) if sequence::is_joint(module, &plan, &data.moments) => {
+                let fitted = sequence::fit(path, module, &plan, data, &|_, _, _| ())?;
+                Ok((plan, fitted))
+            }
+            _ => Ok((plan, fitted)),
+        }
+    }
+
+    /// What the conversion loses.
+    fn measured(&self, trial: &Trial, places: &[Option<usize>]) -> Result<f64> {
+        let (plan, fitted) = self.fitted(places)?;
+        Ok(loss(&trial.answers(&self.fits.ready(&plan, &fitted)?)?))
     }
 
     /// The conversion with these choices.
@@ -430,7 +449,7 @@ impl Choosing<'_> {
         let mut allowed = most;
         for _ in 0..CORRECTIONS {
             let places = self.frontier.losing(allowed).unwrap_or_else(|| self.frontier.best());
-            let measured = loss(&trial.answers(&self.fits.load(&self.sets(&places))?)?);
+            let measured = self.measured(trial, &places)?;
             let bytes = self.frontier.bytes(&places);
             let tried = found.as_ref().is_some_and(|(_, other, _)| *other == places);
             if measured <= most && found.as_ref().is_none_or(|(least, ..)| bytes < *least) {
@@ -445,7 +464,7 @@ impl Choosing<'_> {
             Some((_, places, measured)) => return Ok((places, Some(measured))),
             None => self.frontier.best(),
         };
-        let measured = loss(&trial.answers(&self.fits.load(&self.sets(&places))?)?);
+        let measured = self.measured(trial, &places)?;
         Ok((places, Some(measured)))
     }
 

@@ -135,7 +135,15 @@ impl Fits {
     /// What the runtime refuses.
     pub(crate) fn load(&self, choices: &[Option<usize>]) -> Result<Loaded> {
         let (plan, fitted) = self.mixed(choices);
-        let draft: Draft = emit(self.module.clone(), &plan, &fitted);
+        self.ready(&plan, &fitted)
+    }
+
+    /// The network with these codes, ready to run.
+    ///
+    /// # Errors
+    /// What the runtime refuses.
+    pub(crate) fn ready(&self, plan: &Plan, fitted: &Fitted) -> Result<Loaded> {
+        let draft: Draft = emit(self.module.clone(), plan, fitted);
         Ok(Loaded::of_draft(&self.path, &draft, self.isa)?.with_threads(self.threads.clone()))
     }
 }

@@ -41,6 +41,12 @@ pub struct Calibrated {
     pub isa: Isa,
 }
 
+/// Whether codes depend on others that are fitted before them.
+pub(crate) fn is_joint(module: &Module, plan: &Plan, moments: &Moments) -> bool {
+    let met: Vec<_> = plan.matrices.iter().map(|planned| met(&planned.weight, moments)).collect();
+    steps(module, plan, &met).values().any(|step| step.paired)
+}
+
 /// Fits the codes of every matrix; `progress` is told what is done, and how far.
 ///
 /// # Errors

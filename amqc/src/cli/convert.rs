@@ -174,7 +174,7 @@ impl Convert {
         };
         let (said, chosen) = match self.within.budget() {
             Some(budget) => {
-                let data = data.as_ref().map(|(data, trial, _)| (&data.moments, trial));
+                let data = data.as_ref().map(|(data, trial, _)| (data, trial));
                 let task = Task { path: &self.model, options: &options, data, isa };
                 let chosen = task.choose(budget, show)?;
                 (chosen.options.clone(), Some(chosen))
