@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::calibrate::trial::{Answer, Trial};
 use crate::error::Result;
+use crate::loaded::Loaded;
 use crate::names::shown;
-use crate::open::Loaded;
 use crate::plan::SHORT_ROW_BITS;
 use crate::report::{Coding, Layer, Report};
 use crate::settings::MOST_BITS_BY_CODES;

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::feed::seeded::{seeded, sizes};
-use crate::open::Loaded;
+use crate::loaded::Loaded;
 use crate::tensor::views;
 
 /// How long the steps of a model took.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::distance::Distance;
 use crate::error::Result;
-use crate::open::{Loaded, value_name};
+use crate::loaded::{Loaded, value_name};
 use crate::tensor::{Data, Tensor, views};
 use crate::weights::op_name;
 

@@ -10,7 +10,7 @@ use crate::emit::emit;
 use crate::error::Result;
 use crate::fit::{Fitted, Matrix};
 use crate::ir::Module;
-use crate::open::Loaded;
+use crate::loaded::Loaded;
 use crate::plan::{Choice, Plan, Planned};
 use crate::tensor::Data;
 use crate::threads::Threads;

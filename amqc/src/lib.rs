@@ -19,6 +19,7 @@ mod fits;
 pub mod histogram;
 pub mod interface;
 pub mod ir;
+pub mod loaded;
 mod names;
 pub mod onnx;
 pub mod open;

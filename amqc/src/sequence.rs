@@ -14,7 +14,7 @@ use crate::emit::emit;
 use crate::error::Result;
 use crate::fit::{Fitted, Met, met};
 use crate::ir::{Module, fact};
-use crate::open::Loaded;
+use crate::loaded::Loaded;
 use crate::plan::{Choice, Plan, Planned};
 use crate::quant::Method;
 use crate::threads::Threads;
@@ -83,10 +83,10 @@ pub(crate) fn fit(
                 let every = (met.block.sums.weight() / VECTORS).ceil().max(1.0);
                 wanted.insert(key(met), every as usize);
             }
-            // States that a text leaves come from nodes behind.
-            let module = match samples {
-                Samples::Text { .. } => module.clone(),
-                Samples::Arrays { .. } => up_to(module, node)?,
+            // States come from nodes behind.
+            let module = match module.graph.states.is_empty() {
+                true => up_to(module, node)?,
+                false => module.clone(),
             };
             let load = |fitted| {
                 let draft = emit(module.clone(), plan, fitted);
@@ -109,7 +109,6 @@ fn up_to(module: &Module, node: usize) -> Result<Module> {
     let facts = module.facts()?;
     let mut module = module.clone();
     module.graph.nodes.truncate(node + 1);
-    module.graph.states.clear();
     let outputs = module.graph.nodes[node].outputs.iter();
     let port = |&value: &ValueId| {
         let fact = fact(&facts, value)?;

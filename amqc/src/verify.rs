@@ -8,7 +8,7 @@ use crate::by_node::{ByNode, by_node};
 use crate::distance::Distance;
 use crate::error::{Error, Result};
 use crate::feed::seeded::{seeded, sizes};
-use crate::open::Loaded;
+use crate::loaded::Loaded;
 use crate::tensor::{Data, Tensor};
 
 /// What both models run on.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::samples::Samples;
 use crate::error::{Error, Result};
-use crate::open::Loaded;
+use crate::loaded::Loaded;
 use crate::tensor::Tensor;
 
 /// Samples that are run at once, unless the model fixes how many.

@@ -9,7 +9,7 @@ use super::moments::Sums;
 use super::samples::Samples;
 use crate::error::Result;
 use crate::feed::stream::{PortNames, TextReader};
-use crate::open::Loaded;
+use crate::loaded::Loaded;
 use crate::tensor::views;
 
 /// Tokens of a text that are fed at once.

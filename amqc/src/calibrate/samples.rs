@@ -8,7 +8,7 @@ use crate::data;
 use crate::error::{Error, Result};
 use crate::feed::arrays::{bind, read_inputs};
 use crate::feed::text::Vocabulary;
-use crate::open::{Loaded, port_text};
+use crate::loaded::{Loaded, port_text};
 use crate::tensor::{Data, Tensor};
 
 /// Tokens of a text that are taken unless another number is asked for.

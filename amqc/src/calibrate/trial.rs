@@ -11,7 +11,7 @@ use crate::distance::Distance;
 use crate::error::{Error, Result};
 use crate::eval::scores::{Scores, divergence, top1};
 use crate::feed::stream::{PortNames, TextReader};
-use crate::open::Loaded;
+use crate::loaded::Loaded;
 use crate::tensor::{Data, Tensor};
 
 /// Most tokens of a text, and most samples of arrays, that answers are compared on.

@@ -11,7 +11,8 @@ use super::{Outcome, Running, size};
 use crate::bench::{Timing, bench};
 use crate::error::Result;
 use crate::interface::Interface;
-use crate::open::{Loaded, is_amq};
+use crate::loaded::Loaded;
+use crate::open::is_amq;
 use crate::threads::Threads;
 
 /// Measure how long a step of a model takes

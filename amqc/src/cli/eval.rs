@@ -13,7 +13,7 @@ use crate::eval::{self, Accuracy, Labels, Perplexity};
 use crate::feed::arrays::{bind, read_inputs};
 use crate::feed::stream::PortNames;
 use crate::feed::text::{Tokens, Unit, Vocabulary};
-use crate::open::Loaded;
+use crate::loaded::Loaded;
 use crate::threads::Threads;
 
 /// Measure how good a model is: perplexity of a text, or top-1 accuracy

@@ -9,7 +9,7 @@ use super::scores::top1;
 use crate::data;
 use crate::error::{Error, Result};
 use crate::feed::arrays::Batches;
-use crate::open::Loaded;
+use crate::loaded::Loaded;
 use crate::tensor::{Tensor, views};
 
 /// The class of each item.

@@ -6,7 +6,7 @@ use super::scores::{Scores, negative_log_likelihood};
 use crate::error::{Error, Result};
 use crate::feed::probe;
 use crate::feed::stream::{PortNames, Receive, TextReader};
-use crate::open::Loaded;
+use crate::loaded::Loaded;
 
 /// How well a model predicts a text.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,7 +7,7 @@ use amq_format::graph::Port;
 
 use crate::data::{self, Array};
 use crate::error::{Error, Result};
-use crate::open::{Loaded, port_text};
+use crate::loaded::{Loaded, port_text};
 use crate::tensor::{Data, Tensor};
 
 /// The arrays of an `.npz` file, each for an input of the model.

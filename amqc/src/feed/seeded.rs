@@ -7,8 +7,8 @@ use amq_format::graph::{DataType, Graph, Op, Port, ValueId};
 
 use crate::data::rounded;
 use crate::error::{Error, Result};
+use crate::loaded::Loaded;
 use crate::names::no_such;
-use crate::open::Loaded;
 use crate::tensor::{Data, Tensor};
 
 /// The most elements of an input.

@@ -5,7 +5,7 @@ use amq_runtime::{Probe, Session};
 
 use super::time::{takes_steps, time_axis};
 use crate::error::{Error, Result};
-use crate::open::{Loaded, port_text};
+use crate::loaded::{Loaded, port_text};
 use crate::tensor::{Data, Tensor};
 
 /// Which input takes the tokens and which output gives the scores, where a model leaves a choice.

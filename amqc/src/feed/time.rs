@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use amq_format::graph::{ABSENT, Cell, Dim, Graph, Op, Port, ValueId};
 
 use crate::error::{Error, Result};
-use crate::open::value_name;
+use crate::loaded::value_name;
 
 /// Whether a model with states has to be fed one token a call: `axis`, along which tokens follow, is
 /// a batch, as states have it too, or the scores do not have it and are those of the last step.
