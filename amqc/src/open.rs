@@ -1,6 +1,6 @@
 //! Models, opened: an .amq file, or an ONNX file that is compiled in memory.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,7 +61,7 @@ impl Opened {
     /// # Errors
     /// A file that cannot be read.
     pub fn read_amq(path: &Path) -> Result<Opened> {
-        let amq = fs::read(path).map_err(|error| Error::io(path, error))?;
+        let amq = amq_runtime::read(path).map_err(|error| Error::io(path, error))?;
         let size = amq.len() as u64;
         Ok(Opened { path: path.to_owned(), size, amq, report: None, external: Vec::new() })
     }
@@ -132,6 +132,8 @@ pub fn is_amq(path: &Path) -> Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use prost::Message;
 
     use super::*;
