@@ -83,10 +83,10 @@ pub(crate) fn fit(
                 let every = (met.block.sums.weight() / VECTORS).ceil().max(1.0);
                 wanted.insert(key(met), every as usize);
             }
-            // States come from nodes behind.
-            let module = match module.graph.states.is_empty() {
-                true => up_to(module, node)?,
-                false => module.clone(),
+            // The scores of a text and states come from nodes behind.
+            let module = match samples {
+                Samples::Arrays { .. } if module.graph.states.is_empty() => up_to(module, node)?,
+                _ => module.clone(),
             };
             let load = |fitted| {
                 let draft = emit(module.clone(), plan, fitted);
@@ -163,7 +163,8 @@ mod tests {
     use crate::calibrate::source::Source;
     use crate::compile::Prepared;
     use crate::data::write_npz;
-    use crate::onnx::tests::{Build, f32s};
+    use crate::feed::text::Unit;
+    use crate::onnx::tests::{Build, ElementType, f32s};
     use crate::open::Opened;
     use crate::options::ConvertOptions;
     use crate::settings::{Bits, Given};
@@ -226,5 +227,41 @@ mod tests {
         let together = fit(&path, &module, &plan, &data, &|_, _, _| ()).unwrap();
         let (alone, together) = (error(&alone), error(&together));
         assert!(together < 0.9 * alone, "{together} {alone}");
+    }
+    /// A text is read with the scores of the whole network.
+    #[test]
+    fn a_text_is_read_by_a_network_without_states() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let vocabulary = file("v.txt", "a\nb\nc\nd\n<eos>\n");
+        let text = file("t.txt", &"a b c d b a d d c\n".repeat(40));
+        let build = Build::new(13).typed("x", ElementType::Int64, "n");
+        let build = build.initializer(f32s("e", &[5, 32], &numbers(160, 1)));
+        let build = build.initializer(f32s("w", &[32, 32], &numbers(1024, 400)));
+        let build = build.initializer(f32s("o", &[32, 5], &numbers(160, 3000)));
+        let build = build.node("Gather", "e x", "a").node("MatMul", "a w", "b");
+        let build = build.node("Tanh", "b", "c").node("MatMul", "c o", "y").output("y");
+        let path = folder.path().join("m.onnx");
+        std::fs::write(&path, build.model.encode_to_vec()).unwrap();
+        let vocabulary = Some((vocabulary, Unit::Word));
+        let source = Source { path: text, vocabulary, axis: 0, most: None };
+        let options =
+            ConvertOptions { calibration: Some(source.clone()), ..ConvertOptions::default() };
+        let isa = Isa::detect();
+        let opened = Opened::read(&path).unwrap();
+        let moments = gather(&opened, &source, isa, &|_, _| ()).unwrap();
+        let samples = source.read(&opened.load(isa).unwrap()).unwrap();
+        let data = Calibrated { samples, moments, isa };
+        let Prepared { module, weights, .. } = Prepared::read(&path, &options).unwrap();
+        let plan = Plan::new(&module, &weights, options.resolver().unwrap()).unwrap();
+        assert!(is_joint(&module, &plan, &data.moments));
+        let fitted = fit(&path, &module, &plan, &data, &|_, _, _| ()).unwrap();
+        assert!(fitted.unmet.is_empty(), "{:?}", fitted.unmet);
+        // Not the table's.
+        assert_eq!(fitted.shifts.iter().flatten().count(), 2);
     }
 }
