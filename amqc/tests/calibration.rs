@@ -119,6 +119,20 @@ fn samples_stand_along_another_axis_in_files_of_a_folder() {
     assert!(text.contains("calibrated"), "{text}");
 }
 
+/// What is left of the moments of data that never vary is rounding.
+#[test]
+fn data_that_never_vary_are_no_trouble() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, ..] = digits(&folder);
+    let (name, images) = read_npz(&a, |_| Ok(())).unwrap().remove(0);
+    let dims = images.dims;
+    let zeros = Tensor { data: Data::F32(vec![0.0; dims.iter().product()]), dims };
+    write_npz(File::create(folder.path().join("zero.npz")).unwrap(), &[(name, zeros)]).unwrap();
+    let model = fixture("digits/model.onnx");
+    let text = good(&folder, &["convert", &model, "-b", "2", "--calib", "zero.npz", "-o", "m.amq"]);
+    assert!(text.contains("calibrated"), "{text}");
+}
+
 #[test]
 fn bad_data_get_a_sentence_and_leave_no_file() {
     let folder = tempfile::tempdir().unwrap();

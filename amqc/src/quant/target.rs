@@ -6,7 +6,7 @@ use super::norm::factor;
 const RIDGE: f64 = 0.01;
 
 /// Rows `t` for vectors `y` in place of rows `w` for vectors `x`: the least squares of `w x - t y`, with `t`
-/// held near `w`. Vectors are centred. `second`, `[column][column]`, is the mean of `y y^T`, `drift` that of
+/// held near `w`; `w` itself where that would change it by more than it is. Vectors are centred. `second`, `[column][column]`, is the mean of `y y^T`, `drift` that of
 /// `y (x - y)^T`. `None` where the moment says nothing.
 pub fn targets(rows: &[&[f32]], second: &[f64], drift: &[f64]) -> Option<Vec<Vec<f32>>> {
     let n = rows.first()?.len();
@@ -36,9 +36,19 @@ pub fn targets(rows: &[&[f32]], second: &[f64], drift: &[f64]) -> Option<Vec<Vec
             let (before, rest) = z.split_at_mut(i);
             before.iter_mut().zip(&l[i * n..]).for_each(|(z, l)| *z -= l * rest[0]);
         }
-        w.iter().zip(z).map(|(&w, z)| (f64::from(w) + z) as f32).collect()
+        // Vectors that hardly vary say nothing: what is left of their moment is rounding.
+        let [change, size] = [squares(z.iter().copied()), squares(w.iter().map(|&w| w.into()))];
+        if change <= size {
+            w.iter().zip(z).map(|(&w, z)| (f64::from(w) + z) as f32).collect()
+        } else {
+            w.to_vec()
+        }
     };
     Some(rows.iter().map(target).collect())
+}
+
+fn squares(values: impl Iterator<Item = f64>) -> f64 {
+    values.map(|value| value * value).sum()
 }
 
 #[cfg(test)]
@@ -85,5 +95,12 @@ mod tests {
                 assert!(cost(&other) > least, "{i} {step}");
             }
         }
+    }
+    #[test]
+    fn what_is_left_of_a_constant_moves_nothing() {
+        let w = [0.5, -0.25];
+        let found = targets(&[&w], &[1e-30, 0.0, 0.0, 1e-30], &[1e3, 0.0, 0.0, f64::NAN]).unwrap();
+        assert_eq!(found, [w]);
+        assert!(targets(&[&w], &[0.0; 4], &[1.0; 4]).is_none());
     }
 }
