@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let path = arguments.next().ok_or("usage: stream MODEL.amq TOKEN...")?;
 
     // Loaded once; any number of sessions, on any threads, share it.
-    let model = Arc::new(Model::load(&std::fs::read(path)?)?);
+    let model = Arc::new(Model::load(&amq_runtime::read(path)?)?);
 
     // The one input that is no state takes the tokens, the one output that is no state gives scores.
     let is_state = |port: usize| model.states().iter().any(|state| state.input == port);

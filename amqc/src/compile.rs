@@ -159,9 +159,8 @@ pub fn compile_for(
     let tell = |layer: &str, done, total| progress(Progress { layer, done, total });
     let fitted = match data {
         Some(data) => sequence::fit(path, &prepared.module, &plan, data, &tell),
-        None => Fitted::new(&prepared.module, &plan, None, &tell),
-    };
-    let fitted = fitted.map_err(located)?;
+        None => Fitted::new(&prepared.module, &plan, None, &tell).map_err(located),
+    }?;
     let Prepared { source, module, weights } = prepared;
     finish(path, options, &source, module, &weights, &plan, &fitted)
 }

@@ -17,7 +17,7 @@ use crate::tensor::Data;
 use crate::weights::Weight;
 
 /// The codes of a network's matrices.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Fitted {
     /// Each constant that was coded: tied weights with the same settings are one.
     pub matrices: Vec<Matrix>,
@@ -212,7 +212,8 @@ fn targets<'a>(data: &'a [f32], cols: usize, met: &[Met<'_>]) -> Cow<'a, [f32]> 
     for Met { rows, pairs, .. } in met {
         let Some(pairs) = pairs else { continue };
         let weights: Vec<&[f32]> = rows.iter().map(|row| &data[row * cols..][..cols]).collect();
-        let found = quant::targets(&weights, &pairs.covariance(), &pairs.drift());
+        let [covariance, drift] = pairs.covariance_and_drift();
+        let found = quant::targets(&weights, &covariance, &drift);
         for (row, target) in rows.iter().zip(found.unwrap_or_default()) {
             targets.to_mut()[row * cols..][..cols].copy_from_slice(&target);
         }
@@ -267,11 +268,8 @@ fn shift(data: &[f32], codes: &QuantizedMatrix, met: &[Met<'_>]) -> Vec<f64> {
     let mut shift = vec![0.0; codes.rows];
     let mut decoded = vec![0.0; codes.cols];
     for Met { rows, block, pairs } in met {
-        let [float, coded] = match pairs {
-            Some(pairs) => pairs.means(),
-            None => [block.sums.mean(), block.sums.mean()],
-        };
-        let drift: Vec<f64> = float.iter().zip(&coded).map(|(x, y)| x - y).collect();
+        let mean = || [block.sums.mean(), vec![0.0; codes.cols]];
+        let [coded, drift] = pairs.map_or_else(mean, Pairs::means);
         let covariance = block.under_softmax.then(|| block.sums.covariance());
         for &row in rows {
             codes.decode_row(row, &mut decoded);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use amq_format::Fact;
 use amq_format::graph::{Op, Port, ValueId};
 use amq_runtime::Isa;
 
@@ -11,7 +12,7 @@ use crate::calibrate::moments::Moments;
 use crate::calibrate::pairs::{Key, pair};
 use crate::calibrate::samples::Samples;
 use crate::emit::emit;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fit::{Fitted, Met, met};
 use crate::ir::{Module, fact};
 use crate::loaded::Loaded;
@@ -63,8 +64,10 @@ pub(crate) fn fit(
         plan.matrices.iter().map(|planned| met(&planned.weight, moments)).collect();
     let steps = steps(module, plan, &met);
     let count = steps.values().filter(|step| step.paired).count();
-    let mut fitted = Fitted::none(module, plan)?;
-    let none = Fitted::none(module, plan)?;
+    let located = |error: Error| error.within(path.display());
+    let none = Fitted::none(module, plan).map_err(located)?;
+    let mut fitted = none.clone();
+    let facts = module.facts().map_err(located)?;
     let threads = Threads::new(rayon::current_num_threads())?;
     let mut done = 0;
     for (&node, Step { entries, paired }) in &steps {
@@ -85,7 +88,9 @@ pub(crate) fn fit(
             }
             // The scores of a text and states come from nodes behind.
             let module = match samples {
-                Samples::Arrays { .. } if module.graph.states.is_empty() => up_to(module, node)?,
+                Samples::Arrays { .. } if module.graph.states.is_empty() => {
+                    up_to(module, &facts, node)
+                }
                 _ => module.clone(),
             };
             let load = |fitted| {
@@ -105,18 +110,17 @@ pub(crate) fn fit(
 }
 
 /// The network up to a node, which gives its output.
-fn up_to(module: &Module, node: usize) -> Result<Module> {
-    let facts = module.facts()?;
+fn up_to(module: &Module, facts: &[Option<Fact>], node: usize) -> Module {
     let mut module = module.clone();
     module.graph.nodes.truncate(node + 1);
     let outputs = module.graph.nodes[node].outputs.iter();
     let port = |&value: &ValueId| {
-        let fact = fact(&facts, value)?;
+        let fact = fact(facts, value)?;
         let data_type = fact.data_type as i32;
         Some(Port { value, data_type, dims: fact.dims.clone(), ..Port::default() })
     };
     module.graph.outputs = outputs.filter_map(port).take(1).collect();
-    Ok(module)
+    module
 }
 
 /// What the rows meet together.
@@ -137,12 +141,15 @@ struct Step {
 /// softmax, whose vectors have weights, and recurrent layers, whose states drift by their own codes: paired, they
 /// lose more.
 fn steps(module: &Module, plan: &Plan, met: &[Vec<Met<'_>>]) -> BTreeMap<usize, Step> {
+    let mut uses: BTreeMap<ValueId, usize> = BTreeMap::new();
+    for Planned { weight, .. } in &plan.matrices {
+        *uses.entry(weight.value).or_default() += 1;
+    }
     let mut steps: BTreeMap<usize, Step> = BTreeMap::new();
     for (entry, (Planned { weight, choice }, met)) in plan.matrices.iter().zip(met).enumerate() {
         let calibrated =
             matches!(choice, Choice::Codes { fit, .. } if fit.method == Method::Calibrated);
-        let same = |planned: &&Planned| planned.weight.value == weight.value;
-        let alone = plan.matrices.iter().filter(same).count() == 1;
+        let alone = uses[&weight.value] == 1;
         let seen = !met.is_empty() && !met.iter().any(|met| met.block.under_softmax);
         let recurrent = matches!(module.node(&weight.place).op, Some(Op::Recurrent(_)));
         let step = steps.entry(weight.place.outermost()).or_default();

@@ -56,17 +56,21 @@ impl<'a> Terms<'a> {
 
 /// `out = gate . function(x)`
 pub(crate) fn gated(target: Target, function: &Unary, x: &[f32], gate: &[f32], out: &mut [f32]) {
-    let fused = function.function() == UnaryFunction::Tanh;
-    if !fused {
-        math::unary(target, function, x, out);
+    if function.function() == UnaryFunction::Tanh {
+        target.vectorize(
+            #[inline(always)]
+            || {
+                let (x, gate) = (&x[..out.len()], &gate[..out.len()]);
+                for (i, out) in out.iter_mut().enumerate() {
+                    *out = gate[i] * math::tanh(x[i]);
+                }
+            },
+        );
+        return;
     }
+    math::unary(target, function, x, out);
     target.vectorize(
         #[inline(always)]
-        || {
-            let (x, gate) = (&x[..out.len()], &gate[..out.len()]);
-            for (i, out) in out.iter_mut().enumerate() {
-                *out = gate[i] * if fused { math::tanh(x[i]) } else { *out };
-            }
-        },
+        || out.iter_mut().zip(gate).for_each(|(out, gate)| *out *= gate),
     );
 }

@@ -8,7 +8,9 @@ use crate::loaded::Loaded;
 use crate::tensor::Tensor;
 
 /// Samples that are run at once, unless the model fixes how many.
-const ITEMS: usize = 4;
+pub(super) const ITEMS: usize = 4;
+/// Tokens of a text that are fed at once.
+pub(super) const PIECE: usize = 64;
 
 /// Inputs of a call.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use amq_format::graph::{Graph, Op, ValueId};
 use amq_runtime::{Data, Isa, Part, Probe, Product, View};
 use rayon::prelude::*;
 
-use super::batches::{batches, fixed};
+use super::batches::{ITEMS, PIECE, batches, fixed};
 use super::moments::{Block, Moments, Sums};
 use super::samples::Samples;
 use super::softmax::{Shares, Softmax};
@@ -22,10 +22,6 @@ use crate::threads::Threads;
 const MOST_BYTES: usize = 640 << 20;
 /// Most vectors that are taken of one product: a convolution has thousands of windows that hardly differ.
 const MOST_VECTORS: usize = 4096;
-/// Samples of arrays that are run at once.
-const ITEMS: usize = 4;
-/// Tokens of a text that are fed at once.
-const TOKENS: usize = 64;
 /// Tokens of a text, and samples of arrays, that tell how much the rows under a softmax count.
 const WEIGHED_TOKENS: usize = 4096;
 const WEIGHED_SAMPLES: usize = 32;
@@ -48,7 +44,7 @@ pub fn gather(
     match &samples {
         Samples::Text { tokens, classes } => {
             let mut reader = TextReader::new(&loaded, *classes, PortNames::default())?;
-            let piece = reader.piece(tokens.len())?.min(TOKENS);
+            let piece = reader.piece(tokens.len())?.min(PIECE);
             let mut shares = Shares::new(behind(loaded.graph(), reader.output(), true));
             for piece in tokens.chunks(piece).take(WEIGHED_TOKENS.div_ceil(piece)) {
                 reader.feed_with(piece, &mut shares)?;
@@ -58,7 +54,7 @@ pub fn gather(
             for (index, piece) in tokens.chunks(piece).enumerate() {
                 observer.half = index % 2;
                 reader.feed_with(piece, &mut observer)?;
-                progress((index * TOKENS).min(tokens.len()), tokens.len());
+                progress((index * PIECE).min(tokens.len()), tokens.len());
             }
             observer.finish(source)
         }

@@ -4,16 +4,13 @@ use std::collections::BTreeMap;
 
 use amq_runtime::{Part, Probe, Product};
 
-use super::batches::batches;
+use super::batches::{PIECE, batches};
 use super::moments::Sums;
 use super::samples::Samples;
 use crate::error::Result;
 use crate::feed::stream::{PortNames, TextReader};
 use crate::loaded::Loaded;
 use crate::tensor::views;
-
-/// Tokens of a text that are fed at once.
-const PIECE: usize = 64;
 
 /// Rows of a matrix that meet the same vectors: the node, the matrix and the first row.
 pub(crate) type Key = (usize, Part, usize);
@@ -49,11 +46,11 @@ impl Pairs {
         self.columns
     }
 
-    /// The means of x and of y.
+    /// The means of y and of x - y.
     pub(crate) fn means(&self) -> [Vec<f64>; 2] {
-        let mean = self.sums.mean();
-        let (y, difference) = mean.split_at(self.columns);
-        [y.iter().zip(difference).map(|(y, difference)| y + difference).collect(), y.to_vec()]
+        let mut y = self.sums.mean();
+        let difference = y.split_off(self.columns);
+        [y, difference]
     }
 
     /// The covariance of y.
@@ -67,9 +64,10 @@ impl Pairs {
         Some(halves.map(|half| self.part(&half, 0)))
     }
 
-    /// The covariance of y, `[element]`, with x - y, `[element of that]`.
-    pub(crate) fn drift(&self) -> Vec<f64> {
-        self.part(&self.sums.covariance(), self.columns)
+    /// The covariance of y, and that of y, `[element]`, with x - y, `[element of that]`.
+    pub(crate) fn covariance_and_drift(&self) -> [Vec<f64>; 2] {
+        let covariance = self.sums.covariance();
+        [0, self.columns].map(|first| self.part(&covariance, first))
     }
 
     /// The columns from `first` on of the rows that belong to y.
@@ -201,12 +199,14 @@ mod tests {
                 assert!((found - expected).abs() < 1e-4, "{place}: {found} {expected}");
             }
         };
-        let [found_x, found_y] = pairs.means();
-        near(&found_x, &|_, i| mx[i]);
+        let [found_y, lost_by_y] = pairs.means();
         near(&found_y, &|_, i| my[i]);
+        near(&lost_by_y, &|_, i| mx[i] - my[i]);
         let dy = |s, i| at(&y, s, i) - my[i];
         let lost = |s, i| (at(&x, s, i) - mx[i]) - dy(s, i);
+        let [covariance, drift] = pairs.covariance_and_drift();
         near(&pairs.covariance(), &|i, j| mean(&|s| dy(s, i) * dy(s, j)));
-        near(&pairs.drift(), &|i, j| mean(&|s| dy(s, i) * lost(s, j)));
+        assert_eq!(pairs.covariance(), covariance);
+        near(&drift, &|i, j| mean(&|s| dy(s, i) * lost(s, j)));
     }
 }

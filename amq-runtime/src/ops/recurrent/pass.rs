@@ -128,6 +128,7 @@ impl Pass {
             functions,
         })
     }
+
     /// What is added to products with W: the biases and the products with R of the gates that begin
     /// at row `first`.
     pub(super) fn terms<'a>(&'a self, products: &'a [f32], first: usize) -> Terms<'a> {
