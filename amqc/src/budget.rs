@@ -1,74 +1,29 @@
-//! Bits of each matrix, chosen so that a model keeps within a budget and loses as little as may be.
+//! Bits, groups and activations of each matrix, chosen so that a model keeps within a budget and loses as little
+//! as may be.
 
-use std::collections::BTreeSet;
-use std::fmt;
-use std::ops::RangeInclusive;
-use std::path::Path;
+use std::cell::RefCell;
+use std::cmp::Reverse;
 
-use amq_runtime::Isa;
 use serde::Serialize;
 
 use crate::calibrate::trial::Trial;
-use crate::compile::{Prepared, finish};
+use crate::compile::{Prepared, Spelling, finish};
 use crate::error::{Error, Result};
 use crate::fit::Fitted;
 use crate::fits::Fits;
-use crate::options::ConvertOptions;
-use crate::plan::{Choice, Plan};
+use crate::plan::Plan;
 use crate::sensitivity::loss;
-use crate::sequence::{self, Calibrated};
-use crate::settings::{Bits, Given};
-use crate::weights::Weight;
+use crate::sequence;
+use crate::settings::Given;
 
+mod asked;
+mod curves;
 mod knapsack;
 
-use knapsack::{Frontier, Item};
-
-/// What a conversion must keep within.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Budget {
-    /// Bits a weight, over everything that is stored of the matrices that are coded.
-    Bits(f64),
-    /// Bytes of the file.
-    Bytes(u64),
-    /// Loss on the calibration data: of scores the rise of perplexity, of other outputs noise over
-    /// signal, as shares.
-    Loss(f64),
-}
-
-impl fmt::Display for Budget {
-    /// As a flag.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Budget::Bits(bits) => write!(f, "--target-bits {bits}"),
-            Budget::Bytes(bytes) => write!(f, "--max-size {bytes}"),
-            Budget::Loss(share) => write!(f, "--max-loss {share}"),
-        }
-    }
-}
-
-/// What the loss of a choice is measured by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Measure {
-    /// Mean divergence of the probabilities that the outputs give, in nats.
-    Kl,
-    /// Noise of the outputs over their signal.
-    Noise,
-    /// Relative squared error of the weights: there are no data.
-    RelativeMse,
-}
-
-impl Measure {
-    /// What it is, in words.
-    pub fn text(self) -> &'static str {
-        match self {
-            Measure::Kl => "divergence of the answers in nats",
-            Measure::Noise => "noise over signal of the answers",
-            Measure::RelativeMse => "relative squared error of the weights",
-        }
-    }
-}
+pub use asked::{Budget, Measure, Task};
+pub use curves::Point;
+use curves::{Curves, Measuring, items, most};
+use knapsack::{Frontier, Places};
 
 /// Bits that were chosen.
 #[derive(Clone, Debug, Serialize)]
@@ -86,16 +41,20 @@ pub struct Chosen {
     pub bits_per_weight: f64,
     /// Each matrix that there was a choice for.
     pub matrices: Vec<Matrix>,
-    /// The conversion that gives them, said by a recipe alone.
+    /// What is asked for each matrix of the conversion that gives them.
     #[serde(skip)]
-    pub options: ConvertOptions,
+    pub spelling: Spelling,
 }
 
 impl Chosen {
-    /// The numbers of bits that matrices were chosen from.
-    pub fn widths(&self) -> BTreeSet<u8> {
+    /// The ways that matrices were chosen from: bits, and columns of a group where that is not the row.
+    pub fn ways(&self) -> Vec<String> {
         let points = self.matrices.iter().flat_map(|matrix| &matrix.curve);
-        points.map(|point| point.bits).collect()
+        let mut ways: Vec<(u8, Option<Reverse<u64>>, String)> =
+            points.map(|point| (point.bits, point.group.map(Reverse), point.name())).collect();
+        ways.sort();
+        ways.dedup();
+        ways.into_iter().map(|(.., name)| name).collect()
     }
 }
 
@@ -108,40 +67,11 @@ pub struct Matrix {
     pub rows: usize,
     /// Its columns.
     pub cols: usize,
-    /// The bits that it gets.
-    pub bits: u8,
-    /// Its bytes.
-    pub bytes: u64,
-    /// What coding it alone loses.
-    pub loss: f64,
+    /// What it gets.
+    #[serde(flatten)]
+    pub point: Point,
     /// What it was chosen from.
     pub curve: Vec<Point>,
-}
-
-/// A way to code a matrix.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Point {
-    /// Codes a row.
-    pub bits: u8,
-    /// Its bytes.
-    pub bytes: u64,
-    /// What coding it alone loses.
-    pub loss: f64,
-    #[serde(skip)]
-    set: usize,
-}
-
-/// What a choice is made from.
-#[derive(Debug)]
-pub struct Task<'a> {
-    /// The ONNX model.
-    pub path: &'a Path,
-    /// How it is converted; the bits of its flags are not looked at.
-    pub options: &'a ConvertOptions,
-    /// The data, and what answers are compared on; where there are none, the errors of weights decide.
-    pub data: Option<(&'a Calibrated, &'a Trial)>,
-    /// The instruction set that answers are computed with.
-    pub isa: Isa,
 }
 
 /// Times that a choice is corrected by what all of it loses.
@@ -167,29 +97,25 @@ impl Task<'_> {
         let prepared = Prepared::read(path, options)?;
         let module = prepared.module.clone();
         let mut fits = Fits::new(path, module, &prepared.weights, self.isa)?;
-        let curves = self.curves(&prepared, budget, &mut fits, progress).map_err(located)?;
-        let Curves { curves, widths, measure } = curves;
+        let (task, prepared) = (self, &prepared);
+        let measuring = Measuring { task, prepared, fits: &mut fits, budget, progress };
+        let Curves { curves, asked, measure } = measuring.curves().map_err(located)?;
         if curves.iter().all(Vec::is_empty) {
             return Err(Error::usage("no matrix of the model leaves a choice")
                 .within(path.display())
                 .remedy("choose bits with -b"));
         }
-        let items: Vec<Vec<Item>> = curves
-            .iter()
-            .map(|curve| {
-                curve.iter().map(|point| Item { bytes: point.bytes, loss: point.loss }).collect()
-            })
-            .collect();
-        let frontier = Frontier::new(&items);
+        let frontier = Frontier::new(&items(&curves));
         let comment = format!("Chosen by amqc convert {budget}.");
         let choice = Choosing {
-            task: self,
+            task,
             fits: &fits,
-            widths,
+            asked,
             curves: &curves,
             frontier,
             prepared,
             comment,
+            last: RefCell::default(),
         };
         let (places, measured) = choice.keep(budget, measure)?;
         let matrices: Vec<Matrix> = curves
@@ -202,138 +128,37 @@ impl Task<'_> {
                     name: weight.name.clone(),
                     rows: weight.rows,
                     cols: weight.cols,
-                    bits: point.bits,
-                    bytes: point.bytes,
-                    loss: point.loss,
+                    point: *point,
                     curve: curve.clone(),
                 })
             })
             .collect();
-        let bytes: u64 = matrices.iter().map(|matrix| matrix.bytes).sum();
+        let bytes: u64 = matrices.iter().map(|matrix| matrix.point.bytes).sum();
         let weights: usize = matrices.iter().map(|matrix| matrix.rows * matrix.cols).sum();
         Ok(Chosen {
             budget: budget.to_string(),
             measure,
-            loss: matrices.iter().map(|matrix| matrix.loss).sum(),
+            loss: matrices.iter().map(|matrix| matrix.point.loss).sum(),
             measured,
             bits_per_weight: 8.0 * bytes as f64 / weights.max(1) as f64,
             matrices,
-            options: choice.options(&places)?,
+            spelling: choice.spelling(&places),
         })
     }
-
-    /// Of each group of matrices, the ways to code it that a budget leaves.
-    fn curves(
-        &self,
-        prepared: &Prepared,
-        budget: Budget,
-        fits: &mut Fits,
-        progress: &(dyn Fn(&str, usize, usize) + Sync),
-    ) -> Result<Curves> {
-        let groups = fits.groups.len();
-        let (mut curves, mut widths) = (vec![Vec::<Point>::new(); groups], Vec::new());
-        let mut measure = Measure::RelativeMse;
-        let mut choices = vec![None; groups];
-        for bits in tried(budget) {
-            // From 5 bits on there is no kernel for codes of activations.
-            let mut plan = match self.plan(prepared, bits) {
-                Err(_) if !widths.is_empty() => break,
-                plan => plan?,
-            };
-            let set = widths.len();
-            widths.push(bits);
-            for (group, entries) in fits.groups.iter().enumerate() {
-                if done(budget, &curves, group, fits.weight(group), bits) {
-                    for &entry in entries {
-                        plan.matrices[entry].choice = Choice::Float { why: String::new() };
-                    }
-                }
-            }
-            fits.add(plan, self.data.map(|(data, _)| &data.moments), progress)?;
-            for group in 0..groups {
-                progress("sensitivity", group, groups);
-                let Choice::Codes { fit, .. } = fits.choice(group, set) else { continue };
-                let same = curves[group].iter().any(|point| point.bits == fit.bits);
-                let (Some(bytes), false) = (fits.bytes(group, set), same) else { continue };
-                let loss = match self.data {
-                    None => fits.relative_mse(group, set).unwrap_or(0.0),
-                    Some((_, trial)) => {
-                        choices[group] = Some(set);
-                        let answers = trial.answers(&fits.load(&choices)?)?;
-                        choices[group] = None;
-                        let scores = answers.iter().any(|answer| answer.kl.is_some());
-                        measure = if scores { Measure::Kl } else { Measure::Noise };
-                        loss(&answers)
-                    }
-                };
-                if curves[group].last().is_none_or(|last| loss < last.loss) {
-                    curves[group].push(Point { bits: fit.bits, bytes, loss, set });
-                }
-            }
-        }
-        Ok(Curves { curves, widths, measure })
-    }
-
-    /// Every matrix at so many bits, unless the recipe says another number for it.
-    fn plan(&self, prepared: &Prepared, bits: u8) -> Result<Plan> {
-        let flags = Given { bits: Some(Bits::Codes(bits)), ..self.options.flags };
-        let options = ConvertOptions { flags, ..self.options.clone() };
-        Plan::new(&prepared.module, &prepared.weights, options.resolver()?)
-    }
-}
-
-/// Ways to code matrices.
-struct Curves {
-    /// Of each group: each takes more bytes than the one before, and loses less.
-    curves: Vec<Vec<Point>>,
-    /// The bits of each set.
-    widths: Vec<u8>,
-    measure: Measure,
-}
-
-/// Numbers of bits that are tried.
-fn tried(budget: Budget) -> RangeInclusive<u8> {
-    match budget {
-        Budget::Bits(bits) => {
-            let least = (bits.floor() as u8).saturating_sub(1).clamp(1, 8);
-            least..=(bits.ceil() as u8).saturating_add(2).clamp(least, 8)
-        }
-        _ => 1..=8,
-    }
-}
-
-/// Whether more bits for a group cannot be had, or are of no use.
-fn done(budget: Budget, curves: &[Vec<Point>], group: usize, weight: &Weight, bits: u8) -> bool {
-    let Some(last) = curves[group].last() else { return false };
-    let weights = |point: &Point| 8 * point.bytes / u64::from(point.bits);
-    let others = curves.iter().enumerate().filter(|(other, _)| *other != group);
-    let others: Vec<&Point> = others.filter_map(|(_, curve)| curve.first()).collect();
-    let elements = (weight.rows * weight.cols) as u64;
-    let most = match budget {
-        Budget::Loss(share) => {
-            // A twentieth of its part of what may be lost.
-            return last.loss < share / (20 * curves.len()) as f64;
-        }
-        Budget::Bytes(bytes) => bytes,
-        // Coefficients make a weight of the others take more than its bits.
-        Budget::Bits(bits) => {
-            let all: u64 = others.iter().map(|point| weights(point)).sum::<u64>() + elements;
-            (bits * all as f64 / 8.0) as u64
-        }
-    };
-    u64::from(bits) * elements / 8 + others.iter().map(|point| point.bytes).sum::<u64>() > most
 }
 
 /// A choice being made.
 struct Choosing<'a> {
     task: &'a Task<'a>,
     fits: &'a Fits,
-    /// The bits of each set.
-    widths: Vec<u8>,
+    /// What each set was asked for.
+    asked: Vec<Given>,
     curves: &'a [Vec<Point>],
     frontier: Frontier,
-    prepared: Prepared,
+    prepared: &'a Prepared,
     comment: String,
+    /// What was fitted last.
+    last: RefCell<Option<(Places, Plan, Fitted)>>,
 }
 
 impl Choosing<'_> {
@@ -353,10 +178,7 @@ impl Choosing<'_> {
             }
             Budget::Bytes(bytes) => self.in_bytes(bytes).map(|places| (places, None)),
             Budget::Loss(share) => {
-                let most = match measure {
-                    Measure::Kl => share.ln_1p(),
-                    _ => share,
-                };
+                let most = most(share, measure);
                 let (places, measured) = self.losing(most)?;
                 match measured.is_none_or(|measured| measured <= most) {
                     true => Ok((places, measured)),
@@ -405,24 +227,32 @@ impl Choosing<'_> {
     /// Bytes of the file.
     fn file(&self, places: &[Option<usize>]) -> Result<u64> {
         let (plan, fitted) = self.fitted(places)?;
-        let options = self.options(places)?;
-        let Prepared { source, module, weights } = &self.prepared;
+        let asked = self.spelling(places).open(self.task.options, self.prepared)?;
+        let (options, plan) = self.prepared.settled(&asked, &self.comment, &plan)?;
+        let Prepared { source, module, weights } = self.prepared;
         let file =
             finish(self.task.path, &options, source, module.clone(), weights, &plan, &fitted)?;
         Ok(file.bytes.len() as u64)
     }
 
-    /// The codes that the conversion gives.
+    /// The codes that the conversion gives, and how they are used.
     fn fitted(&self, places: &[Option<usize>]) -> Result<(Plan, Fitted)> {
-        let (plan, fitted) = self.fits.mixed(&self.sets(places));
-        let (path, module) = (self.task.path, &self.prepared.module);
-        match self.task.data {
-            Some((data, _)) if sequence::is_joint(module, &plan, &data.moments) => {
-                let fitted = sequence::fit(path, module, &plan, data, &|_, _, _| ())?;
-                Ok((plan, fitted))
-            }
-            _ => Ok((plan, fitted)),
+        if let Some((of, plan, fitted)) = &*self.last.borrow()
+            && of == places
+        {
+            return Ok((plan.clone(), fitted.clone()));
         }
+        let (mut plan, mut fitted) = self.fits.mixed(&self.sets(places));
+        if let Some((data, _)) = self.task.data {
+            let (path, module) = (self.task.path, &self.prepared.module);
+            if sequence::is_joint(module, &plan, &data.moments) {
+                fitted = sequence::fit(path, module, &mut plan, data, &|_, _, _| ())?;
+            } else {
+                sequence::refine(path, module, &mut plan, &fitted, data)?;
+            }
+        }
+        *self.last.borrow_mut() = Some((places.to_vec(), plan.clone(), fitted.clone()));
+        Ok((plan, fitted))
     }
 
     /// What the conversion loses.
@@ -432,14 +262,14 @@ impl Choosing<'_> {
     }
 
     /// The conversion with these choices.
-    fn options(&self, places: &[Option<usize>]) -> Result<ConvertOptions> {
-        // What there is no choice for is the same with any number.
-        let mut bits = vec![self.widths[0]; self.fits.groups.iter().map(Vec::len).sum()];
+    fn spelling(&self, places: &[Option<usize>]) -> Spelling {
+        // What there is no choice for is the same in any set.
+        let mut chosen = vec![self.asked[0]; self.fits.groups.iter().map(Vec::len).sum()];
         for (group, set) in self.sets(places).into_iter().enumerate() {
             let Some(set) = set else { continue };
-            self.fits.groups[group].iter().for_each(|&entry| bits[entry] = self.widths[set]);
+            self.fits.groups[group].iter().for_each(|&entry| chosen[entry] = self.asked[set]);
         }
-        self.prepared.spelled_out(self.task.options, &self.comment, Some(&bits))
+        Spelling { comment: self.comment.clone(), chosen }
     }
 
     /// The smallest that loses at most so much, corrected by what it really loses; the best, if none does.

@@ -15,9 +15,10 @@ use crate::ir::Module;
 use crate::onnx;
 use crate::options::ConvertOptions;
 use crate::passes;
-use crate::plan::{Plan, Planned, needs};
+use crate::plan::{Choice, Plan, Planned, needs};
 use crate::report::{self, External, Provenance, Report, State};
 use crate::sequence::{self, Calibrated};
+use crate::settings::Given;
 use crate::tensor::Data;
 use crate::weights::{Weight, Weights};
 
@@ -32,6 +33,8 @@ pub struct Compiled {
     pub histograms: Vec<Option<Histogram>>,
     /// The files that hold its external data.
     pub external: Vec<PathBuf>,
+    /// The conversion that gave it.
+    pub options: ConvertOptions,
 }
 
 /// How far the quantization of one matrix has come.
@@ -110,22 +113,65 @@ impl Prepared {
         Ok(Prepared { source, module, weights })
     }
 
-    /// The same conversion, said by a recipe alone, in which each matrix may have bits of its own.
-    ///
-    /// # Errors
     /// As [`ConvertOptions::spelled_out`].
-    pub(crate) fn spelled_out(
+    fn spelled_out(
         &self,
         options: &ConvertOptions,
         comment: &str,
-        bits: Option<&[u8]>,
+        chosen: &[Given],
+        open: bool,
     ) -> Result<ConvertOptions> {
         let matrix = |weight: &Weight| {
             let node = self.module.node(&weight.place);
             (node.name.clone(), weight.slot.suffix, needs(node, weight))
         };
         let matrices: Vec<_> = self.weights.matrices.iter().map(matrix).collect();
-        options.spelled_out(comment, &matrices, bits)
+        options.spelled_out(comment, &matrices, chosen, open)
+    }
+
+    /// The conversion that says all of what a plan became on data, by a recipe alone; and the plan that follows from it.
+    ///
+    /// # Errors
+    /// As [`ConvertOptions::spelled_out`].
+    pub(crate) fn settled(
+        &self,
+        options: &ConvertOptions,
+        comment: &str,
+        plan: &Plan,
+    ) -> Result<(ConvertOptions, Plan)> {
+        let chosen = |planned: &Planned| match planned.choice {
+            Choice::Codes { open: true, activations, .. } => {
+                Given { activations: Some(activations), ..Given::default() }
+            }
+            _ => Given::default(),
+        };
+        let chosen: Vec<Given> = plan.matrices.iter().map(chosen).collect();
+        let options = self.spelled_out(options, comment, &chosen, false)?;
+        let plan = Plan::new(&self.module, &self.weights, options.resolver()?)?;
+        Ok((options, plan))
+    }
+}
+
+/// A conversion that is said by a recipe.
+#[derive(Clone, Debug, Default)]
+pub struct Spelling {
+    /// The recipe's first line.
+    pub comment: String,
+    /// What was chosen for each matrix, in place of the flags; for none, if it is empty.
+    pub chosen: Vec<Given>,
+}
+
+impl Spelling {
+    /// The conversion, said by a recipe that leaves open what data decide.
+    ///
+    /// # Errors
+    /// As [`ConvertOptions::spelled_out`].
+    pub(crate) fn open(
+        &self,
+        options: &ConvertOptions,
+        prepared: &Prepared,
+    ) -> Result<ConvertOptions> {
+        prepared.spelled_out(options, &self.comment, &self.chosen, true)
     }
 }
 
@@ -139,10 +185,11 @@ pub fn compile(
     options: &ConvertOptions,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Compiled> {
-    compile_for(path, options, None, progress)
+    compile_for(path, options, None, None, progress)
 }
 
-/// As [`compile`], with the data that `options` names for calibration.
+/// As [`compile`], with the data that `options` names for calibration. With a `spelling` the conversion is said by a recipe
+/// alone, [`Compiled::options`], which gives the same file again.
 ///
 /// # Errors
 /// As [`compile`].
@@ -150,19 +197,28 @@ pub fn compile_for(
     path: &Path,
     options: &ConvertOptions,
     data: Option<&Calibrated>,
+    spelling: Option<&Spelling>,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Compiled> {
-    let resolver = options.resolver()?;
+    options.resolver()?;
     let located = |error: Error| error.within(path.display());
     let prepared = Prepared::read(path, options)?;
-    let plan = Plan::new(&prepared.module, &prepared.weights, resolver).map_err(located)?;
+    let mut options = options.clone();
+    if let Some(spelling) = spelling {
+        options = spelling.open(&options, &prepared)?;
+    }
+    let resolver = options.resolver()?;
+    let mut plan = Plan::new(&prepared.module, &prepared.weights, resolver).map_err(located)?;
     let tell = |layer: &str, done, total| progress(Progress { layer, done, total });
     let fitted = match data {
-        Some(data) => sequence::fit(path, &prepared.module, &plan, data, &tell),
+        Some(data) => sequence::fit(path, &prepared.module, &mut plan, data, &tell),
         None => Fitted::new(&prepared.module, &plan, None, &tell).map_err(located),
     }?;
+    if let Some(spelling) = spelling {
+        (options, plan) = prepared.settled(&options, &spelling.comment, &plan)?;
+    }
     let Prepared { source, module, weights } = prepared;
-    finish(path, options, &source, module, &weights, &plan, &fitted)
+    finish(path, &options, &source, module, &weights, &plan, &fitted)
 }
 
 /// The file of a network whose matrices are fitted. Constants that nobody else holds go as they are written.
@@ -230,7 +286,7 @@ pub(crate) fn finish(
     // What is written is what the runtime loads.
     let file = Validated::new(&bytes).map_err(|error| misfit(&error))?;
     Model::with_options(&file, &LoadOptions::default()).map_err(|error| misfit(&error))?;
-    Ok(Compiled { bytes, report, histograms, external: paths })
+    Ok(Compiled { bytes, report, histograms, external: paths, options: options.clone() })
 }
 
 /// How the weights of each matrix lie that was coded.
@@ -244,15 +300,6 @@ fn histograms(module: &Module, plan: &Plan, fitted: &Fitted) -> Vec<Option<Histo
         }
     };
     entries.map(histogram).collect()
-}
-
-/// The same conversion of the model at `path`, said by a recipe alone.
-///
-/// # Errors
-/// As [`compile`]; matrices whose names do not tell them apart.
-pub fn spelled_out(path: &Path, options: &ConvertOptions) -> Result<ConvertOptions> {
-    let comment = format!("Written by amqc convert {options}");
-    Prepared::read(path, options)?.spelled_out(options, comment.trim_end(), None)
 }
 
 /// What a stage makes of the ONNX model at `path`, as text: the same for the same model and options.

@@ -98,7 +98,7 @@ fn draft(mut module: Module, matrices: &[Matrix], values: &[ValueId]) -> Draft {
         multi_bit: Some(MultiBit {
             bits: u32::from(codes.bits),
             rows: codes.rows as u64,
-            group: 0,
+            group: if codes.groups() > 1 { codes.group as u64 } else { 0 },
             coefficients: codes.coefficient_type as i32,
             offset: codes.offsets.is_some(),
         }),

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use amq_format::graph::{BinaryFunction as B, Op, ValueId};
 use amq_format::operator::Role;
-use amq_runtime::Part;
 
 use crate::calibrate::moments::{Block, Moments};
 use crate::calibrate::pairs::Pairs;
@@ -186,13 +185,7 @@ impl<'a> Met<'a> {
 /// What the rows of a matrix meet in the float model.
 pub(crate) fn met<'a>(weight: &Weight, moments: &'a Moments) -> Vec<Met<'a>> {
     let met = |block: &'a Block| -> Option<Met<'a>> {
-        let suffix = weight.slot.suffix;
-        let direction = match block.part {
-            Part::W if suffix.is_none() => 0,
-            Part::Input { direction } if suffix == Some("W") => direction,
-            Part::Recurrent { direction } if suffix == Some("R") => direction,
-            _ => return None,
-        };
+        let direction = weight.direction(block.part)?;
         // Both directions have as many rows.
         let of_direction = weight.rows / weight.directions;
         let rows: Vec<usize> =
@@ -303,6 +296,8 @@ fn check_finite(weight: &Weight, data: &[f32]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use amq_runtime::Part;
+
     use super::*;
     use crate::calibrate::moments::Sums;
     use crate::calibrate::source::Source;

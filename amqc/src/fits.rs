@@ -1,6 +1,7 @@
 //! Several fits of one network: each matrix can be taken from any of them, or stay float.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use amq_format::Draft;
 use amq_runtime::Isa;
@@ -22,7 +23,8 @@ pub(crate) struct Fits {
     module: Module,
     /// The matrices, as plans list them.
     entries: Vec<Weight>,
-    sets: Vec<(Plan, Fitted)>,
+    /// Those made from the same codes share them.
+    sets: Vec<(Plan, Arc<Fitted>)>,
     /// Entries of the plans that share a constant: they are coded together.
     pub(crate) groups: Vec<Vec<usize>>,
     isa: Isa,
@@ -60,8 +62,16 @@ impl Fits {
         progress: &(dyn Fn(&str, usize, usize) + Sync),
     ) -> Result<()> {
         let fitted = Fitted::new(&self.module, &plan, moments, progress)?;
-        self.sets.push((plan, fitted));
+        self.sets.push((plan, Arc::new(fitted)));
         Ok(())
+    }
+
+    /// The codes that were made last, used as another plan says, which codes the same in the same way.
+    pub(crate) fn again(&mut self, plan: Plan) {
+        if let Some((_, fitted)) = self.sets.last() {
+            let fitted = Arc::clone(fitted);
+            self.sets.push((plan, fitted));
+        }
     }
 
     /// The matrix of the first entry of a group.

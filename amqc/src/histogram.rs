@@ -39,17 +39,20 @@ impl Histogram {
                 let at = (f64::from(w) / scale + REACH) / (2.0 * REACH) * BINS as f64;
                 bins[(at.max(0.0) as usize).min(BINS - 1)] += 1;
             }
-            let coefficients = &codes.coefficients[row * planes..][..planes];
-            let offset = codes.offsets.as_ref().map_or(0.0, |offsets| offsets[row]);
-            let level = |code: usize| -> f64 {
-                let terms = coefficients.iter().enumerate();
-                let terms =
-                    terms.map(|(plane, &a)| f64::from(if code >> plane & 1 == 1 { a } else { -a }));
-                f64::from(offset) + terms.sum::<f64>()
-            };
-            let mut of_row: Vec<f64> = (0..levels.len()).map(|code| level(code) / scale).collect();
-            of_row.sort_by(f64::total_cmp);
-            levels.iter_mut().zip(of_row).for_each(|(sum, level)| *sum += level);
+            let groups = codes.groups();
+            for group in row * groups..(row + 1) * groups {
+                let coefficients = &codes.coefficients[group * planes..][..planes];
+                let offset = codes.offsets.as_ref().map_or(0.0, |offsets| offsets[group]);
+                let level = |code: usize| -> f64 {
+                    let sign = |plane: usize| if code >> plane & 1 == 1 { 1.0 } else { -1.0 };
+                    let terms = coefficients.iter().enumerate();
+                    let terms = terms.map(|(plane, &a)| sign(plane) * f64::from(a));
+                    (f64::from(offset) + terms.sum::<f64>()) / (scale * groups as f64)
+                };
+                let mut of_group: Vec<f64> = (0..levels.len()).map(level).collect();
+                of_group.sort_by(f64::total_cmp);
+                levels.iter_mut().zip(of_group).for_each(|(sum, level)| *sum += level);
+            }
         }
         levels.iter_mut().for_each(|level| *level /= f64::from(rows.max(1)));
         Histogram { bins, levels }
@@ -70,6 +73,7 @@ mod tests {
             method: Method::Greedy,
             bits: 1,
             cycles: Cycles::Count(2),
+            group: 0,
             keeps_sums: false,
         };
         let codes = quantize(&weights, 2, 20, &options, &|_| ());

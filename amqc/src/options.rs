@@ -50,9 +50,10 @@ impl ConvertOptions {
 
     /// Fails if a flag has no meaning for any matrix, where all have the same settings.
     fn check_meaning(&self, base: Given) -> Result<()> {
-        let Given { bits, activations, method, cycles } = self.flags;
+        let Given { bits, activations, group, method, cycles } = self.flags;
         let quantizing = [
             activations.filter(|&a| a != Activations::F32).map(|a| format!("-a {}", a.name())),
+            group.map(|group| format!("--group {group}")),
             method.map(|method| format!("--method {method}")),
             cycles.map(|cycles| format!("--cycles {cycles}")),
         ];
@@ -82,10 +83,11 @@ const REMEDY: &str =
 impl fmt::Display for ConvertOptions {
     /// The options as flags, each that was given.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Given { bits, activations, method, cycles } = self.flags;
+        let Given { bits, activations, group, method, cycles } = self.flags;
         let mut flags = Vec::new();
         flags.extend(bits.map(|bits| format!("-b {bits}")));
         flags.extend(activations.map(|activations| format!("-a {}", activations.name())));
+        flags.extend(group.map(|group| format!("--group {group}")));
         flags.extend(method.map(|method| format!("--method {method}")));
         flags.extend(cycles.map(|cycles| format!("--cycles {cycles}")));
         flags.extend(self.calibration.as_ref().map(Source::to_string));
@@ -96,7 +98,9 @@ impl fmt::Display for ConvertOptions {
 
 impl ConvertOptions {
     /// The same conversion, said by a recipe alone: with the settings of each of these matrices, given by
-    /// node, suffix and what its place asks for, in which `bits` may stand in place of those that the options give. `comment` is the recipe's first line.
+    /// node, suffix and what its place asks for, in which what was `chosen` for each (for none, if that is empty) stands in place of
+    /// what the flags give. Activations that nobody asked for stay `open` to what data say, or are said too. `comment` is the
+    /// recipe's first line.
     ///
     /// # Errors
     /// As [`ConvertOptions::resolver`]; matrices whose names do not tell them apart.
@@ -104,16 +108,19 @@ impl ConvertOptions {
         &self,
         comment: &str,
         matrices: &[(String, Option<&'static str>, Needs)],
-        bits: Option<&[u8]>,
+        chosen: &[Given],
+        open: bool,
     ) -> Result<ConvertOptions> {
         let mut all = Vec::with_capacity(matrices.len());
         for (index, (name, suffix, needs)) in matrices.iter().enumerate() {
-            let chosen = bits.map(|bits| Bits::Codes(bits[index]));
-            let flags = Given { bits: chosen.or(self.flags.bits), ..self.flags };
+            let flags = chosen.get(index).copied().unwrap_or_default().or(self.flags);
             let options = ConvertOptions { flags, ..self.clone() };
             let settings = options.resolver()?.settings(name, *suffix, *needs)?;
             let full = suffix.map_or(name.clone(), |suffix| format!("{name}.{suffix}"));
-            all.push((full, Settings { raised: false, ..settings }));
+            all.push((
+                full,
+                Settings { raised: false, asked: settings.asked || !open, ..settings },
+            ));
         }
         let recipe = Some(Recipe::of(comment, &all)?);
         let options = ConvertOptions { flags: Given::default(), recipe, ..self.clone() };

@@ -6,7 +6,7 @@ use crate::answers::Answers;
 use crate::budget::Chosen;
 use crate::by_node::ByNode;
 use crate::histogram::Histogram;
-use crate::report::{Coding, Layer, Report};
+use crate::report::{self, Coding, Layer, Report};
 
 mod chart;
 mod markup;
@@ -198,9 +198,10 @@ impl Page<'_> {
         for layer in &self.report.layers {
             let weights = (layer.bytes_before / 4).max(1);
             let [bits, activations, method, error] = match &layer.coding {
-                Coding::MultiBit { bits, activations, method, relative_mse, .. } => {
+                Coding::MultiBit { bits, group, activations, method, relative_mse, .. } => {
+                    let bits = report::bits(*bits, *group);
                     let error = format!("{relative_mse:.5}");
-                    [bits.to_string(), activations.clone(), method.clone(), error]
+                    [bits, activations.clone(), method.clone(), error]
                 }
                 Coding::Float { .. } => ["f32", "f32", "", ""].map(String::from),
             };
@@ -225,18 +226,18 @@ impl Page<'_> {
         html.push_str("<h2>What bits were chosen from</h2>\n");
         let measure = chosen.measure.text();
         let _ = writeln!(html, "<p class=\"soft\">Loss of each matrix coded alone: {measure}.</p>");
-        let widths = chosen.widths();
+        let ways = chosen.ways();
         let mut rows = Table::new(&["matrix"], 1);
-        let columns: Vec<String> = widths.iter().map(|bits| format!("{bits} bits")).collect();
+        let columns: Vec<String> = ways.iter().map(|way| format!("{way} bits")).collect();
         rows.columns(&columns.iter().map(String::as_str).collect::<Vec<_>>());
         rows.columns(&["chosen"]);
         for matrix in &chosen.matrices {
             let mut row = vec![matrix.name.clone()];
-            row.extend(widths.iter().map(|bits| {
-                let point = matrix.curve.iter().find(|point| point.bits == *bits);
+            row.extend(ways.iter().map(|way| {
+                let point = matrix.curve.iter().find(|point| point.name() == *way);
                 point.map(|point| format!("{:.5}", point.loss)).unwrap_or_default()
             }));
-            row.push(format!("{} bits", matrix.bits));
+            row.push(format!("{} bits, {}", matrix.point.name(), matrix.point.activations));
             rows.row(&row);
         }
         html.push_str(&rows.html());

@@ -7,6 +7,7 @@ use std::fmt;
 
 use amq_format::graph::{Activations, Node, Op, ValueId};
 use amq_format::multi_bit_bytes;
+use amq_format::spec::GROUP_COLUMNS;
 
 use crate::error::Result;
 use crate::ir::Module;
@@ -65,6 +66,8 @@ pub enum Choice {
         fit: quant::Options,
         /// How vectors enter the product; `F32` for a table.
         activations: Activations,
+        /// Whether nobody asked for these, so that data may choose finer ones.
+        open: bool,
         /// Why activations are not those that were asked for.
         note: Option<String>,
     },
@@ -82,14 +85,15 @@ impl Plan {
             let node = module.node(&weight.place);
             let needs = needs(node, weight);
             let settings = resolver.settings(&node.name, weight.slot.suffix, needs)?;
-            let choice = match fit(weight, &settings, needs.convolution) {
+            let choice = match fit(module, weight, &settings, needs.convolution) {
                 Err(why) => Choice::Float { why },
                 Ok(fit) => {
                     raised
                         .extend(settings.raised.then(|| format!("{} ({})", weight.name, fit.bits)));
                     let (activations, note) =
                         activations(module, weight, &settings, &never_negative);
-                    Choice::Codes { fit, activations, note }
+                    let open = !settings.asked && activations == Activations::Int8;
+                    Choice::Codes { fit, activations, open, note }
                 }
             };
             matrices.push(Planned { weight: weight.clone(), choice });
@@ -108,18 +112,40 @@ pub(crate) fn needs(node: &Node, weight: &Weight) -> Needs {
 }
 
 /// How to fit a matrix, or why it stays float.
-fn fit(weight: &Weight, settings: &Settings, convolution: bool) -> Result<quant::Options, String> {
+fn fit(
+    module: &Module,
+    weight: &Weight,
+    settings: &Settings,
+    convolution: bool,
+) -> Result<quant::Options, String> {
     let Bits::Codes(bits) = settings.bits else { return Err("asked for".into()) };
+    let channels = if convolution { channels(module, weight) } else { None };
+    let group = group(settings.group.columns(), weight.cols, channels);
+    let groups = if group == 0 { 1 } else { weight.cols.div_ceil(group) as u64 };
     // Counted with coefficients of 32 bits: whether 16 suffice is known only afterwards.
     let (rows, cols) = (weight.rows as u64, weight.cols as u64);
-    let after = multi_bit_bytes(rows, cols, bits.into(), 1, 4, false).unwrap_or(u64::MAX);
+    let after = multi_bit_bytes(rows, cols, bits.into(), groups, 4, false).unwrap_or(u64::MAX);
     let before = 4 * rows * cols;
     if after >= before {
         return Err(format!("{bits} bits would take {after} bytes, not fewer than {before}"));
     }
     let Settings { method, cycles, .. } = *settings;
     let keeps_sums = convolution && bits >= LEAST_SUM_BITS;
-    Ok(quant::Options { bits, method, cycles, keeps_sums })
+    Ok(quant::Options { bits, method, group, cycles, keeps_sums })
+}
+
+/// Columns of a group where so many are asked for; 0 where that is the row. Those of a convolution hold whole pixels or divide
+/// one, of so many channels: the most that do, no more than were asked for.
+fn group(asked: usize, cols: usize, channels: Option<usize>) -> usize {
+    let step = GROUP_COLUMNS as usize;
+    let fits = |group: &usize| match channels {
+        Some(channels) => group.is_multiple_of(channels) || channels.is_multiple_of(*group),
+        None => true,
+    };
+    if asked >= cols {
+        return 0;
+    }
+    (step..=asked).rev().step_by(step).find(fits).unwrap_or(0)
 }
 
 /// How vectors enter the product with a coded matrix, and why where that is not what was asked for.
@@ -176,16 +202,18 @@ fn channels(module: &Module, weight: &Weight) -> Option<usize> {
 impl fmt::Display for Plan {
     /// A line a matrix.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let header = ["layer", "op", "shape", "bits", "act.", "method", "cycles", "why"];
-        let mut table = Table::new(&header, "llrrllll");
+        let header = ["layer", "op", "shape", "bits", "group", "act.", "method", "cycles", "why"];
+        let mut table = Table::new(&header, "llrrrllll");
         for Planned { weight, choice } in &self.matrices {
             let shape = format!("{}x{}", weight.rows, weight.cols);
-            let [bits, activations, method, cycles, why] = match choice {
+            let [bits, group, activations, method, cycles, why] = match choice {
                 Choice::Float { why } => {
-                    ["f32".into(), "f32".into(), String::new(), String::new(), why.clone()]
+                    let none = String::new;
+                    ["f32".into(), none(), "f32".into(), none(), none(), why.clone()]
                 }
-                Choice::Codes { fit, activations, note } => [
+                Choice::Codes { fit, activations, note, .. } => [
                     fit.bits.to_string(),
+                    Some(fit.group).filter(|&g| g > 0).map(|g| g.to_string()).unwrap_or_default(),
                     activations.name().into(),
                     fit.method.to_string(),
                     match fit.method {
@@ -196,7 +224,7 @@ impl fmt::Display for Plan {
                 ],
             };
             let (name, op) = (weight.name.clone(), weight.op.into());
-            table.row(vec![name, op, shape, bits, activations, method, cycles, why]);
+            table.row(vec![name, op, shape, bits, group, activations, method, cycles, why]);
         }
         f.write_str(&table.render())
     }
@@ -244,6 +272,23 @@ mod tests {
         let build = build.weight("r", &[1, 64, 16]).node("Sigmoid", "x", "h");
         let build = build.node_with("LSTM", "h w r", "y", &[("hidden_size", A::I(16))]);
         assert_eq!(activations(build), ["o2", "2"]);
+    }
+
+    #[test]
+    fn groups_of_a_convolution_fit_its_pixels() {
+        for (asked, cols, channels, expected) in [
+            (0, 300, None, 0),
+            (64, 300, None, 64),
+            (64, 64, None, 0),
+            (64, 300, Some(300), 0),
+            (64, 864, Some(96), 32),
+            (128, 864, Some(96), 96),
+            (64, 144, Some(16), 64),
+            (96, 432, Some(48), 96),
+            (64, 432, Some(48), 0),
+        ] {
+            assert_eq!(group(asked, cols, channels), expected, "{asked} {cols} {channels:?}");
+        }
     }
 
     #[test]

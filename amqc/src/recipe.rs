@@ -9,7 +9,7 @@ use serde_saphyr::{MessageFormatter, Spanned, UserMessageFormatter};
 
 use crate::error::{Error, Result};
 use crate::quant::{Cycles, Method};
-use crate::settings::{self, Bits, Given, Settings};
+use crate::settings::{self, Bits, Given, Group, Settings};
 
 /// A recipe that was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +53,7 @@ impl Recipe {
             given: Given {
                 bits: entry.bits,
                 activations: entry.activations,
+                group: entry.group,
                 method: entry.method,
                 cycles: entry.cycles,
             },
@@ -65,18 +66,25 @@ impl Recipe {
         })
     }
 
-    /// The recipe that sets all of these, each for the matrix of that name; `comment` is its first line.
+    /// The recipe that sets all of these (activations where they were asked for), each for the matrix of that name;
+    /// `comment` is its first line.
     ///
     /// # Errors
     /// A name that makes no pattern.
     pub fn of(comment: &str, matrices: &[(String, Settings)]) -> Result<Recipe> {
         let mut text = format!("# {comment}\nversion: 1\nlayers:\n");
-        for (name, Settings { bits, activations, method, cycles, .. }) in matrices {
+        for (name, Settings { bits, activations, asked, group, method, cycles, .. }) in matrices {
             // JSON's strings are YAML's.
             let name = serde_json::Value::from(name.as_str());
             text += &format!("  - {{ match: {name}, bits: {bits}");
             if *bits != Bits::F32 {
-                text += &format!(", activations: {}, method: {method}", activations.name());
+                if *asked {
+                    text += &format!(", activations: {}", activations.name());
+                }
+                text += &format!(", method: {method}");
+                if *group != Group::Row {
+                    text += &format!(", group: {group}");
+                }
                 if *method == Method::Alternating {
                     text += &format!(", cycles: {cycles}");
                 }
@@ -165,6 +173,8 @@ struct Entry {
     bits: Option<Bits>,
     #[serde(default, deserialize_with = "settings::activations")]
     activations: Option<Activations>,
+    #[serde(default, deserialize_with = "settings::group")]
+    group: Option<Group>,
     #[serde(default, deserialize_with = "settings::method")]
     method: Option<Method>,
     #[serde(default, deserialize_with = "settings::cycles")]
@@ -274,6 +284,7 @@ layers:
             ("version: 1\ndefaults: {bits: 9}\n", 2, "9"),
             ("version: 1\ndefaults: {activations: int4}\n", 2, "int4"),
             ("version: 1\ndefaults: {method: fastest}\n", 2, "fastest"),
+            ("version: 1\ndefaults: {group: 48}\n", 2, "48"),
         ] {
             let error = recipe(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Usage);

@@ -54,6 +54,9 @@ pub enum Coding {
     MultiBit {
         /// Codes a row.
         bits: u8,
+        /// Columns that have coefficients of their own, where that is not the row.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<u64>,
         /// How activations enter the product: `f32`, `int16`, `int8` or a number of codes, after an `o` where a
         /// constant stands beside them.
         activations: String,
@@ -166,6 +169,14 @@ impl Report {
     }
 }
 
+/// Bits, and the columns of a group after a slash where that is not the row.
+pub(crate) fn bits(bits: u8, group: Option<u64>) -> String {
+    match group {
+        Some(group) => format!("{bits}/{group}"),
+        None => bits.to_string(),
+    }
+}
+
 /// A line for each layer.
 pub(crate) fn table(layers: &[Layer]) -> String {
     let header = ["layer", "op", "shape", "bits", "act.", "method", "rel. MSE", "before", "after"];
@@ -173,9 +184,9 @@ pub(crate) fn table(layers: &[Layer]) -> String {
     for layer in layers {
         let shape = format!("{}x{}", layer.rows, layer.cols);
         let [bits, activations, method, error] = match &layer.coding {
-            Coding::MultiBit { bits, activations, method, relative_mse, .. } => {
+            Coding::MultiBit { bits, group, activations, method, relative_mse, .. } => {
                 let error = format!("{relative_mse:.4}");
-                [bits.to_string(), activations.clone(), method.clone(), error]
+                [self::bits(*bits, *group), activations.clone(), method.clone(), error]
             }
             Coding::Float { .. } => ["f32", "f32", "", ""].map(String::from),
         };
@@ -199,9 +210,14 @@ pub(crate) fn layers(
             let matrix = place.map(|place| &fitted.matrices[place].codes);
             let (coding, bytes_after) =
                 match (choice, matrix, &module.constants[&weight.value].data) {
-                    (Choice::Codes { fit, activations, note }, Some(codes), Data::F32(data)) => {
+                    (
+                        Choice::Codes { fit, activations, note, .. },
+                        Some(codes),
+                        Data::F32(data),
+                    ) => {
                         let coding = Coding::MultiBit {
                             bits: fit.bits,
+                            group: (codes.groups() > 1).then_some(codes.group as u64),
                             activations: activations.name().into(),
                             method: fit.method.name().into(),
                             relative_mse: codes.relative_mse(data),
@@ -256,6 +272,7 @@ pub(crate) mod tests {
                     cols: 300,
                     coding: Coding::MultiBit {
                         bits: 2,
+                        group: None,
                         activations: "int8".into(),
                         method: "alternating".into(),
                         relative_mse: 0.1242,

@@ -1,23 +1,25 @@
 //! Codes fitted in the order in which a network runs: those of a matrix to what it meets where matrices
 //! before it are coded, so that they make good for what these lose.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use amq_format::Fact;
-use amq_format::graph::{Op, Port, ValueId};
+use amq_format::graph::{Activations, Op, Port, ValueId};
 use amq_runtime::Isa;
 
 use crate::calibrate::moments::Moments;
 use crate::calibrate::pairs::{Key, pair};
+use crate::calibrate::resolution::lost;
 use crate::calibrate::samples::Samples;
 use crate::emit::emit;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fit::{Fitted, Met, met};
 use crate::ir::{Module, fact};
 use crate::loaded::Loaded;
 use crate::plan::{Choice, Plan, Planned};
 use crate::quant::Method;
+use crate::tensor::Data;
 use crate::threads::Threads;
 
 /// Samples that all runs take together, about, and those of each run at least and at most.
@@ -28,6 +30,8 @@ const MOST_SAMPLES: usize = 64;
 const TOKENS: usize = 65_536;
 const LEAST_TOKENS: usize = 2048;
 const MOST_TOKENS: usize = 16_384;
+/// Activations of 8 bits may lose so much of a product, in decibels, beside what its codes lose.
+const MOST_LOST: f64 = 0.5;
 /// Vectors of a row that are taken, about.
 const VECTORS: f64 = 16_384.0;
 
@@ -48,27 +52,26 @@ pub(crate) fn is_joint(module: &Module, plan: &Plan, moments: &Moments) -> bool 
     steps(module, plan, &met).values().any(|step| step.paired)
 }
 
-/// Fits the codes of every matrix; `progress` is told what is done, and how far.
+/// Fits the codes of every matrix, and gives those finer activations that [need](refine) them; `progress` is told what
+/// is done, and how far.
 ///
 /// # Errors
 /// As [`Fitted::new`]; what the runtime refuses.
 pub(crate) fn fit(
     path: &Path,
     module: &Module,
-    plan: &Plan,
+    plan: &mut Plan,
     data: &Calibrated,
     progress: &(dyn Fn(&str, usize, usize) + Sync),
 ) -> Result<Fitted> {
-    let Calibrated { samples, moments, isa } = data;
+    let Calibrated { samples, moments, .. } = data;
     let met: Vec<Vec<Met<'_>>> =
         plan.matrices.iter().map(|planned| met(&planned.weight, moments)).collect();
     let steps = steps(module, plan, &met);
     let count = steps.values().filter(|step| step.paired).count();
-    let located = |error: Error| error.within(path.display());
-    let none = Fitted::none(module, plan).map_err(located)?;
+    let none = Fitted::none(module, plan).map_err(|error| error.within(path.display()))?;
     let mut fitted = none.clone();
-    let facts = module.facts().map_err(located)?;
-    let threads = Threads::new(rayon::current_num_threads())?;
+    let network = Network::new(path, module, data)?;
     let mut done = 0;
     for (&node, Step { entries, paired }) in &steps {
         let mut pairs = BTreeMap::new();
@@ -86,18 +89,7 @@ pub(crate) fn fit(
                 let every = (met.block.sums.weight() / VECTORS).ceil().max(1.0);
                 wanted.insert(key(met), every as usize);
             }
-            // The scores of a text and states come from nodes behind.
-            let module = match samples {
-                Samples::Arrays { .. } if module.graph.states.is_empty() => {
-                    up_to(module, &facts, node)
-                }
-                _ => module.clone(),
-            };
-            let load = |fitted| {
-                let draft = emit(module.clone(), plan, fitted);
-                Ok(Loaded::of_draft(path, &draft, *isa)?.with_threads(threads.clone()))
-            };
-            let models: [Loaded; 2] = [load(&none)?, load(&fitted)?];
+            let models = [network.load(node, plan, &none)?, network.load(node, plan, &fitted)?];
             pairs = pair(models.each_ref(), samples, most, &wanted)?;
         }
         for &entry in entries {
@@ -105,22 +97,94 @@ pub(crate) fn fit(
             let met: Vec<Met<'_>> = met.collect();
             fitted.fit(module, plan, entry, &met, progress);
         }
+        network.refine(node, plan, &fitted)?;
     }
     Ok(fitted)
 }
 
-/// The network up to a node, which gives its output.
-fn up_to(module: &Module, facts: &[Option<Fact>], node: usize) -> Module {
-    let mut module = module.clone();
-    module.graph.nodes.truncate(node + 1);
-    let outputs = module.graph.nodes[node].outputs.iter();
-    let port = |&value: &ValueId| {
-        let fact = fact(facts, value)?;
-        let data_type = fact.data_type as i32;
-        Some(Port { value, data_type, dims: fact.dims.clone(), ..Port::default() })
-    };
-    module.graph.outputs = outputs.filter_map(port).take(1).collect();
-    module
+/// Gives those matrices finer activations that lose more than half a decibel of their products by 8 bits, where nobody
+/// asked for these.
+///
+/// # Errors
+/// What the runtime refuses.
+pub(crate) fn refine(
+    path: &Path,
+    module: &Module,
+    plan: &mut Plan,
+    fitted: &Fitted,
+    data: &Calibrated,
+) -> Result<()> {
+    let network = Network::new(path, module, data)?;
+    let nodes = plan.matrices.iter().map(|planned| planned.weight.place.outermost());
+    let nodes: BTreeSet<usize> = nodes.collect();
+    nodes.into_iter().try_for_each(|node| network.refine(node, plan, fitted))
+}
+
+/// A network that is run in parts.
+struct Network<'a> {
+    path: &'a Path,
+    module: &'a Module,
+    data: &'a Calibrated,
+    facts: Vec<Option<Fact>>,
+    threads: Threads,
+}
+
+impl Network<'_> {
+    fn new<'a>(path: &'a Path, module: &'a Module, data: &'a Calibrated) -> Result<Network<'a>> {
+        let facts = module.facts().map_err(|error| error.within(path.display()))?;
+        let threads = Threads::new(rayon::current_num_threads())?;
+        Ok(Network { path, module, data, facts, threads })
+    }
+
+    /// The network up to a node, which gives its output, with these codes. All of it where a text is read, whose
+    /// scores come from nodes behind, or where it has states.
+    fn load(&self, node: usize, plan: &Plan, fitted: &Fitted) -> Result<Loaded> {
+        let mut module = self.module.clone();
+        if matches!(self.data.samples, Samples::Arrays { .. }) && module.graph.states.is_empty() {
+            module.graph.nodes.truncate(node + 1);
+            let outputs = module.graph.nodes[node].outputs.iter();
+            let port = |&value: &ValueId| {
+                let fact = fact(&self.facts, value)?;
+                let data_type = fact.data_type as i32;
+                Some(Port { value, data_type, dims: fact.dims.clone(), ..Port::default() })
+            };
+            module.graph.outputs = outputs.filter_map(port).take(1).collect();
+        }
+        let draft = emit(module, plan, fitted);
+        let loaded = Loaded::of_draft(self.path, &draft, self.data.isa)?;
+        Ok(loaded.with_threads(self.threads.clone()))
+    }
+
+    /// [`refine`]s the matrices of a node.
+    fn refine(&self, node: usize, plan: &mut Plan, fitted: &Fitted) -> Result<()> {
+        let open = |planned: &Planned| {
+            planned.weight.place.outermost() == node
+                && planned.weight.place.is_outermost()
+                && matches!(planned.choice, Choice::Codes { open: true, .. })
+        };
+        let open = plan.matrices.iter().enumerate().filter(|(_, planned)| open(planned));
+        let open: Vec<usize> = open.map(|(entry, _)| entry).collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        let loaded = self.load(node, plan, fitted)?;
+        for entry in open {
+            let Planned { weight, choice } = &mut plan.matrices[entry];
+            let (Some(place), Data::F32(weights), Choice::Codes { activations, note, .. }) =
+                (fitted.places[entry], &self.module.constants[&weight.value].data, choice)
+            else {
+                continue;
+            };
+            let codes = &fitted.matrices[place].codes;
+            if let Some(lost) = lost(&loaded, &self.data.samples, weight, weights, codes)?
+                && lost > MOST_LOST
+            {
+                *activations = Activations::Int16;
+                *note = Some(format!("int8 would lose {lost:.1} dB of the product"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What the rows meet together.
@@ -218,21 +282,22 @@ mod tests {
         let samples = source.read(&float).unwrap();
         let data = Calibrated { samples, moments, isa };
         let Prepared { module, weights, .. } = Prepared::read(&path, &options).unwrap();
-        let plan = Plan::new(&module, &weights, options.resolver().unwrap()).unwrap();
+        let mut plan = Plan::new(&module, &weights, options.resolver().unwrap()).unwrap();
         let inputs = [("x".to_owned(), x)];
         let floats = |loaded: &Loaded| match loaded.run(&inputs).unwrap().remove(0).1.data {
             Data::F32(floats) => floats,
             other => panic!("{other:?}"),
         };
         let expected = floats(&float);
-        let error = |fitted: &Fitted| -> f32 {
-            let draft = emit(module.clone(), &plan, fitted);
+        let error = |plan: &Plan, fitted: &Fitted| -> f32 {
+            let draft = emit(module.clone(), plan, fitted);
             let found = floats(&Loaded::of_draft(&path, &draft, isa).unwrap());
             found.iter().zip(&expected).map(|(x, y)| (x - y).powi(2)).sum()
         };
+        let alone_plan = plan.clone();
         let alone = Fitted::new(&module, &plan, Some(&data.moments), &|_, _, _| ()).unwrap();
-        let together = fit(&path, &module, &plan, &data, &|_, _, _| ()).unwrap();
-        let (alone, together) = (error(&alone), error(&together));
+        let together = fit(&path, &module, &mut plan, &data, &|_, _, _| ()).unwrap();
+        let (alone, together) = (error(&alone_plan, &alone), error(&plan, &together));
         assert!(together < 0.9 * alone, "{together} {alone}");
     }
     /// A text is read with the scores of the whole network.
@@ -264,9 +329,9 @@ mod tests {
         let samples = source.read(&opened.load(isa).unwrap()).unwrap();
         let data = Calibrated { samples, moments, isa };
         let Prepared { module, weights, .. } = Prepared::read(&path, &options).unwrap();
-        let plan = Plan::new(&module, &weights, options.resolver().unwrap()).unwrap();
+        let mut plan = Plan::new(&module, &weights, options.resolver().unwrap()).unwrap();
         assert!(is_joint(&module, &plan, &data.moments));
-        let fitted = fit(&path, &module, &plan, &data, &|_, _, _| ()).unwrap();
+        let fitted = fit(&path, &module, &mut plan, &data, &|_, _, _| ()).unwrap();
         assert!(fitted.unmet.is_empty(), "{:?}", fitted.unmet);
         // Not the table's.
         assert_eq!(fitted.shifts.iter().flatten().count(), 2);

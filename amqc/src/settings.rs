@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use amq_format::graph::Activations;
+use amq_format::spec::GROUP_COLUMNS;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::quant::{Cycles, Method};
@@ -54,6 +55,51 @@ impl fmt::Display for Bits {
     }
 }
 
+/// Columns of a row that have coefficients of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Group {
+    /// All.
+    #[default]
+    Row,
+    /// So many at a time, a multiple of 32.
+    Columns(u32),
+}
+
+impl Group {
+    /// Columns of a group, 0 where it is the row.
+    pub(crate) fn columns(self) -> usize {
+        match self {
+            Group::Row => 0,
+            Group::Columns(columns) => columns as usize,
+        }
+    }
+}
+
+impl FromStr for Group {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Group, String> {
+        match text.parse::<u32>() {
+            _ if text == "row" => Ok(Group::Row),
+            Ok(columns @ 1..) if u64::from(columns).is_multiple_of(GROUP_COLUMNS) => {
+                Ok(Group::Columns(columns))
+            }
+            _ => Err(format!(
+                "unknown group {text:?}: use row or a number of columns, a multiple of 32"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Group::Row => f.write_str("row"),
+            Group::Columns(columns) => write!(f, "{columns}"),
+        }
+    }
+}
+
 /// The activations that the command line names.
 pub const ACTIVATIONS: [Activations; 7] = [
     Activations::F32,
@@ -80,6 +126,9 @@ pub struct Given {
     /// Activations of products with multi-bit weights.
     #[serde(deserialize_with = "activations")]
     pub activations: Option<Activations>,
+    /// Columns that have coefficients of their own.
+    #[serde(deserialize_with = "group")]
+    pub group: Option<Group>,
     /// How weights are fitted.
     #[serde(deserialize_with = "method")]
     pub method: Option<Method>,
@@ -95,6 +144,7 @@ impl Given {
         Given {
             bits: self.bits.or(other.bits),
             activations: self.activations.or(other.activations),
+            group: self.group.or(other.group),
             method: self.method.or(other.method),
             cycles: self.cycles.or(other.cycles),
         }
@@ -135,6 +185,10 @@ pub struct Settings {
     pub raised: bool,
     /// How x enters the product: `F32` where the weights stay float.
     pub activations: Activations,
+    /// Whether that is what was asked for, so that data choose no other.
+    pub asked: bool,
+    /// Columns that have coefficients of their own.
+    pub group: Group,
     /// How weights are fitted.
     pub method: Method,
     /// How long the alternating method goes on.
@@ -172,7 +226,9 @@ impl Settings {
             return Err("the method calibrated needs data to calibrate with".into());
         }
         let cycles = given.cycles.unwrap_or(Cycles::Count(2));
-        Ok(Settings { bits, raised: false, activations, method, cycles })
+        let group = given.group.unwrap_or_default();
+        let asked = bits == Bits::F32 || given.activations.is_some();
+        Ok(Settings { bits, raised: false, activations, asked, group, method, cycles })
     }
 }
 
@@ -225,6 +281,10 @@ pub(crate) fn activations<'de, D: Deserializer<'de>>(
     word_or_number(from, parse_activations).map(Some)
 }
 
+pub(crate) fn group<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Group>, D::Error> {
+    word_or_number(from, str::parse).map(Some)
+}
+
 pub(crate) fn method<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Method>, D::Error> {
     word_or_number(from, parse::<Method>).map(Some)
 }
@@ -250,5 +310,11 @@ mod tests {
             assert!(text.parse::<Bits>().is_err(), "{text}");
         }
         assert!(parse_activations("5").is_err());
+        for text in ["row", "32", "96"] {
+            assert_eq!(text.parse::<Group>().unwrap().to_string(), text);
+        }
+        for text in ["0", "16", "-32", "all", "33"] {
+            assert!(text.parse::<Group>().is_err(), "{text}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 
 use amq_format::graph::{Cell, Node, Op, ValueId};
 use amq_format::operator::{Role, Slot};
+use amq_runtime::Part;
 
 use crate::error::Result;
 use crate::ir::{Module, Outermost, Place, visit};
@@ -37,6 +38,16 @@ impl Weight {
     /// Whether rows are looked up, not multiplied with.
     pub fn is_table(&self) -> bool {
         matches!(self.slot.role, Role::Table { .. })
+    }
+
+    /// The direction of which a part of its node's products is this matrix's; none where it is another's.
+    pub(crate) fn direction(&self, part: Part) -> Option<usize> {
+        match (part, self.slot.suffix) {
+            (Part::W, None) => Some(0),
+            (Part::Input { direction }, Some("W")) => Some(direction),
+            (Part::Recurrent { direction }, Some("R")) => Some(direction),
+            _ => None,
+        }
     }
 }
 

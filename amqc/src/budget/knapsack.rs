@@ -19,7 +19,7 @@ pub(super) struct Frontier {
 }
 
 /// Of each list the place of what is chosen; none of an empty one.
-type Places = Vec<Option<usize>>;
+pub(super) type Places = Vec<Option<usize>>;
 
 impl Frontier {
     pub(super) fn new(lists: &[Vec<Item>]) -> Frontier {

@@ -8,6 +8,7 @@ mod clusters;
 pub mod gather;
 pub mod moments;
 pub(crate) mod pairs;
+pub(crate) mod resolution;
 pub mod samples;
 mod softmax;
 pub mod source;

@@ -14,11 +14,11 @@ use super::progress::Bar;
 use super::settings::Settings;
 use super::{Outcome, output};
 use crate::answers::{Answers, seeded_trial};
-use crate::budget::{Chosen, Task};
+use crate::budget::{Chosen, Point, Task};
 use crate::by_node::{ByNode, by_node};
 use crate::calibrate::gather::gather;
 use crate::calibrate::trial::Trial;
-use crate::compile::{Compiled, compile_for, spelled_out};
+use crate::compile::{Compiled, Spelling, compile_for};
 use crate::error::{Error, Result};
 use crate::open::{Opened, is_amq};
 use crate::options::ConvertOptions;
@@ -77,7 +77,6 @@ struct Converted {
 /// What a conversion gave.
 struct Made {
     compiled: Compiled,
-    options: ConvertOptions,
     chosen: Option<Chosen>,
     answers: Option<Answers>,
     by_node: Option<ByNode>,
@@ -110,8 +109,8 @@ impl Convert {
         let bar = Bar::new(self.quiet);
         let made = self.make(options, isa, &bar.show());
         bar.clear();
-        let Made { compiled, options, chosen, answers, by_node } = made?;
-        let Compiled { bytes, report, histograms, external } = compiled;
+        let Made { compiled, chosen, answers, by_node } = made?;
+        let Compiled { bytes, report, histograms, external, options } = compiled;
         for path in &outputs {
             output::check_not_read(path, &external)?;
         }
@@ -172,21 +171,27 @@ impl Convert {
             }
             None => None,
         };
-        let (said, chosen) = match self.within.budget() {
+        let chosen = match self.within.budget() {
             Some(budget) => {
                 let data = data.as_ref().map(|(data, trial, _)| (data, trial));
                 let task = Task { path: &self.model, options: &options, data, isa };
-                let chosen = task.choose(budget, show)?;
-                (chosen.options.clone(), Some(chosen))
+                Some(task.choose(budget, show)?)
             }
-            None if self.save_recipe.is_some() => (spelled_out(&self.model, &options)?, None),
-            None => (options.clone(), None),
+            None => None,
+        };
+        let spelling = match &chosen {
+            Some(chosen) => Some(chosen.spelling.clone()),
+            None => self.save_recipe.is_some().then(|| Spelling {
+                comment: format!("Written by amqc convert {options}").trim_end().into(),
+                chosen: Vec::new(),
+            }),
         };
         let calibrated = data.as_ref().map(|(data, ..)| data);
-        let compiled = compile_for(&self.model, &said, calibrated, &|progress| {
-            show(progress.layer, progress.done, progress.total);
-        })?;
-        let mut made = Made { compiled, options: said, chosen, answers: None, by_node: None };
+        let compiled =
+            compile_for(&self.model, &options, calibrated, spelling.as_ref(), &|progress| {
+                show(progress.layer, progress.done, progress.total);
+            })?;
+        let mut made = Made { compiled, chosen, answers: None, by_node: None };
         let silent = self.quiet && !self.json && self.report.is_none();
         if silent || !made.compiled.report.is_coded() {
             return Ok(made);
@@ -230,18 +235,19 @@ impl Converted {
     }
 }
 
-/// What was chosen: the loss of each matrix at each number of bits, those it got between brackets.
+/// What was chosen: of each matrix its bits, group and activations, and the losses of all ways to code it.
 fn plan(chosen: &Chosen) -> String {
-    let (unit, widths) = (chosen.measure.text(), chosen.widths());
-    let columns: Vec<String> = widths.iter().map(|bits| format!("{bits} bits")).collect();
-    let mut header = vec!["layer", "shape", "bits"];
+    let (unit, ways) = (chosen.measure.text(), chosen.ways());
+    let columns: Vec<String> = ways.iter().map(|way| format!("{way} bits")).collect();
+    let mut header = vec!["layer", "shape", "bits", "act."];
     header.extend(columns.iter().map(String::as_str));
-    let mut table = Table::new(&header, &format!("llr{}", "r".repeat(columns.len())));
+    let mut table = Table::new(&header, &format!("llrr{}", "r".repeat(columns.len())));
     for matrix in &chosen.matrices {
         let shape = format!("{}x{}", matrix.rows, matrix.cols);
-        let mut row = vec![matrix.name.clone(), shape, matrix.bits.to_string()];
-        row.extend(widths.iter().map(|bits| {
-            let point = matrix.curve.iter().find(|point| point.bits == *bits);
+        let Point { activations, .. } = matrix.point;
+        let mut row = vec![matrix.name.clone(), shape, matrix.point.name(), activations.into()];
+        row.extend(ways.iter().map(|way| {
+            let point = matrix.curve.iter().find(|point| point.name() == *way);
             point.map(|point| format!("{:.5}", point.loss)).unwrap_or_default()
         }));
         table.row(row);

@@ -21,7 +21,7 @@ use crate::loaded::{port_text, value_name};
 use crate::names::shown;
 use crate::open::{Opened, is_amq};
 use crate::options::ConvertOptions;
-use crate::report::Report;
+use crate::report::{self, Report};
 use crate::table::Table;
 use crate::weights::op_name;
 
@@ -292,7 +292,10 @@ fn layer(
     let value = outermost(*node.inputs.get(slot.input)?);
     let tensor = file.graph().tensors.iter().find(|tensor| tensor.value == value)?;
     let rows = tensor.dims.get(..lead)?.iter().product();
-    let bits = tensor.multi_bit.as_ref().map(|coded| coded.bits.to_string());
+    let bits = tensor
+        .multi_bit
+        .as_ref()
+        .map(|coded| report::bits(coded.bits as u8, Some(coded.group).filter(|&group| group > 0)));
     let suffix = slot.suffix.map(|suffix| format!(".{suffix}")).unwrap_or_default();
     Some(Layer {
         name: format!("{}{suffix}", node.name),

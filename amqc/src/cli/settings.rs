@@ -12,7 +12,7 @@ use crate::interface::Interface;
 use crate::options::ConvertOptions;
 use crate::quant::{Cycles, Method};
 use crate::recipe::Recipe;
-use crate::settings::{ACTIVATIONS, Bits, Given, parse_activations};
+use crate::settings::{ACTIVATIONS, Bits, Given, Group, parse_activations};
 
 #[derive(Debug, Args)]
 pub(super) struct Settings {
@@ -27,6 +27,12 @@ pub(super) struct Settings {
     /// most 4 bits; f32 decodes the weights.
     #[arg(short, long, value_name = "ACTIVATIONS", value_parser = activations())]
     activations: Option<Activations>,
+    /// Columns of a row that have coefficients of their own: row for all, or a multiple of 32 [default: row]
+    ///
+    /// Fewer columns are nearer and take more bytes: 16 bits for each code of a group. A convolution takes
+    /// the largest multiple of 32 below that a pixel's channels divide into, or that divides into pixels.
+    #[arg(long, value_name = "COLUMNS|row")]
+    group: Option<Group>,
     /// How codes are fitted [default: alternating up to 2 bits or with --cycles, else best]
     #[arg(long, value_parser = method())]
     method: Option<Method>,
@@ -77,6 +83,7 @@ impl Settings {
             flags: Given {
                 bits: self.bits,
                 activations: self.activations,
+                group: self.group,
                 method: self.method,
                 cycles: self.cycles,
             },

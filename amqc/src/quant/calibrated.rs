@@ -80,28 +80,34 @@ pub fn quantize_for(
                 fitted
             })
             .collect();
+        let groups = cols.div_ceil(options.group(cols).max(1)).max(1);
         let places = batches.iter().flat_map(|(_, rows)| rows);
+        let places = places.flat_map(|place| std::iter::repeat_n(place, groups));
         let mut fitted: Vec<_> = places.zip(fitted?.into_iter().flatten()).collect();
         fitted.sort_by_key(|(place, _)| **place);
         let fitted: Vec<Row<'_>> = fitted.into_iter().map(|(_, row)| row).collect();
-        Some(QuantizedMatrix::pack(&fitted, cols, options.bits, coefficient_type))
+        Some(QuantizedMatrix::pack(&fitted, [rows, cols], options, coefficient_type))
     };
     attempt(CoefficientType::F16)
         .or_else(|| attempt(CoefficientType::F32))
         .expect("f32 coefficients fit every row of f32 weights")
 }
 
-/// Fits rows, in a norm and from its starts if they have one; `None` if coefficients need a wider type.
+/// Fits rows, in a norm and from its starts if they have one, to the groups of each in turn; `None` if coefficients
+/// need a wider type.
 fn fit<'a>(
     rows: &[&'a [f32]],
     options: &Options,
     coefficient_type: CoefficientType,
     norm: Option<(&Norm, &[f64])>,
 ) -> Option<Vec<Row<'a>>> {
-    let fit = |weights: &&'a [f32]| Row::fit(weights, options, coefficient_type);
-    let mut fitted: Vec<Row<'a>> = rows.iter().map(fit).collect::<Option<_>>()?;
+    let cols = rows.first()?.len();
+    let group = options.group(cols);
+    let groups = rows.iter().flat_map(|row| options.groups(row));
+    let fit = |weights: &'a [f32]| Row::fit(weights, options, coefficient_type);
+    let mut fitted: Vec<Row<'a>> = groups.map(fit).collect::<Option<_>>()?;
     if let Some((norm, starts)) = norm {
-        Row::refit(&mut fitted, norm, starts)?;
+        Row::refit(&mut fitted, group, norm, starts)?;
     }
     Some(fitted)
 }
@@ -133,11 +139,12 @@ fn search<'a>(
                 let Search { damping, order, starts } = search;
                 let Some(norm) = Norm::new(&halves[half], cols, damping, order) else { return 0.0 };
                 let norm = Some((&norm, starts));
-                let Some(rows) = fit(&rows, options, CoefficientType::F32, norm) else {
+                let Some(groups) = fit(&rows, options, CoefficientType::F32, norm) else {
                     return 0.0;
                 };
-                let errors = rows.iter().map(Row::errors);
-                errors.map(|errors| energy(&halves[1 - half], &errors)).sum()
+                let errors: Vec<f64> = groups.iter().flat_map(Row::errors).collect();
+                let rows = errors.chunks_exact(cols.max(1));
+                rows.map(|errors| energy(&halves[1 - half], errors)).sum()
             };
             of_half(0) + of_half(1)
         };
@@ -154,7 +161,10 @@ fn search<'a>(
     for damping in DAMPINGS {
         attempt(Search { damping, ..best }, &mut best);
     }
-    attempt(Search { order: Order::Heaviest, ..best }, &mut best);
+    // Groups are of columns that stand together.
+    if options.group(cols) == cols {
+        attempt(Search { order: Order::Heaviest, ..best }, &mut best);
+    }
     attempt(Search { starts: &STARTS[..1], ..best }, &mut best);
     best
 }

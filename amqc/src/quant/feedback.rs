@@ -3,6 +3,8 @@
 //! Rows that share a norm go together, block by block of columns: what a block's codes leave reaches the
 //! other columns as one product of matrices.
 
+use std::ops::Range;
+
 use amq_format::graph::CoefficientType;
 
 use super::coefficients::{Coefficients, Levels, MAX_PLANES, normalise, round, solve};
@@ -32,6 +34,8 @@ pub(super) struct Batch<'a> {
     planes: usize,
     coefficient_type: CoefficientType,
     columns: usize,
+    /// Columns that have coefficients of their own, in the norm's order.
+    group: usize,
     starts: &'a [f64],
 }
 
@@ -52,7 +56,8 @@ pub(super) struct Problem {
 #[derive(Clone, Debug, Default)]
 struct Fit {
     codes: Vec<u8>,
-    coefficients: Coefficients,
+    /// Of each group.
+    coefficients: Vec<Coefficients>,
     /// `H e` of the error `e`.
     slope: Vec<f32>,
     error: f64,
@@ -63,17 +68,17 @@ impl Problem {
     pub(super) fn new(
         weights: &[f32],
         codes: &[u8],
-        coefficients: &Coefficients,
+        coefficients: Vec<Coefficients>,
         norm: &Norm,
     ) -> Problem {
         let codes = norm.order().iter().map(|&column| codes[column]).collect();
         let weights = norm.order().iter().map(|&column| weights[column]).collect();
-        let next = Fit { codes, coefficients: *coefficients, ..Fit::default() };
+        let next = Fit { codes, coefficients, ..Fit::default() };
         Problem { weights, product: Vec::new(), best: Fit::default(), next, done: false }
     }
 
     /// The best codes and coefficients.
-    pub(super) fn found(self, norm: &Norm) -> (Vec<u8>, Coefficients) {
+    pub(super) fn found(self, norm: &Norm) -> (Vec<u8>, Vec<Coefficients>) {
         let mut codes = vec![0; self.best.codes.len()];
         for (&column, code) in norm.order().iter().zip(&self.best.codes) {
             codes[column] = *code;
@@ -91,23 +96,40 @@ impl Problem {
     }
 
     /// What the codes leave of each weight.
-    fn errors(&self, planes: usize, out: &mut [f32]) {
-        let levels = Levels::new(&self.next.coefficients, planes);
-        for ((out, &w), &code) in out.iter_mut().zip(&self.weights).zip(&self.next.codes) {
-            *out = (f64::from(w) - levels.value(code)) as f32;
+    fn errors(&self, planes: usize, group: usize, out: &mut [f32]) {
+        let groups = self.next.levels(planes).into_iter().zip(out.chunks_mut(group));
+        let groups = groups.zip(self.weights.chunks(group)).zip(self.next.codes.chunks(group));
+        for (((levels, out), weights), codes) in groups {
+            for ((out, &w), &code) in out.iter_mut().zip(weights).zip(codes) {
+                *out = (f64::from(w) - levels.value(code)) as f32;
+            }
         }
     }
 }
 
+impl Fit {
+    /// The levels of each group.
+    fn levels(&self, planes: usize) -> Vec<Levels> {
+        self.coefficients.iter().map(|group| Levels::new(group, planes)).collect()
+    }
+}
+
 impl<'a> Batch<'a> {
+    /// Rows that have coefficients of their own for each so many columns.
     pub(super) fn new(
         norm: &'a Norm,
-        columns: usize,
+        group: usize,
         planes: usize,
         coefficient_type: CoefficientType,
         starts: &'a [f64],
     ) -> Batch<'a> {
-        Batch { norm, planes, coefficient_type, columns, starts }
+        let columns = norm.order().len();
+        Batch { norm, planes, coefficient_type, columns, group: group.max(1), starts }
+    }
+
+    /// Groups of a row.
+    pub(super) fn groups(&self) -> usize {
+        self.columns.div_ceil(self.group).max(1)
     }
 
     /// Finds the least error for each row; `None` if coefficients need a wider type.
@@ -121,10 +143,11 @@ impl<'a> Batch<'a> {
         for row in &mut rows {
             row.best = row.next.clone();
         }
-        let first: Vec<Coefficients> = rows.iter().map(|row| row.next.coefficients).collect();
+        let first: Vec<_> = rows.iter().map(|row| row.next.coefficients.clone()).collect();
         for &start in self.starts {
             for (row, first) in rows.iter_mut().zip(&first) {
-                row.next.coefficients = first.map(|a| start * a);
+                row.next.coefficients =
+                    first.iter().map(|group| group.map(|a| start * a)).collect();
             }
             for _ in 0..FEEDBACK {
                 self.feed_back(&mut rows);
@@ -165,10 +188,10 @@ impl<'a> Batch<'a> {
 
     /// Computes what is left of each row, and its error.
     fn weigh(&self, rows: &mut [&mut Problem]) {
-        let slopes = self.images(rows, |row, out| row.errors(self.planes, out));
+        let slopes = self.images(rows, |row, out| row.errors(self.planes, self.group, out));
         let mut errors = vec![0.0; self.columns];
         for (row, slope) in rows.iter_mut().zip(slopes.chunks_exact(self.columns)) {
-            row.errors(self.planes, &mut errors);
+            row.errors(self.planes, self.group, &mut errors);
             row.next.error =
                 errors.iter().zip(slope).map(|(&e, &x)| f64::from(e) * f64::from(x)).sum();
             row.next.slope = slope.to_vec();
@@ -179,8 +202,8 @@ impl<'a> Batch<'a> {
     fn feed_back(&self, rows: &mut [&mut Problem]) {
         let mut wanted: Vec<f32> =
             rows.iter().flat_map(|row| row.weights.iter().copied()).collect();
-        let levels: Vec<Levels> =
-            rows.iter().map(|row| Levels::new(&row.next.coefficients, self.planes)).collect();
+        let levels: Vec<Vec<Levels>> =
+            rows.iter().map(|row| row.next.levels(self.planes)).collect();
         for block in self.norm.blocks() {
             let (columns, wide) = (block.columns.clone(), block.columns.len());
             let mut errors = vec![0.0; rows.len() * wide];
@@ -191,6 +214,7 @@ impl<'a> Batch<'a> {
                 let mut wanted_here = [0.0; BLOCK];
                 wanted_here[..wide].copy_from_slice(&wanted[columns.clone()]);
                 for (index, column) in columns.clone().enumerate() {
+                    let levels = &levels[column / self.group];
                     let (level, code) = levels.nearest(wanted_here[index].into());
                     row.next.codes[column] = code;
                     errors[index] = (f64::from(row.weights[column]) - level) as f32;
@@ -208,8 +232,8 @@ impl<'a> Batch<'a> {
 
     /// Changes one code after another where that lowers the error, until none does or often enough.
     fn descend(&self, rows: &mut [&mut Problem]) {
-        let levels: Vec<Levels> =
-            rows.iter().map(|row| Levels::new(&row.next.coefficients, self.planes)).collect();
+        let levels: Vec<Vec<Levels>> =
+            rows.iter().map(|row| row.next.levels(self.planes)).collect();
         let mut slopes: Vec<f32> =
             rows.iter().flat_map(|row| row.next.slope.iter().copied()).collect();
         for _ in 0..SWEEPS {
@@ -229,6 +253,7 @@ impl<'a> Batch<'a> {
                     let least = LEAST_GAIN * row.next.error;
                     let codes = &mut row.next.codes[columns.clone()];
                     for (index, code) in codes.iter_mut().enumerate() {
+                        let levels = &levels[(columns.start + index) / self.group];
                         let h = &block.h[index * wide..(index + 1) * wide];
                         let (value, slope) = (levels.value(*code), f64::from(slope_here[index]));
                         let diagonal = f64::from(h[index]);
@@ -244,7 +269,7 @@ impl<'a> Batch<'a> {
                         settled = false;
                     }
                 }
-                self.norm.apply_block(block, &steps, &mut slopes);
+                self.norm.apply_columns(block.columns.clone(), &steps, &mut slopes);
             }
             if settled {
                 break;
@@ -252,38 +277,78 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The best coefficients for the codes, in the norm, and what they leave.
+    /// The best coefficients for the codes, in the norm, and what they leave: those of one group after the other,
+    /// for what the others give.
     fn fit_coefficients(&self, rows: &mut [&mut Problem]) -> Option<()> {
         if self.planes < MANY_PLANES {
-            let images: Vec<Vec<f32>> = (0..self.planes)
-                .map(|plane| {
-                    self.images(rows, |row, out| {
-                        let codes = out.iter_mut().zip(&row.next.codes);
-                        codes.for_each(|(out, &code)| *out = sign(code, plane));
-                    })
-                })
-                .collect();
-            for (index, row) in rows.iter_mut().enumerate() {
-                let mut gram = [[0.0; MAX_PLANES]; MAX_PLANES];
-                let mut right = [0.0; MAX_PLANES];
-                for i in 0..self.planes {
-                    right[i] = along(&row.next.codes, i, &row.product);
-                    for j in i..self.planes {
-                        let image = &images[j][index * self.columns..][..self.columns];
-                        gram[i][j] = along(&row.next.codes, i, image);
-                        gram[j][i] = gram[i][j];
-                    }
-                }
-                let full = gram.iter().enumerate().map(|(i, row)| row[i]).fold(0.0, f64::max);
-                let mut solved = solve(&mut gram, &mut right, self.planes, full);
-                let recode = normalise(&mut solved, self.planes);
-                for code in &mut row.next.codes {
-                    *code = recode[usize::from(*code)];
-                }
-                row.next.coefficients = round(&solved, self.coefficient_type)?;
+            if self.groups() > 1 {
+                self.weigh(rows);
+            }
+            for (group, start) in (0..self.columns).step_by(self.group).enumerate() {
+                let columns = start..(start + self.group).min(self.columns);
+                self.fit_group(rows, group, columns)?;
             }
         }
         self.weigh(rows);
+        Some(())
+    }
+
+    /// The best coefficients of a group's columns. Where it is not the only one, the slopes are those of what is
+    /// left, before and after.
+    fn fit_group(
+        &self,
+        rows: &mut [&mut Problem],
+        group: usize,
+        columns: Range<usize>,
+    ) -> Option<()> {
+        let alone = self.groups() == 1;
+        let images: Vec<Vec<f32>> = (0..self.planes)
+            .map(|plane| {
+                let of_row = |row: &&mut Problem| -> Vec<f32> {
+                    row.next.codes[columns.clone()].iter().map(|&c| sign(c, plane)).collect()
+                };
+                let signs: Vec<f32> = rows.iter().flat_map(of_row).collect();
+                let mut images = vec![0.0; rows.len() * self.columns];
+                self.norm.apply_columns(columns.clone(), &signs, &mut images);
+                images
+            })
+            .collect();
+        for (index, row) in rows.iter_mut().enumerate() {
+            let image = |plane: usize| &images[plane][index * self.columns..][..self.columns];
+            let codes = &row.next.codes[columns.clone()];
+            let mut wanted = row.product[columns.clone()].to_vec();
+            if !alone {
+                wanted.copy_from_slice(&row.next.slope[columns.clone()]);
+                for plane in 0..self.planes {
+                    let a = row.next.coefficients[group][plane] as f32;
+                    add_scaled(&mut wanted, a, &image(plane)[columns.clone()]);
+                }
+            }
+            let mut gram = [[0.0; MAX_PLANES]; MAX_PLANES];
+            let mut right = [0.0; MAX_PLANES];
+            for i in 0..self.planes {
+                right[i] = along(codes, i, &wanted);
+                for (j, image) in images.iter().enumerate().skip(i) {
+                    let image = &image[index * self.columns..][..self.columns];
+                    let product = along(codes, i, &image[columns.clone()]);
+                    (gram[i][j], gram[j][i]) = (product, product);
+                }
+            }
+            let full = gram.iter().enumerate().map(|(i, row)| row[i]).fold(0.0, f64::max);
+            let mut solved = solve(&mut gram, &mut right, self.planes, full);
+            if !alone {
+                let rounded = round(&solved, self.coefficient_type)?;
+                let old = row.next.coefficients[group];
+                for (plane, (old, new)) in old.iter().zip(rounded).enumerate().take(self.planes) {
+                    add_scaled(&mut row.next.slope, (old - new) as f32, image(plane));
+                }
+            }
+            let recode = normalise(&mut solved, self.planes);
+            for code in &mut row.next.codes[columns.clone()] {
+                *code = recode[usize::from(*code)];
+            }
+            row.next.coefficients[group] = round(&solved, self.coefficient_type)?;
+        }
         Some(())
     }
 }

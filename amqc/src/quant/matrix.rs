@@ -3,16 +3,19 @@
 use amq_format::graph::CoefficientType;
 use half::f16;
 
+use super::method::Options;
 use super::row::Row;
 
-/// A matrix of which each row is `sum_i a_i b_i + c`, with one coefficient `a_i` a row and plane, and an
-/// offset `c` a row or none.
+/// A matrix of which each row is `sum_i a_i b_i + c`, with one coefficient `a_i` a plane, and an offset `c` or
+/// none, for each group of columns in a row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuantizedMatrix {
     /// Number of rows.
     pub rows: usize,
     /// Number of columns.
     pub cols: usize,
+    /// Columns of a group, the last of a row maybe fewer; `cols` where a row is one group.
+    pub group: usize,
     /// Number of planes.
     pub bits: u8,
     /// Type in which the coefficients are stored; their values are exact in it.
@@ -20,44 +23,50 @@ pub struct QuantizedMatrix {
     /// The codes, `[plane][word]`: bit `row * cols + col` of a plane is set for +1. Bits past the
     /// last element are zero.
     pub planes: Vec<u64>,
-    /// The coefficients, `[row][plane]`: none negative, in descending order within a row.
+    /// The coefficients, `[row][group][plane]`: none negative, in descending order within a group.
     pub coefficients: Vec<f32>,
-    /// What is added to each row's sum of codes, if to any; of the coefficients' type.
+    /// What is added to the sums of codes of each group, `[row][group]`, if to any; of the coefficients' type.
     pub offsets: Option<Vec<f32>>,
 }
 
 impl QuantizedMatrix {
+    /// Of the groups of all rows, in order.
     pub(super) fn pack(
         fitted: &[Row],
-        cols: usize,
-        bits: u8,
+        [rows, cols]: [usize; 2],
+        options: &Options,
         coefficient_type: CoefficientType,
     ) -> Self {
-        let (rows, planes) = (fitted.len(), usize::from(bits));
+        let planes = usize::from(options.bits);
         let words = (rows * cols).div_ceil(64);
         let mut matrix = Self {
             rows,
             cols,
-            bits,
+            group: options.group(cols),
+            bits: options.bits,
             coefficient_type,
             planes: vec![0; planes * words],
-            coefficients: Vec::with_capacity(rows * planes),
+            coefficients: Vec::with_capacity(fitted.len() * planes),
             offsets: fitted
                 .iter()
                 .any(|row| row.offset() != 0.0)
                 .then(|| fitted.iter().map(|row| row.offset() as f32).collect()),
         };
-        for (row, fitted) in fitted.iter().enumerate() {
-            for (col, &code) in fitted.codes().iter().enumerate() {
-                for plane in 0..planes {
-                    let bit = u64::from(code >> plane & 1);
-                    let at = row * cols + col;
-                    matrix.planes[plane * words + at / 64] |= bit << (at % 64);
-                }
+        for (at, &code) in fitted.iter().flat_map(|row| row.codes()).enumerate() {
+            for plane in 0..planes {
+                let bit = u64::from(code >> plane & 1);
+                matrix.planes[plane * words + at / 64] |= bit << (at % 64);
             }
-            matrix.coefficients.extend(fitted.coefficients().iter().map(|&a| a as f32));
+        }
+        for row in fitted {
+            matrix.coefficients.extend(row.coefficients().iter().map(|&a| a as f32));
         }
         matrix
+    }
+
+    /// Groups of a row.
+    pub fn groups(&self) -> usize {
+        self.cols.div_ceil(self.group.max(1)).max(1)
     }
 
     /// Writes the weights of `row` to `out`: `((a_0 b_0 + a_1 b_1) + ..) + c` in f32, in that order.
@@ -69,17 +78,19 @@ impl QuantizedMatrix {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         assert_eq!(out.len(), self.cols, "columns of a row");
         let (words, planes) = ((self.rows * self.cols).div_ceil(64), usize::from(self.bits));
-        let coefficients = &self.coefficients[row * planes..][..planes];
-        for (plane, &a) in coefficients.iter().enumerate() {
-            let codes = &self.planes[plane * words..][..words];
-            for (col, out) in out.iter_mut().enumerate() {
-                let at = row * self.cols + col;
-                let term = if codes[at / 64] >> (at % 64) & 1 == 1 { a } else { -a };
-                *out = if plane == 0 { term } else { *out + term };
+        for (index, out) in out.chunks_mut(self.group.max(1)).enumerate() {
+            let group = row * self.groups() + index;
+            let first = row * self.cols + index * self.group;
+            for (plane, &a) in self.coefficients[group * planes..][..planes].iter().enumerate() {
+                let codes = &self.planes[plane * words..][..words];
+                for (at, out) in (first..).zip(out.iter_mut()) {
+                    let term = if codes[at / 64] >> (at % 64) & 1 == 1 { a } else { -a };
+                    *out = if plane == 0 { term } else { *out + term };
+                }
             }
-        }
-        if let Some(offsets) = &self.offsets {
-            out.iter_mut().for_each(|out| *out += offsets[row]);
+            if let Some(offsets) = &self.offsets {
+                out.iter_mut().for_each(|out| *out += offsets[group]);
+            }
         }
     }
 

@@ -115,9 +115,25 @@ pub struct Options {
     pub method: Method,
     /// Codes a row: 1 to [`MAX_BITS`](super::MAX_BITS).
     pub bits: u8,
+    /// Columns that have coefficients of their own, the last of a row maybe fewer; 0 where whole rows have.
+    pub group: usize,
     /// Cycles of the alternating method.
     pub cycles: Cycles,
     /// Whether codes are chosen so that errors of a row add up to little: for vectors that have a mean. Methods
     /// that give weights the nearest levels do so.
     pub keeps_sums: bool,
+}
+
+impl Options {
+    /// Columns of a group, of rows of so many.
+    pub(crate) fn group(&self, cols: usize) -> usize {
+        if self.group == 0 { cols } else { self.group.min(cols) }
+    }
+
+    /// The groups of a row's columns: one at least.
+    pub(super) fn groups<'a>(&self, row: &'a [f32]) -> impl Iterator<Item = &'a [f32]> + use<'a> {
+        let group = self.group(row.len());
+        let count = row.len().div_ceil(group.max(1)).max(1);
+        (0..count).map(move |index| &row[index * group..((index + 1) * group).min(row.len())])
+    }
 }

@@ -1,7 +1,7 @@
 //! Quantization of weight matrices.
 //!
-//! Each row of a matrix is approximated by `sum_i a_i b_i`, where `b_i` is a row of -1 and +1 and
-//! `a_i` is a number. `docs/quantization.md` describes the methods, which follow Xu et al.,
+//! Each row of a matrix, or each group of its columns, is approximated by `sum_i a_i b_i`, where `b_i` is a row
+//! of -1 and +1 and `a_i` is a number. `docs/quantization.md` describes the methods, which follow Xu et al.,
 //! "Alternating Multi-bit Quantization for Recurrent Neural Networks", ICLR 2018.
 
 mod best;
@@ -66,27 +66,32 @@ pub fn quantize(
         let fitted: Option<Vec<(Row, Option<Row>)>> = (0..rows)
             .into_par_iter()
             .map(|row| {
-                let weights = &weights[row * cols..][..cols];
-                let plain = Row::fit(weights, options, coefficient_type)?;
-                let affine = match options.method {
-                    Method::Uniform | Method::Best if options.bits >= AFFINE_BITS => {
-                        Some(Row::fit_affine(weights, options, coefficient_type)?)
-                    }
-                    _ => None,
+                let fit = |weights| {
+                    let plain = Row::fit(weights, options, coefficient_type)?;
+                    let affine = match options.method {
+                        Method::Uniform | Method::Best if options.bits >= AFFINE_BITS => {
+                            Some(Row::fit_affine(weights, options, coefficient_type)?)
+                        }
+                        _ => None,
+                    };
+                    Some((plain, affine))
                 };
+                let groups = options.groups(&weights[row * cols..][..cols]);
+                let fitted: Option<Vec<_>> = groups.map(fit).collect();
                 progress(done.fetch_add(1, Ordering::Relaxed) + 1);
-                Some((plain, affine))
+                fitted
             })
-            .collect();
+            .collect::<Option<Vec<_>>>()
+            .map(|rows| rows.into_iter().flatten().collect());
         let fitted = choose(fitted?);
-        Some(QuantizedMatrix::pack(&fitted, cols, options.bits, coefficient_type))
+        Some(QuantizedMatrix::pack(&fitted, [rows, cols], options, coefficient_type))
     };
     attempt(CoefficientType::F16)
         .or_else(|| attempt(CoefficientType::F32))
         .expect("f32 coefficients fit every row of f32 weights")
 }
 
-/// Of each row the way that leaves less, if the offsets that this takes are worth it; else the first way.
+/// Of each row, or group of columns, the way that leaves less, if the offsets that this takes are worth it; else the first way.
 fn choose<'a>(fitted: Vec<(Row<'a>, Option<Row<'a>>)>) -> Vec<Row<'a>> {
     let (mut plain_error, mut least_error) = (0.0, 0.0);
     for (plain, affine) in &fitted {

@@ -95,9 +95,9 @@ impl Norm {
         self.h.add_product(rows, 0..self.columns, 0, out);
     }
 
-    /// Adds `H e` to `out`, for rows `e` that are zero but in `block`, all that is given of them.
-    pub(super) fn apply_block(&self, block: &Block, rows: &[f32], out: &mut [f32]) {
-        self.h.add_product(rows, block.columns.clone(), 0, out);
+    /// Adds `H e` to `out`, for rows `e` that are zero but in these columns, all that is given of them.
+    pub(super) fn apply_columns(&self, columns: Range<usize>, rows: &[f32], out: &mut [f32]) {
+        self.h.add_product(rows, columns, 0, out);
     }
 
     /// Adds what errors in `block` do to later columns.

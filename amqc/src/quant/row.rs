@@ -120,17 +120,32 @@ impl<'a> Row<'a> {
     }
 
     /// Fits codes and coefficients of rows anew, from these, in a norm of the products; `None` if the
-    /// coefficients need a wider type. `starts` are shares of the coefficients.
-    pub(super) fn refit(rows: &mut [Row<'_>], norm: &Norm, starts: &[f64]) -> Option<()> {
+    /// coefficients need a wider type. Each row is given in groups of so many columns, one after the other;
+    /// `starts` are shares of the coefficients.
+    pub(super) fn refit(
+        rows: &mut [Row<'_>],
+        group: usize,
+        norm: &Norm,
+        starts: &[f64],
+    ) -> Option<()> {
         let Some(first) = rows.first() else { return Some(()) };
-        let (columns, planes) = (first.weights.len(), first.planes);
-        let batch = Batch::new(norm, columns, planes, first.coefficient_type, starts);
-        let problem =
-            |row: &Row<'_>| Problem::new(row.weights, &row.codes, &row.coefficients, norm);
-        let mut problems: Vec<Problem> = rows.iter().map(problem).collect();
+        let (planes, coefficient_type) = (first.planes, first.coefficient_type);
+        let batch = Batch::new(norm, group, planes, coefficient_type, starts);
+        let groups = batch.groups();
+        let problem = |groups: &[Row<'_>]| {
+            let weights: Vec<f32> = groups.iter().flat_map(|row| row.weights).copied().collect();
+            let codes: Vec<u8> = groups.iter().flat_map(|row| &row.codes).copied().collect();
+            let coefficients = groups.iter().map(|row| row.coefficients).collect();
+            Problem::new(&weights, &codes, coefficients, norm)
+        };
+        let mut problems: Vec<Problem> = rows.chunks_exact(groups).map(problem).collect();
         batch.solve(&mut problems)?;
-        for (row, problem) in rows.iter_mut().zip(problems) {
-            (row.codes, row.coefficients) = problem.found(norm);
+        for (rows, problem) in rows.chunks_exact_mut(groups).zip(problems) {
+            let (codes, coefficients) = problem.found(norm);
+            let codes = codes.chunks(group.max(1));
+            for ((row, codes), coefficients) in rows.iter_mut().zip(codes).zip(coefficients) {
+                (row.codes, row.coefficients) = (codes.to_vec(), coefficients);
+            }
         }
         Some(())
     }

@@ -32,7 +32,7 @@ impl Random {
 const TWO_CYCLES: Cycles = Cycles::Count(2);
 
 fn options(method: Method, bits: u8, cycles: Cycles) -> Options {
-    Options { method, bits, cycles, keeps_sums: false }
+    Options { method, bits, cycles, group: 0, keeps_sums: false }
 }
 
 fn with(weights: &[f32], cols: usize, options: Options) -> QuantizedMatrix {
@@ -588,7 +588,10 @@ pub(super) fn moment(random: &mut Random, columns: usize, count: usize) -> Vec<f
 fn calibrated_codes_leave_less_in_the_products() {
     let (rows, cols) = (8, 48);
     let mut random = Random(10);
-    let weights: Vec<f32> = (0..rows * cols).map(|_| random.gaussian()).collect();
+    // Those of the second group are larger.
+    let weights: Vec<f32> = (0..rows * cols)
+        .map(|i| if i % cols < 32 { random.gaussian() } else { 2.0 * random.gaussian() })
+        .collect();
     let h = moment(&mut random, cols, 400);
     let error = |matrix: &QuantizedMatrix| -> f64 {
         let errors: Vec<f64> =
@@ -601,18 +604,28 @@ fn calibrated_codes_leave_less_in_the_products() {
         };
         errors.chunks(cols).map(of_row).sum()
     };
-    for bits in 1..=MAX_BITS {
-        let plain = with(&weights, cols, options(Method::Best, bits, TWO_CYCLES));
+    for (bits, group) in (1..=MAX_BITS).flat_map(|bits| [(bits, 0), (bits, 32)]) {
+        let options = |method| Options { group, ..options(method, bits, TWO_CYCLES) };
+        let plain = with(&weights, cols, options(Method::Best));
         let moments = [
             Moment { rows: vec![0, 2, 4, 6], all: h.clone(), halves: None },
             Moment { rows: vec![1, 3, 5], all: h.clone(), halves: Some([h.clone(), h.clone()]) },
         ];
-        let options = options(Method::Calibrated, bits, TWO_CYCLES);
-        let fitted = quantize_for(&weights, rows, cols, &options, &moments, &|_| {});
+        let fitted =
+            quantize_for(&weights, rows, cols, &options(Method::Calibrated), &moments, &|_| {});
         let (plain_error, fitted_error) = (error(&plain), error(&fitted));
-        assert!(fitted_error < 0.85 * plain_error, "{bits} bits: {fitted_error} {plain_error}");
+        assert!(
+            fitted_error < 0.9 * plain_error,
+            "{bits} bits, {group}: {fitted_error} {plain_error}"
+        );
+        let of_rows = Options { group: 0, ..options(Method::Calibrated) };
+        let of_rows = quantize_for(&weights, rows, cols, &of_rows, &moments, &|_| {});
+        // From 6 bits on coefficients are those of the weights alone.
+        assert!(bits > 5 || group == 0 || fitted_error < error(&of_rows), "{bits} bits");
         // The last row meets nothing.
-        assert_eq!(decode(&fitted)[7 * cols..], decode(&plain)[7 * cols..]);
+        if plain.offsets.is_none() {
+            assert_eq!(decode(&fitted)[7 * cols..], decode(&plain)[7 * cols..]);
+        }
     }
 }
 
@@ -632,4 +645,40 @@ fn moments_that_say_nothing_change_nothing() {
     let options = options(Method::Calibrated, 2, TWO_CYCLES);
     let fitted = quantize_for(&weights, 3, 20, &options, &[moment], &|_| {});
     assert!(fitted.relative_mse(&weights) < 1.0);
+}
+
+/// Each group of columns is coded as if it stood alone, and a file says so.
+#[test]
+fn groups_are_matrices_of_their_own() {
+    let mut random = Random(12);
+    let (rows, cols, group) = (3, 80, 32);
+    let weights: Vec<f32> =
+        (0..rows * cols).map(|i| random.gaussian() * (1 + i % cols / group) as f32).collect();
+    for (method, bits) in
+        [(Method::Alternating, 2), (Method::Best, 3), (Method::Uniform, 5), (Method::Greedy, 1)]
+    {
+        let options = Options { group, ..options(method, bits, TWO_CYCLES) };
+        let matrix = with(&weights, cols, options);
+        assert_eq!(matrix.groups(), 3);
+        let decoded = decode(&matrix);
+        for first in (0..cols).step_by(group) {
+            let columns = first..(first + group).min(cols);
+            let part = |all: &[f32]| -> Vec<f32> {
+                all.chunks(cols).flat_map(|row| &row[columns.clone()]).copied().collect()
+            };
+            // Offsets stand in all of a matrix or in none.
+            if bits < AFFINE_BITS {
+                let alone = with(&part(&weights), columns.len(), Options { group: 0, ..options });
+                assert_eq!(part(&decoded), decode(&alone), "{method} {first}");
+            }
+        }
+        let size = if matrix.coefficient_type == CoefficientType::F16 { 2 } else { 4 };
+        let offset = matrix.offsets.is_some();
+        let bytes = amq_format::multi_bit_bytes(3, 80, bits.into(), 3, size, offset).unwrap();
+        assert_eq!(matrix.section_bytes().len() as u64, bytes);
+        let error = matrix.relative_mse(&weights);
+        assert!(
+            error < with(&weights, cols, Options { group: 0, ..options }).relative_mse(&weights)
+        );
+    }
 }
