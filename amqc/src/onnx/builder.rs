@@ -2,13 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use amq_format::graph::{
-    ABSENT, BinaryFunction, Cast, DataType, Dim, Dims, Node, Op, Reshape, Unary, UnaryFunction,
-    ValueId,
-};
+use amq_format::graph::{ABSENT, Cast, DataType, Dim, Dims, Node, Op, Reshape, Unary, ValueId};
 use amq_format::{Elements, Fact, Fault, Inference};
 use prost::Message;
 
+use super::kept::chooses;
 use super::missing::Refusals;
 use super::notes::Notes;
 use super::proto::ElementType;
@@ -27,7 +25,7 @@ pub(super) struct Entry {
     pub(super) name: String,
     pub(super) fact: Fact,
     precision: Precision,
-    /// The integer type that it has in the model, where that is not the one that holds it.
+    /// The type that it has in the model, where that is of fewer bits than the one that holds it.
     narrower: Option<ElementType>,
     /// What it was made of, where it is part of the arithmetic of a quantized model.
     origin: Option<Origin>,
@@ -251,7 +249,12 @@ impl Builder {
     pub(super) fn element(&self, value: Value) -> ElementType {
         let entry = &self.entries[value.0];
         entry.narrower.unwrap_or(match entry.fact.data_type {
-            DataType::F32 => ElementType::Float,
+            DataType::F32 => match entry.precision {
+                Precision::F32 => ElementType::Float,
+                Precision::F16 => ElementType::Float16,
+                Precision::Bf16 => ElementType::Bfloat16,
+                Precision::F64 => ElementType::Double,
+            },
             DataType::I64 => ElementType::Int64,
             DataType::I32 => ElementType::Int32,
             DataType::U8 => ElementType::Uint8,
@@ -264,9 +267,11 @@ impl Builder {
         })
     }
 
-    /// Says which integer type a value has in the model.
+    /// Says which type a value has in the model; of wide floats its precision says it.
     pub(super) fn set_element(&mut self, value: Value, element: ElementType) {
-        self.entries[value.0].narrower = Some(element);
+        use ElementType as E;
+        let wide = matches!(element, E::Float | E::Float16 | E::Bfloat16 | E::Double);
+        self.entries[value.0].narrower = Some(element).filter(|_| !wide);
     }
 
     /// What a value of a quantized model's arithmetic was made of.
@@ -411,8 +416,8 @@ impl Builder {
         let mut node = Node { binds, ..node(name, op, Vec::new(), vec![ABSENT; kept]) };
         let inferred = self.infer(&node, inputs)?;
         let precision = self.kept_precision(node.op.as_ref(), inputs);
-        let first = inputs.first().copied().flatten().map(|value| &self.entries[value.0]);
-        let narrower = first.and_then(|entry| entry.narrower).filter(|_| chooses(node.op.as_ref()));
+        let narrower: Vec<_> =
+            inferred.iter().map(|fact| self.kept_narrower(&node, inputs, fact)).collect();
         let known = node.binds.is_empty()
             && inferred.iter().zip(wanted).all(|(fact, wanted)| !wanted || fact.value.is_some());
         if !known {
@@ -426,7 +431,7 @@ impl Builder {
             let name = self.fresh_name(name);
             let value = self.push(name.clone(), fact)?;
             self.set_precision(value, precision);
-            self.entries[value.0].narrower = narrower;
+            self.entries[value.0].narrower = narrower[i];
             if !known {
                 let id = self.module.add_value(name);
                 self.set_id(value, id);
@@ -452,36 +457,23 @@ impl Builder {
         }
     }
 
+    /// The type of fewer bits of what a node gives: that of the first input whose elements it may choose.
+    fn kept_narrower(
+        &self,
+        node: &Node,
+        inputs: &[Option<Value>],
+        given: &Fact,
+    ) -> Option<ElementType> {
+        let inputs = inputs.iter().flatten().map(|value| &self.entries[value.0]);
+        let mut same = inputs.filter(|entry| entry.fact.data_type == given.data_type);
+        same.next().filter(|_| chooses(node.op.as_ref()))?.narrower
+    }
+
     fn infer(&mut self, node: &Node, inputs: &[Option<Value>]) -> Result<Vec<Fact>> {
         let entries = &self.entries;
         let facts: Vec<_> =
             inputs.iter().map(|input| input.map(|value| &entries[value.0].fact)).collect();
         self.inference.node(node, &facts).map_err(|fault| refused(node, &fault))
-    }
-}
-
-/// Whether what an operator gives are elements of its inputs, or their negatives.
-fn chooses(op: Option<&Op>) -> bool {
-    use BinaryFunction as B;
-    use UnaryFunction as U;
-    match op {
-        Some(Op::Unary(unary)) => matches!(unary.function(), U::Abs | U::Neg | U::Relu),
-        Some(Op::Binary(binary)) => matches!(binary.function(), B::Min | B::Max),
-        Some(
-            Op::Reshape(_)
-            | Op::Slice(_)
-            | Op::Transpose(_)
-            | Op::Expand(_)
-            | Op::Gather(_)
-            | Op::GatherElements(_)
-            | Op::GatherNd(_)
-            | Op::ReverseSequence(_)
-            | Op::Concat(_)
-            | Op::Pad(_)
-            | Op::Select(_)
-            | Op::TopK(_),
-        ) => true,
-        _ => false,
     }
 }
 

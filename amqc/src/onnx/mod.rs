@@ -8,6 +8,7 @@ mod external;
 mod graph;
 mod import;
 mod inline;
+mod kept;
 mod known;
 mod load;
 mod missing;

@@ -175,7 +175,7 @@ const OPERATORS: &[Operator] = &[
     op("MatMul", 1, matrix::matmul, FLOAT),
     op("MatMulInteger", 10, quantized::matmul_integer, "sums of at most 65536 products"),
     op("Max", 1, |r| elementwise::variadic(r, B::Max), ""),
-    op("MaxPool", 1, conv::max_pool, "one to three spatial axes; indices of up to two"),
+    op("MaxPool", 1, conv::max_pool, "one to three spatial axes; storage_order 1 of two"),
     op("MaxUnpool", 9, blocks::max_unpool, "output_shape must follow from the inputs' shapes"),
     op("Mean", 1, elementwise::mean, FLOAT),
     op("MeanVarianceNormalization", 9, norm::mean_variance, FLOAT),
@@ -377,6 +377,8 @@ pub fn markdown() -> String {
          LSTM, GRU and RNN that an exporter wrote as steps that follow each other, or as a loop, are \
          recognized by what they compute and become the layer, so that they stream and are quantized \
          like one; the report says so. Steps with clips, peepholes or masks stay as they are.\n\n\
+         OnnxMLTools 1.16 writes trees and the like, which are refused by name; it hands Keras models to \
+         tf2onnx, and its reader of Core ML networks cannot be imported.\n\n\
          | operator | since opset | limits |\n|---|---|---|\n"
     );
     // Writing to a string cannot fail.

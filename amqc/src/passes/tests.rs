@@ -3,6 +3,7 @@
 mod bodies;
 mod cells;
 mod linear_attention;
+mod pools;
 mod sizes;
 
 use std::path::Path;
@@ -17,7 +18,7 @@ use crate::emit::emit;
 use crate::error::ErrorKind;
 use crate::fit::Fitted;
 use crate::interface::Interface;
-use crate::onnx::tests::{A, Build, ElementType, f32s, i64s};
+use crate::onnx::tests::{A, Build, ElementType, bools, f32s, i64s};
 use crate::onnx::{self, Limits};
 use crate::options::ConvertOptions;
 use crate::plan::Plan;
@@ -266,6 +267,22 @@ fn constants_are_computed_shared_and_dropped() {
     let constant = Build::new(13).input("x", "3").numbers("a", &[3]).node("Abs", "a", "y");
     let constant = constant.node("Abs", "a", "z").node("Relu", "x", "w").output("w");
     becomes(constant.output("y").output("z"), &[3], "Unary");
+}
+
+/// What an exporter leaves behind takes nothing of what folding may take.
+#[test]
+fn what_nothing_reads_is_dropped_before_constants_are_computed() {
+    let build = Build::new(13).input("x", "n 64").numbers("w", &[64]).node("Exp", "w", "a");
+    let build = build.node("Sin", "a", "b").node("Exp", "b", "c").node("Mul", "x c", "y");
+    let mut build = build.output("y").initializer(bools("t", &[1], &[1])).ints("many", &[1 << 26]);
+    build = build.node("Expand", "t many", "left");
+    // All that folding may take goes to that node, if it is there and comes first.
+    let nodes = &mut build.graph().node;
+    nodes.rotate_right(1);
+    assert_eq!(ops(&passed(&build)), "Binary");
+    let mut other = build.import().unwrap();
+    fold::run(&mut other).unwrap();
+    assert_eq!(ops(&other), "Unary Binary");
 }
 
 fn codes(bits: u8) -> ConvertOptions {

@@ -114,15 +114,13 @@ pub(in crate::onnx) fn max_pool(r: &mut Reader<'_, '_>) -> Result<()> {
         _ => x,
     };
     let wanted = [r.wants(0), r.wants(1)];
-    if pool.kernel.len() == 3 {
-        if wanted[1] {
-            return Err(Error::unsupported("indices of windows of three axes"));
+    let outputs = match pool.kernel.len() {
+        3 => {
+            let (y, indices) = volume::pool(r, floats, &pool, wanted[1])?;
+            vec![Some(y), indices]
         }
-        let y = volume::pool(r, floats, &pool)?;
-        let y = r.cast_to("bytes", y, of)?;
-        return r.give(0, y);
-    }
-    let outputs = r.emit_many("", Op::Pool(pool), &[Some(floats)], &wanted)?;
+        _ => r.emit_many("", Op::Pool(pool), &[Some(floats)], &wanted)?,
+    };
     if let Some(&Some(y)) = outputs.first() {
         let y = r.cast_to("bytes", y, of)?;
         r.give(0, y)?;
@@ -162,7 +160,7 @@ pub(in crate::onnx) fn p_pool(r: &mut Reader<'_, '_>) -> Result<()> {
 
 fn emit_pool(r: &mut Reader<'_, '_>, part: &str, x: Value, pool: Pool) -> Result<Value> {
     if pool.kernel.len() == 3 {
-        return volume::pool(r, x, &pool);
+        return Ok(volume::pool(r, x, &pool, false)?.0);
     }
     r.emit(part, Op::Pool(pool), &[x])
 }

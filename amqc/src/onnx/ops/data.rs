@@ -144,12 +144,7 @@ pub(in crate::onnx) fn bit_cast(r: &mut Reader<'_, '_>) -> Result<()> {
     let x = r.input(0)?;
     let to = r.int("to")?.ok_or_else(|| Error::bad_file("attribute \"to\" is missing"))?;
     let to = i32::try_from(to).unwrap_or_default();
-    let from = match (r.data_type(x), r.builder.precision(x)) {
-        (DataType::F32, Precision::F16) => ElementType::Float16,
-        (DataType::F32, Precision::Bf16) => ElementType::Bfloat16,
-        (DataType::F32, Precision::F64) => ElementType::Double,
-        _ => r.builder.element(x),
-    };
+    let from = r.builder.element(x);
     let wanted = ElementType::try_from(to).ok().filter(|&to| to != ElementType::Bool);
     let same = wanted.and_then(bits).is_some_and(|bits_of_y| bits(from) == Some(bits_of_y));
     let Some((to, precision)) = data_type(to).filter(|_| same) else {

@@ -1,6 +1,6 @@
 //! Convolution and pooling over three spatial axes, made of those over two.
 
-use amq_format::graph::{AutoPad, Conv, Dim, Op, Pad, Pool, Window};
+use amq_format::graph::{AutoPad, Conv, Dim, Gather, Op, Pad, Pool, Window};
 
 use super::layout::product;
 use crate::error::{Error, Result};
@@ -100,7 +100,7 @@ pub(super) fn conv(
     let inputs = [Some(images), Some(matrix), bias];
     let maps = r.emit_many("", Op::Conv(plane), &inputs, &[true])?;
     let maps = maps.into_iter().flatten().next();
-    let maps = maps.ok_or_else(|| Error::unsupported("its operator has no output here"))?;
+    let maps = maps.ok_or_else(no_output)?;
     let sizes = r.dims(maps);
     let apart =
         vec![dims[0].clone(), positions, sizes[1].clone(), sizes[2].clone(), sizes[3].clone()];
@@ -108,8 +108,14 @@ pub(super) fn conv(
     r.transpose("volumes", apart, &[0, 2, 1, 3, 4])
 }
 
-/// Pooling: of each slice, and then of the slices.
-pub(super) fn pool(r: &mut Reader<'_, '_>, x: Value, pool: &Pool) -> Result<Value> {
+/// Pooling: of each slice, and then of the slices. Gives the values and, if they are `wanted`, the indices of the
+/// largest in all of x: those of the slices' largest, at the indices of the largest of those.
+pub(super) fn pool(
+    r: &mut Reader<'_, '_>,
+    x: Value,
+    pool: &Pool,
+    wanted: bool,
+) -> Result<(Value, Option<Value>)> {
     let dims = r.dims(x);
     let part = |axes: [Option<usize>; 2]| {
         let of = |sizes: &[u64], none: u64| axes.map(|axis| axis.map_or(none, |axis| sizes[axis]));
@@ -125,16 +131,41 @@ pub(super) fn pool(r: &mut Reader<'_, '_>, x: Value, pool: &Pool) -> Result<Valu
     let planes = r.dim(dims[1].mul(&dims[2]))?;
     let images = vec![dims[0].clone(), planes, dims[3].clone(), dims[4].clone()];
     let images = r.reshape("slices", x, images)?;
-    let maps = r.emit("slices_pool", Op::Pool(part([Some(1), Some(2)])), &[images])?;
-    let [.., height, width] = &r.dims(maps)[..] else {
-        return Err(Error::unsupported("its operator has no output here"));
-    };
+    let (maps, in_slices) = pooled(r, "slices_pool", images, part([Some(1), Some(2)]), wanted)?;
+    let [.., height, width] = &r.dims(maps)[..] else { return Err(no_output()) };
     let (height, width) = (height.clone(), width.clone());
     let plane = product(&[height.clone(), width.clone()])?;
     let columns = vec![dims[0].clone(), dims[1].clone(), dims[2].clone(), plane];
     let columns = r.reshape("columns", maps, columns)?;
-    let y = r.emit("", Op::Pool(part([Some(0), None])), &[columns])?;
+    let (y, in_columns) = pooled(r, "", columns, part([Some(0), None]), wanted)?;
     let depth = r.dims(y)[2].clone();
     let volumes = vec![dims[0].clone(), dims[1].clone(), depth, height, width];
-    r.reshape("volumes", y, volumes)
+    let indices = match (in_slices, in_columns) {
+        (Some(slices), Some(columns)) => {
+            let all = product(&r.dims(slices))?;
+            let slices = r.reshape("slices_indices", slices, vec![all])?;
+            let chosen = r.emit("indices", Op::Gather(Gather { axis: 0 }), &[slices, columns])?;
+            Some(r.reshape("volumes_indices", chosen, volumes.clone())?)
+        }
+        _ => None,
+    };
+    Ok((r.reshape("volumes", y, volumes)?, indices))
+}
+
+/// Pooling of images, with indices if they are wanted.
+fn pooled(
+    r: &mut Reader<'_, '_>,
+    part: &str,
+    x: Value,
+    pool: Pool,
+    wanted: bool,
+) -> Result<(Value, Option<Value>)> {
+    let outputs = r.emit_many(part, Op::Pool(pool), &[Some(x)], &[true, wanted])?;
+    let mut outputs = outputs.into_iter();
+    let y = outputs.next().flatten().ok_or_else(no_output)?;
+    Ok((y, outputs.next().flatten()))
+}
+
+fn no_output() -> Error {
+    Error::unsupported("its operator has no output here")
 }

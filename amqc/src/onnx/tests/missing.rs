@@ -75,6 +75,26 @@ fn a_model_of_other_domains_only_is_not_supported() {
     assert!(error.to_string().contains("[\"ai.onnx.ml\"]"), "{error}");
 }
 
+/// As OnnxMLTools writes a classifier of trees: operators of both domains.
+#[test]
+fn trees_are_refused_by_name() {
+    let mut model = Build::new(9).input("x", "n 4").node("TreeEnsembleClassifier", "x", "l p");
+    model = model.node("Identity", "p", "q").node("ZipMap", "q", "y").output("l").output("y");
+    for node in &mut model.graph().node {
+        if node.op_type != "Identity" {
+            node.domain = "ai.onnx.ml".into();
+        }
+    }
+    let error = model.import().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    let named: Vec<_> = error.missing().iter().map(|missing| missing.what.as_str()).collect();
+    assert_eq!(named, ["TreeEnsembleClassifier", "ZipMap"]);
+    for missing in error.missing() {
+        assert!(missing.reason.contains("\"ai.onnx.ml\""), "{}", missing.reason);
+        assert!(missing.help.as_ref().unwrap().contains("convert the network without"), "{error}");
+    }
+}
+
 #[test]
 fn a_newer_file_format_is_told() {
     let mut model = Build::new(13).input("x", "n").node("Abs", "x", "y").output("y");

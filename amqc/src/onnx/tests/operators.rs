@@ -360,6 +360,32 @@ fn other_precisions_become_f32_with_a_note() {
 }
 
 #[test]
+fn a_cast_knows_the_type_of_what_was_computed() {
+    let cast_like = |build: Build| {
+        let build = build.typed("h", ElementType::Float16, "n").input("x", "n");
+        build.node("CastLike", "x like", "y").output("y").text()
+    };
+    let half = |text: &str| {
+        assert!(text.contains("%y = ToF16 %x"), "{text}");
+        assert!(text.ends_with("output %y: f32[n] of f16\n"), "{text}");
+    };
+    half(&cast_like(Build::new(19).node("Sigmoid", "h", "like")));
+    half(&cast_like(Build::new(19).node("Neg", "h", "like")));
+    let float = |text: &str| {
+        assert!(!text.contains("%y = ToF16"), "{text}");
+        assert!(text.ends_with("output %y: f32[n]\n"), "{text}");
+    };
+    float(&cast_like(Build::new(19).node_with("Cast", "h", "like", &[("to", A::I(1))])));
+    let chosen = Build::new(19).typed("go", ElementType::Bool, "n");
+    float(&cast_like(chosen.node("Where", "go x x", "like")));
+    let places =
+        Build::new(19).typed("b", ElementType::Uint8, "n").initializer(i64s("k", &[1], &[2]));
+    let places = places.node("TopK", "b k", "v like").input("x", "n");
+    let text = places.node("CastLike", "x like", "y").output("y").text();
+    assert!(text.ends_with("output %y: i64[n]\n"), "{text}");
+}
+
+#[test]
 fn old_initializers_are_no_inputs_and_new_ones_are_defaults() {
     let mut build = Build::new(13).input("x", "n").input("w", "2").weight("w", &[2]);
     build = build.node("Mul", "x w", "y").output("y");

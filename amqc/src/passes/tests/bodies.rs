@@ -1,7 +1,7 @@
 //! Bodies are simplified, quantized and run like the graph around them.
 
 use super::*;
-use crate::onnx::tests::{GraphProto, bools};
+use crate::onnx::tests::GraphProto;
 
 /// x through a product with w, by `go`: as it is, or squared and through another.
 fn branches(go: Build) -> Build {
