@@ -43,6 +43,16 @@ struct Known {
 }
 
 impl Known {
+    /// A constant that one node reads, to be replaced; a copy of what others read too.
+    fn taken(&self, module: &mut Module, value: ValueId) -> Option<Tensor> {
+        let alone = self.uses.get(&value) == Some(&1) || self.made.contains(&value);
+        let constant = match alone {
+            true => module.constants.remove(&value)?,
+            false => module.constants.get(&value)?.clone(),
+        };
+        Some(Arc::unwrap_or_clone(constant))
+    }
+
     /// Puts a constant in place of `old`.
     fn replace(
         &mut self,
@@ -109,16 +119,16 @@ fn absorbed(module: &mut Module, index: usize, known: &mut Known) -> Option<(usi
         return None;
     }
     if matches!(function, BinaryFunction::Mul | BinaryFunction::Div) {
-        let row_size = old.len() / rows.max(1);
-        let scaled: Vec<f32> = old
-            .chunks(row_size.max(1))
-            .zip(&operand)
-            .flat_map(|(row, &c)| row.iter().map(move |&w| apply(w, c)))
-            .collect();
-        if !finite(&scaled) {
+        let row_size = (old.len() / rows.max(1)).max(1);
+        let mut rows = old.chunks(row_size).zip(&operand);
+        if !rows.all(|(row, &c)| row.iter().all(|&w| apply(w, c).is_finite())) {
             return None;
         }
-        let constant = Tensor { dims: weights.dims.clone(), data: Data::F32(scaled) };
+        let mut constant = known.taken(module, weights_id)?;
+        let Data::F32(weights) = &mut constant.data else { return None };
+        for (row, &c) in weights.chunks_mut(row_size).zip(&operand) {
+            row.iter_mut().for_each(|w| *w = apply(*w, c));
+        }
         let name = format!("{}/scaled", module.name(weights_id));
         node.inputs[1] = known.replace(module, weights_id, &name, constant);
     } else if !matches!(function, BinaryFunction::Add | BinaryFunction::Sub) {

@@ -9,9 +9,17 @@ use crate::error::Result;
 use crate::ir::Module;
 
 pub(super) fn run(module: &mut Module) -> Result<()> {
+    let mut alike = HashMap::<_, usize>::new();
+    for constant in module.constants.values() {
+        *alike.entry((&constant.dims, constant.data.data_type())).or_default() += 1;
+    }
     let mut first = HashMap::new();
     let mut replaced = Vec::new();
     for (&value, constant) in &module.constants {
+        // One that has no other of its shape has none of its contents.
+        if alike[&(&constant.dims, constant.data.data_type())] == 1 {
+            continue;
+        }
         // A digest in place of the contents: those are held once already.
         let contents: [u8; 32] = Sha256::digest(constant.data.to_bytes()).into();
         match first.entry((&constant.dims, constant.data.data_type(), contents)) {
