@@ -27,6 +27,7 @@ extern crate alloc;
 mod arena;
 mod call;
 mod compute;
+mod constant;
 mod error;
 #[cfg(feature = "std")]
 mod file;

@@ -9,8 +9,10 @@ use amq_format::{Network, Validated};
 
 use crate::error::Error;
 use crate::kernels::{Isa, Target};
+use crate::product::Packer;
 use crate::program::{Port, Program};
 use crate::weights::Constants;
+use crate::workers::{Alone, Workers};
 
 /// How a model is loaded.
 #[derive(Clone, Debug)]
@@ -77,9 +79,37 @@ impl Model {
     /// # Errors
     /// As [`load`](Model::load), and [`Error::IsaUnavailable`].
     pub fn with_options(file: &Validated<'_>, options: &LoadOptions) -> Result<Model, Error> {
-        let mut model = Model::of_network(file.network(), options)?;
-        model.digest = file.root_digest();
-        Ok(model)
+        Model::with_workers(file, options, &Alone)
+    }
+
+    /// As [`with_options`](Model::with_options), with threads that the caller lends: large weights are
+    /// packed by several. The model does not depend on them.
+    ///
+    /// # Errors
+    /// As [`with_options`](Model::with_options).
+    pub fn with_workers(
+        file: &Validated<'_>,
+        options: &LoadOptions,
+        workers: &dyn Workers,
+    ) -> Result<Model, Error> {
+        let model = Model::new(file.network(), None, options, workers)?;
+        Ok(Model { digest: file.root_digest(), ..model })
+    }
+
+    /// A model whose weights stay in the file, for devices with little memory: it takes little beside
+    /// what lies there, in flash or in a mapped file. Products pack rows as they meet them, so that
+    /// calls with few vectors take several times as long; results are the same.
+    ///
+    /// Kernels of depthwise convolutions, biases and what recurrent layers have beside their matrices
+    /// are copied. Elements of constants are, too, where they are not aligned: let the file begin at a
+    /// multiple of 8 bytes.
+    ///
+    /// # Errors
+    /// As [`with_options`](Model::with_options).
+    pub fn in_file(file: &Validated<'static>, options: &LoadOptions) -> Result<Model, Error> {
+        let network = file.network();
+        let model = Model::new(network, Some(network), options, &Alone)?;
+        Ok(Model { digest: file.root_digest(), ..model })
     }
 
     /// Packs the weights of a network that is in no file. It has no digest: zeros, so that saved state
@@ -88,8 +118,18 @@ impl Model {
     /// # Errors
     /// As [`with_options`](Model::with_options).
     pub fn of_network(network: &Network<'_>, options: &LoadOptions) -> Result<Model, Error> {
+        Model::new(network, None, options, &Alone)
+    }
+
+    fn new(
+        network: &Network<'_>,
+        kept: Option<&Network<'static>>,
+        options: &LoadOptions,
+        workers: &dyn Workers,
+    ) -> Result<Model, Error> {
         let target = Target::new(options.isa).ok_or(Error::IsaUnavailable(options.isa))?;
-        let mut constants = Constants::new(network, target);
+        let mut constants = Constants::new(network, Packer { target, workers });
+        constants.kept = kept;
         let program = Program::new(network.graph().clone(), &mut constants)?;
         let graph = &program.graph;
         let number = |ports: &[graph::Port], value: ValueId| {

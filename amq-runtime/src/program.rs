@@ -2,18 +2,17 @@
 
 use alloc::format;
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use amq_format::graph::{self, ABSENT, DataType, Dim, Graph, Node, Precision};
 use amq_format::{Inference, TensorView};
 
+use crate::constant::Constant;
 use crate::error::{Error, fault};
 use crate::infer::{self, Fact};
 use crate::ops::{self, Kept};
 use crate::shape::Shape;
-use crate::view::Buffer;
 use crate::weights::Constants;
 
 /// An input or output of a model.
@@ -38,7 +37,7 @@ pub(crate) struct Program {
     /// Of each value that is a constant, its shape.
     pub(crate) constant_shapes: Vec<Option<Shape>>,
     /// Of each value that is a constant read by kernels, its elements.
-    pub(crate) constants: Vec<Option<Arc<Buffer>>>,
+    pub(crate) constants: Vec<Option<Constant>>,
     /// Of each node.
     pub(crate) kept: Vec<Kept>,
     /// Nodes that are planned together: between segments, nodes may bind sizes.

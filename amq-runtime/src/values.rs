@@ -1,9 +1,8 @@
 //! Where the values of a call lie.
 
-use alloc::sync::Arc;
-
 use amq_format::graph::ValueId;
 
+use crate::constant::Constant;
 use crate::view::{Buffer, Data};
 
 /// Where a value lies.
@@ -53,7 +52,7 @@ impl Given for Nothing {
 pub(crate) struct Values<'a> {
     pub(crate) places: &'a [Place],
     pub(crate) slots: &'a [Buffer],
-    pub(crate) constants: &'a [Option<Arc<Buffer>>],
+    pub(crate) constants: &'a [Option<Constant>],
     pub(crate) given: &'a dyn Given,
 }
 
@@ -64,9 +63,7 @@ impl<'a> Values<'a> {
         match place.source {
             Source::Nowhere => None,
             Source::Given(port) => self.given.input(port),
-            Source::Constant(value) => {
-                Some(self.constants.get(value as usize)?.as_ref()?.data(place.len))
-            }
+            Source::Constant(value) => Some(self.constants.get(value as usize)?.as_ref()?.data()),
             Source::Slot(slot) => Some(self.slots.get(slot)?.data(place.len)),
         }
     }

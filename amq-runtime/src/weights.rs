@@ -1,23 +1,20 @@
 //! The constants of a file, as nodes keep them and as kernels read them.
 
-use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::mem;
-use core::ops::Range;
 
-use amq_format::graph::{self, ABSENT, Activations, DataType, Dim, ValueId};
-use amq_format::{MultiBitView, Network, PlainView, TensorView};
+use amq_format::graph::{self, ABSENT, Activations, Dim, ValueId};
+use amq_format::{Network, TensorView};
 
+use crate::constant::Constant;
 use crate::error::{Error, Fault, fault};
 use crate::infer::Fact;
-use crate::kernels::Target;
-use crate::product::{ConvMatrix, Matrix, MatrixSource};
+use crate::product::{ConvMatrix, Matrix, MatrixSource, Packer};
 use crate::shape::Shape;
-use crate::view::Buffer;
 
 /// Copies of all constants together that nodes may take, as floats and beside 64 MiB. Any number of
 /// nodes of a few bytes can share one constant.
@@ -31,14 +28,16 @@ pub(crate) struct Constants<'f> {
     /// Matrices that several nodes may share, by their tensors.
     matrices: BTreeMap<(usize, Activations), Arc<Matrix>>,
     /// Elements that several graphs may share, by their tensors.
-    elements: BTreeMap<usize, Arc<Buffer>>,
+    elements: BTreeMap<usize, Constant>,
     /// Bytes that nodes may still take copies of.
     left: Cell<u64>,
-    target: Target,
+    packer: Packer<'f>,
+    /// The same network, where its constants stay in the file.
+    pub(crate) kept: Option<&'f Network<'static>>,
 }
 
 impl<'f> Constants<'f> {
-    pub(crate) fn new(network: &'f Network<'f>, target: Target) -> Constants<'f> {
+    pub(crate) fn new(network: &'f Network<'f>, packer: Packer<'f>) -> Constants<'f> {
         let mut tensors = alloc::vec![None; network.graph().values.len()];
         for (i, tensor) in network.graph().tensors.iter().enumerate() {
             tensors[tensor.value as usize] = Some(i);
@@ -47,7 +46,7 @@ impl<'f> Constants<'f> {
         let all = (0..network.graph().tensors.len()).map(size).fold(0, u64::saturating_add);
         let left = Cell::new(all.saturating_mul(MAX_COPIES).saturating_add(64 << 20));
         let (matrices, elements) = (BTreeMap::new(), BTreeMap::new());
-        Constants { network, tensors, matrices, elements, left, target }
+        Constants { network, tensors, matrices, elements, left, packer, kept: None }
     }
 
     /// Does something in a body, of whose values `outer` tells which are constants here.
@@ -64,15 +63,21 @@ impl<'f> Constants<'f> {
         done
     }
 
-    /// The target that weights are packed for.
-    pub(crate) fn target(&self) -> Target {
-        self.target
+    /// What weights are packed with.
+    pub(crate) fn packer(&self) -> Packer<'f> {
+        self.packer
     }
 
     /// The tensor of a value, if it is a constant.
     pub(crate) fn view(&self, value: ValueId) -> Option<TensorView<'f>> {
         let index = (*self.tensors.get(value as usize)?)?;
         Some(self.network.tensor(index))
+    }
+
+    /// The same, if it stays in the file.
+    pub(crate) fn in_file(&self, value: ValueId) -> Option<TensorView<'static>> {
+        let index = (*self.tensors.get(value as usize)?)?;
+        Some(self.kept?.tensor(index))
     }
 
     pub(crate) fn shapes(&self) -> Result<Vec<Option<Shape>>, Error> {
@@ -122,18 +127,13 @@ impl<'f> Constants<'f> {
         let (rows, cols): (usize, usize) =
             (dims[..lead].iter().product(), dims[lead..].iter().product());
         let each = rows / parts.max(1);
-        let part = |part: usize| match &view {
-            TensorView::Plain(view) => {
-                let (data, _) = match view.data_type {
-                    DataType::F32 => view.bytes.as_chunks(),
-                    _ => Default::default(),
-                };
-                // Too few elements are found when they are packed.
-                let data = data.get(part * each * cols..).unwrap_or_default();
-                let data = Cow::Borrowed(&data[..data.len().min(each * cols)]);
-                MatrixSource::Float { rows: each, cols, data }
+        let in_file = self.in_file(value);
+        let part = |part: usize| {
+            let rows = part * each..(part + 1) * each;
+            match in_file.clone() {
+                Some(tensor) => MatrixSource::InFile { tensor, rows, cols },
+                None => MatrixSource::rows(&view, rows, cols),
             }
-            TensorView::MultiBit(view) => codes(view, part * each..(part + 1) * each),
         };
         Ok((0..parts).map(part).collect())
     }
@@ -153,7 +153,7 @@ impl<'f> Constants<'f> {
         if let Some(matrix) = self.matrices.get(&(tensor, activations)) {
             return Ok(Arc::clone(matrix));
         }
-        let matrix = Matrix::pack(&self.source(value)?, activations, self.target);
+        let matrix = Matrix::pack(&self.source(value)?, activations, self.packer);
         let matrix = Arc::new(matrix.map_err(|why| fault!("{why}"))?);
         self.matrices.insert((tensor, activations), Arc::clone(&matrix));
         Ok(matrix)
@@ -171,72 +171,25 @@ impl<'f> Constants<'f> {
             Some([_, kernel @ .., _]) => kernel.iter().product(),
             _ => 0,
         };
-        ConvMatrix::pack(&source, groups, taps, op.activations(), self.target)
+        ConvMatrix::pack(&source, groups, taps, op.activations(), self.packer)
             .map_err(|why| fault!("{why}"))
     }
 
     /// The plain constants among the values that are `read` as they are.
-    pub(crate) fn plain(&mut self, read: &[bool]) -> Vec<Option<Arc<Buffer>>> {
+    pub(crate) fn plain(&mut self, read: &[bool]) -> Vec<Option<Constant>> {
         let mut constant = |(value, &read): (usize, &bool)| {
             let tensor = (*self.tensors.get(value)?)?;
-            match self.network.tensor(tensor) {
-                TensorView::Plain(view) if read => {
-                    let shared = self.elements.entry(tensor);
-                    Some(Arc::clone(shared.or_insert_with(|| Arc::new(elements(&view)))))
-                }
-                _ => None,
+            let TensorView::Plain(view) = self.network.tensor(tensor) else { return None };
+            if !read {
+                return None;
             }
+            let in_file = match self.kept.map(|network| network.tensor(tensor)) {
+                Some(TensorView::Plain(view)) => Constant::in_file(&view),
+                _ => None,
+            };
+            let shared = self.elements.entry(tensor);
+            Some(shared.or_insert_with(|| in_file.unwrap_or_else(|| Constant::copy(&view))).clone())
         };
         read.iter().enumerate().map(&mut constant).collect()
     }
-}
-
-fn elements(view: &PlainView<'_>) -> Buffer {
-    match view.data_type {
-        DataType::F32 => Buffer::F32(view.f32s().collect()),
-        DataType::I64 => Buffer::I64(view.i64s().collect()),
-        DataType::I32 => Buffer::I32(view.i32s().collect()),
-        DataType::U8 => Buffer::U8(view.bytes.to_vec()),
-        DataType::I8 => Buffer::I8(view.bytes.iter().map(|&byte| byte as i8).collect()),
-        DataType::I16 => Buffer::I16(view.i16s().collect()),
-        DataType::U16 => Buffer::U16(view.u16s().collect()),
-        DataType::U32 => Buffer::U32(view.u32s().collect()),
-        DataType::U64 => Buffer::U64(view.u64s().collect()),
-        DataType::Bool => Buffer::Bool(view.bytes.to_vec()),
-    }
-}
-
-fn codes<'f>(view: &MultiBitView<'f>, rows: Range<usize>) -> MatrixSource<'f> {
-    let MultiBitView { cols, bits, group, .. } = *view;
-    let words = view.words_per_row();
-    let planes = match view.aligned().filter(|_| rows.len() == view.rows) {
-        Some(planes) => Cow::Borrowed(planes),
-        None => {
-            let mut planes = Vec::with_capacity(bits * rows.len() * words);
-            for plane in 0..bits {
-                for row in rows.clone() {
-                    let words = (0..words).map(|word| view.word(plane, row, word).to_le_bytes());
-                    planes.extend(words);
-                }
-            }
-            Cow::Owned(planes)
-        }
-    };
-    let (coefficients, offsets) = scales(view, rows.clone());
-    let rows = rows.len();
-    MatrixSource::Codes { rows, cols, group, bits, planes, coefficients, offsets }
-}
-
-/// Coefficients `[row][group][plane]` and offsets `[row][group]` of some rows.
-pub(crate) fn scales(view: &MultiBitView<'_>, rows: Range<usize>) -> (Vec<f32>, Option<Vec<f32>>) {
-    let (bits, groups) = (view.bits, view.groups());
-    let mut coefficients = Vec::with_capacity(rows.len() * groups * bits);
-    let mut offsets = view.has_offset.then(|| Vec::with_capacity(rows.len() * groups));
-    for (row, group) in rows.flat_map(|row| (0..groups).map(move |group| (row, group))) {
-        coefficients.extend((0..bits).map(|plane| view.coefficient(row, group, plane)));
-        if let Some(offsets) = &mut offsets {
-            offsets.push(view.offset(row, group));
-        }
-    }
-    (coefficients, offsets)
 }

@@ -7,8 +7,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell as Counter;
 use std::sync::Arc;
 
+use amq_format::Validated;
 use amq_format::graph::{Activations, Cell};
-use amq_runtime::{Model, Session, View};
+use amq_runtime::{LoadOptions, Model, Session, View};
 
 struct Counting;
 
@@ -51,43 +52,54 @@ fn the_counter_counts() {
 fn calls_with_known_shapes_allocate_nothing() {
     for activations in [Activations::F32, Activations::Int8, Activations::Codes2] {
         for cell in [Cell::Lstm, Cell::Gru] {
-            let model = Model::load(&common::language_model(cell, activations)).unwrap();
-            let mut session = Session::new(Arc::new(model));
-            let tokens: Vec<i64> = (0..24).map(|i| i * 7 % 50).collect();
-            let shapes = [[1, 1], [12, 1], [12, 2], [3, 4]];
-            let call = |session: &mut Session| {
-                for dims in &shapes {
-                    let count = dims[0] * dims[1];
-                    let inputs = [("tokens", View::i64(dims, &tokens[..count]))];
-                    let outputs = session.run(&inputs).unwrap();
-                    assert!(outputs.get("logits").is_some());
-                }
-            };
-            assert!(allocations(|| call(&mut session)) > 0);
-            assert_eq!(allocations(|| call(&mut session)), 0, "run, {activations:?}");
+            for model in models(common::language_model(cell, activations)) {
+                let mut session = Session::new(model);
+                let tokens: Vec<i64> = (0..24).map(|i| i * 7 % 50).collect();
+                let shapes = [[1, 1], [12, 1], [12, 2], [3, 4]];
+                let call = |session: &mut Session| {
+                    for dims in &shapes {
+                        let count = dims[0] * dims[1];
+                        let inputs = [("tokens", View::i64(dims, &tokens[..count]))];
+                        let outputs = session.run(&inputs).unwrap();
+                        assert!(outputs.get("logits").is_some());
+                    }
+                };
+                assert!(allocations(|| call(&mut session)) > 0);
+                assert_eq!(allocations(|| call(&mut session)), 0, "run, {activations:?}");
 
-            let mut session = Session::new(Arc::clone(session.model()));
-            let step = |session: &mut Session| {
-                let outputs =
-                    session.step(&[("tokens", View::i64(&[1, 1], &tokens[3..4]))]).unwrap();
-                assert!(outputs.iter().count() > 1);
-            };
-            assert!(allocations(|| step(&mut session)) > 0);
-            assert_eq!(allocations(|| (0..5).for_each(|_| step(&mut session))), 0, "step");
+                let mut session = Session::new(Arc::clone(session.model()));
+                let step = |session: &mut Session| {
+                    let outputs =
+                        session.step(&[("tokens", View::i64(&[1, 1], &tokens[3..4]))]).unwrap();
+                    assert!(outputs.iter().count() > 1);
+                };
+                assert!(allocations(|| step(&mut session)) > 0);
+                assert_eq!(allocations(|| (0..5).for_each(|_| step(&mut session))), 0, "step");
+            }
         }
     }
 }
 
 #[test]
 fn a_convolutional_network_allocates_nothing() {
-    let mut session = Session::new(Arc::new(Model::load(&common::classifier()).unwrap()));
     let pixels: Vec<f32> = (0..600).map(|i| (i % 13) as f32 - 6.0).collect();
-    let mut call = || {
-        let inputs = [("x", View::f32(&[2, 3, 10, 10], &pixels))];
-        assert!(session.run(&inputs).is_ok());
-    };
-    call();
-    assert_eq!(allocations(call), 0);
+    for model in models(common::classifier()) {
+        let mut session = Session::new(model);
+        let mut call = || {
+            let inputs = [("x", View::f32(&[2, 3, 10, 10], &pixels))];
+            assert!(session.run(&inputs).is_ok());
+        };
+        call();
+        assert_eq!(allocations(call), 0);
+    }
+}
+
+/// The model of a file, packed, and with weights that stay in the file.
+fn models(file: Vec<u8>) -> [Arc<Model>; 2] {
+    let file = Validated::new(file.leak()).unwrap();
+    let options = LoadOptions::default();
+    let [packed, in_file] = [Model::with_options(&file, &options), Model::in_file(&file, &options)];
+    [packed.unwrap(), in_file.unwrap()].map(Arc::new)
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use amq_format::Validated;
-use amq_runtime::{Isa, LoadOptions, Model};
+use amq_runtime::{Isa, LoadOptions};
 use serde::Deserialize;
 
 use crate::compile::compile;
@@ -103,11 +103,18 @@ impl Opened {
     /// # Errors
     /// As [`Opened::validated`], and an instruction set that this CPU lacks.
     pub fn load(&self, isa: Isa) -> Result<Loaded> {
+        self.load_with(isa, Threads::default())
+    }
+
+    /// The same, packed and run by these threads.
+    ///
+    /// # Errors
+    /// As [`Opened::load`].
+    pub fn load_with(&self, isa: Isa, threads: Threads) -> Result<Loaded> {
         let file = self.validated()?;
         let options = LoadOptions { isa, ..LoadOptions::default() };
-        let model = Model::with_options(&file, &options).map_err(|e| runtime(&self.path, e))?;
-        let (path, threads) = (self.path.clone(), Threads::default());
-        Ok(Loaded { path, model: Arc::new(model), threads })
+        let model = threads.load(&file, &options).map_err(|e| runtime(&self.path, e))?;
+        Ok(Loaded { path: self.path.clone(), model: Arc::new(model), threads })
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use amq_runtime::{Model, Session, Workers};
+use amq_format::Validated;
+use amq_runtime::{LoadOptions, Model, Session, Workers};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
@@ -34,6 +35,21 @@ impl Threads {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.0.as_ref().map_or(1, |pool| pool.count())
+    }
+
+    /// A model, whose weights these threads pack.
+    ///
+    /// # Errors
+    /// As [`Model::with_options`].
+    pub fn load(
+        &self,
+        file: &Validated<'_>,
+        options: &LoadOptions,
+    ) -> Result<Model, amq_runtime::Error> {
+        match &self.0 {
+            Some(pool) => Model::with_workers(file, options, &**pool),
+            None => Model::with_options(file, options),
+        }
     }
 
     /// A session of a model on these threads.

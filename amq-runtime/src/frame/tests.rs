@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::kernels::{Isa, NAN};
+use crate::product::Packer;
 use crate::weights::Constants;
 use crate::workers::Alone;
 
@@ -207,7 +208,7 @@ fn a_chain_is_one_step_in_the_place_of_its_operand() {
         amq_format::write(Draft { graph: random.graph, data: random.data, ..draft }).unwrap();
     let file = Validated::new(&file).unwrap();
     let target = Target::new(Isa::detect()).unwrap();
-    let constants = &mut Constants::new(file.network(), target);
+    let constants = &mut Constants::new(file.network(), Packer::alone(target));
     let program = Program::new(file.graph().clone(), constants).unwrap();
     let slots = |apart| {
         let (mut frame, mut memory) = (Frame::new(), Memory::default());
@@ -227,7 +228,7 @@ proptest! {
         let file = Validated::new(&file).unwrap();
         let target = Target::new(Isa::detect()).unwrap();
         let program = || {
-            Program::new(file.graph().clone(), &mut Constants::new(file.network(), target)).unwrap()
+            Program::new(file.graph().clone(), &mut Constants::new(file.network(), Packer::alone(target))).unwrap()
         };
         let mut program = program();
         let (expected, apart) = run(&program, target, true);

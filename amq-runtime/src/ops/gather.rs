@@ -10,11 +10,18 @@ use amq_format::{MultiBitView, TensorView};
 use crate::call::{Call, Kernel, mismatch};
 use crate::compute::{Computation, Compute, Shapes};
 use crate::error::{Fault, ensure};
+use crate::product::Coded;
 use crate::view::{Data, with_same_type};
-use crate::weights::{Constants, scales};
+use crate::weights::Constants;
 
 /// A multi-bit matrix whose rows are decoded when they are looked up.
-pub(crate) struct Table {
+pub(crate) enum Table {
+    Loaded(Loaded),
+    InFile(MultiBitView<'static>),
+}
+
+/// A table, laid out anew.
+pub(crate) struct Loaded {
     rows: usize,
     cols: usize,
     bits: usize,
@@ -28,7 +35,17 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(view: &MultiBitView<'_>) -> Table {
+    /// Rows and columns.
+    fn shape(&self) -> [usize; 2] {
+        match self {
+            Table::Loaded(table) => [table.rows, table.cols],
+            Table::InFile(view) => [view.rows, view.cols],
+        }
+    }
+}
+
+impl Loaded {
+    pub(super) fn new(view: &MultiBitView<'_>) -> Loaded {
         let MultiBitView { rows, cols, bits, group, .. } = *view;
         let words = view.words_per_row();
         let mut planes = Vec::with_capacity(rows * bits * words);
@@ -37,14 +54,17 @@ impl Table {
                 planes.extend((0..words).map(|word| view.word(plane, row, word)));
             }
         }
-        let (coefficients, offsets) = scales(view, 0..rows);
-        Table { rows, cols, bits, group, planes, coefficients, offsets }
+        let mut scales = Coded::default();
+        scales.bring_scales(view, 0..rows);
+        let Coded { coefficients, offsets, .. } = scales;
+        let offsets = view.has_offset.then_some(offsets);
+        Loaded { rows, cols, bits, group, planes, coefficients, offsets }
     }
 
     /// Writes a row's weights, `((a_0 b_0 + a_1 b_1) + ..) + c`.
     #[inline(always)]
     fn decode(&self, row: usize, out: &mut [f32]) {
-        let Table { cols, bits, group, .. } = *self;
+        let Loaded { cols, bits, group, .. } = *self;
         let (words, groups) = (cols.div_ceil(64), cols.div_ceil(group));
         let planes = &self.planes[row * bits * words..(row + 1) * bits * words];
         for (part, out) in out.chunks_mut(group).enumerate() {
@@ -74,11 +94,12 @@ impl Compute for Gather {
     type Kept = Option<Arc<Table>>;
 
     fn keep(&self, node: &Node, constants: &mut Constants<'_>) -> Result<Self::Kept, Fault> {
-        let table = constants.view(node.inputs.first().copied().unwrap_or(ABSENT));
-        Ok(match table {
-            Some(TensorView::MultiBit(view)) => Some(Arc::new(Table::new(&view))),
-            _ => None,
-        })
+        let table = node.inputs.first().copied().unwrap_or(ABSENT);
+        let Some(TensorView::MultiBit(view)) = constants.view(table) else { return Ok(None) };
+        Ok(Some(Arc::new(match constants.in_file(table) {
+            Some(TensorView::MultiBit(view)) => Table::InFile(view),
+            _ => Table::Loaded(Loaded::new(&view)),
+        })))
     }
 
     fn computation(&self, kept: &Self::Kept, shapes: &Shapes<'_>) -> Result<Computation, Fault> {
@@ -141,12 +162,16 @@ impl Kernel for Lookup {
     fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
         let table = &*self.0;
         let indices = call.inputs.data(1)?;
-        for (k, row) in call.outputs.f32()?.chunks_exact_mut(table.cols).enumerate() {
-            let index = entry(indices, k, table.rows)?;
-            call.target.vectorize(
-                #[inline(always)]
-                || table.decode(index, row),
-            );
+        let [rows, cols] = table.shape();
+        for (k, row) in call.outputs.f32()?.chunks_exact_mut(cols).enumerate() {
+            let index = entry(indices, k, rows)?;
+            match table {
+                Table::Loaded(table) => call.target.vectorize(
+                    #[inline(always)]
+                    || table.decode(index, row),
+                ),
+                Table::InFile(view) => view.decode_row(index, row),
+            }
         }
         Ok(())
     }

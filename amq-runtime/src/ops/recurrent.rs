@@ -31,7 +31,7 @@ use amq_format::graph::{Cell, Direction, Recurrent, Unary};
 
 use crate::kernels::{Order, Target};
 use crate::probe::{Part, Tap};
-use crate::product::{Hands, Matrix, Scratch};
+use crate::product::{Hands, Matrix, Packer, Scratch};
 
 mod cell;
 mod pass;
@@ -123,7 +123,7 @@ impl Layer {
     pub(crate) fn new(
         recurrent: &Recurrent,
         weights: &[Weights<'_>],
-        target: Target,
+        packer: Packer<'_>,
     ) -> Result<Layer, LayerError> {
         let (cell, direction) = (recurrent.cell(), recurrent.direction());
         let hidden = usize::try_from(recurrent.hidden_size).map_err(|_| LayerError::TooLarge)?;
@@ -144,7 +144,7 @@ impl Layer {
         for (weights, chosen) in weights.iter().zip(recurrent.functions.chunks_exact(count)) {
             let mut functions = [Unary::default(); 3];
             functions[..count].copy_from_slice(chosen);
-            passes.push(Pass::new(recurrent, weights, functions, rows, input, target)?);
+            passes.push(Pass::new(recurrent, weights, functions, rows, input, packer)?);
         }
         Ok(Layer {
             cell,
@@ -154,7 +154,7 @@ impl Layer {
             clip: recurrent.clip,
             input_forget: recurrent.input_forget,
             linear_before_reset: recurrent.linear_before_reset,
-            target,
+            target: packer.target,
             passes,
         })
     }

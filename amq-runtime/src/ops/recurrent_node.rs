@@ -38,7 +38,7 @@ impl Compute for Recurrent {
             .zip(vectors)
             .map(|((w, r), (biases, peepholes))| Weights { w, r, biases, peepholes })
             .collect();
-        let layer = Layer::new(self, &weights, constants.target());
+        let layer = Layer::new(self, &weights, constants.packer());
         Ok(Arc::new(layer.map_err(|why| fault!("{why}"))?))
     }
 

@@ -13,6 +13,7 @@ use crate::compute::{Computation, Shapes};
 use crate::infer::{Fact, infer};
 use crate::kernels::{Isa, Target};
 use crate::probe::Tap;
+use crate::product::Packer;
 use crate::schedule::Work;
 use crate::shape::{Shape, Sizes};
 use crate::values::{Nothing, Place, Room, Source, Values};
@@ -101,8 +102,8 @@ fn run_on(target: Target, op: &Op, inputs: &[Tensor]) -> Result<Vec<Tensor>, Str
     let nothing = Graph { values: Vec::from([String::new()]), ..Graph::default() };
     let nothing = Draft { graph: nothing, ..Draft::default() };
     let nothing = nothing.network().unwrap();
-    let kept =
-        super::keep(&node, &mut Constants::new(&nothing, target)).map_err(|fault| fault.0)?;
+    let kept = super::keep(&node, &mut Constants::new(&nothing, Packer::alone(target)))
+        .map_err(|fault| fault.0)?;
     let shapes = Shapes { inputs: &shapes, outputs: &results, sizes: &Sizes::new() };
     let computation = super::computation(op, &kept, &shapes).map_err(|fault| fault.0)?;
     let mut work = match computation {

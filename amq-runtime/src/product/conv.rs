@@ -10,12 +10,12 @@ use amq_format::graph::Activations;
 
 use super::direct::Direct;
 use super::geometry::{Geometry, Portion};
-use super::matrix::{Matrix, VECTORS};
+use super::matrix::{Matrix, Packer, VECTORS};
 use super::pack::Weights;
 use super::panels;
 use super::scratch::Scratch;
 use super::source::{MatrixSource, PackError};
-use crate::kernels::{Output, Target};
+use crate::kernels::{BLOCK, Output};
 
 /// Bytes that coded pixels may take, so that they stay in the second cache, if a row of windows needs
 /// no more.
@@ -53,7 +53,7 @@ impl ConvMatrix {
         groups: usize,
         taps: usize,
         activations: Activations,
-        target: Target,
+        packer: Packer<'_>,
     ) -> Result<ConvMatrix, PackError> {
         source.check()?;
         let rows = source.shape().0;
@@ -62,14 +62,16 @@ impl ConvMatrix {
         }
         let (all, rows) = (rows, rows / groups);
         if Direct::suits(source.shape().1 / taps.max(1), rows) {
-            let matrix = Matrix::pack_taps(source, 0..all, taps, activations, target)?;
+            // Decoded kernels are small.
+            let source = &source.loaded();
+            let matrix = Matrix::pack_taps(source, 0..all, taps, activations, packer)?;
             if let Weights::Float(weights) = &matrix.weights {
-                return Ok(ConvMatrix::Direct(Direct::new(weights, all, groups, target)));
+                return Ok(ConvMatrix::Direct(Direct::new(weights, all, groups, packer.target)));
             }
         }
         let groups = (0..groups).map(|group| {
             let rows = group * rows..(group + 1) * rows;
-            Matrix::pack_taps(source, rows, taps, activations, target)
+            Matrix::pack_taps(source, rows, taps, activations, packer)
         });
         Ok(ConvMatrix::Groups(groups.collect::<Result<_, _>>()?))
     }
@@ -106,6 +108,7 @@ impl ConvMatrix {
         if matrix.cols == 0 || geometry.positions() == 0 {
             return;
         }
+        matrix.reserve_rows(scratch);
         if let Weights::Float(weights) = &matrix.weights
             && panels::suits(geometry)
         {
@@ -206,8 +209,22 @@ impl Matrix {
             && panels::suits(geometry)
         {
             let target = self.target;
-            return panels::convolve(weights, geometry, x, part, bias, out, scratch, target);
+            let (Some(in_file), Some(mut unpacked)) = (&self.in_file, scratch.unpacked.take())
+            else {
+                return panels::convolve(weights, geometry, x, part, bias, out, scratch, target);
+            };
+            self.unpack(in_file, part.blocks.clone(), &mut unpacked, |weights, blocks| {
+                let Weights::Float(weights) = weights else { return };
+                let first = (blocks.start - part.blocks.start) * BLOCK;
+                let out = &mut out[first * part.stride..];
+                let bias = bias.map(|bias| &bias[blocks.start * BLOCK..]);
+                let part = Portion { blocks: 0..blocks.len(), ..part.clone() };
+                panels::convolve(weights, geometry, x, part, bias, out, scratch, target);
+            });
+            scratch.unpacked = Some(unpacked);
+            return;
         }
+        let mut unpacked = scratch.unpacked.take();
         let Portion { lines, blocks, stride } = part;
         let band = Band::new(self, geometry);
         let (width, taps) = (geometry.output[1], geometry.taps());
@@ -240,9 +257,11 @@ impl Matrix {
                     blocks: blocks.clone(),
                     order: scratch.order,
                 };
-                self.product(&scratch.floats, windows.len(), out, scratch);
+                let unpacked = unpacked.as_deref_mut();
+                self.product(&scratch.floats, windows.len(), out, scratch, unpacked);
             }
         }
+        scratch.unpacked = unpacked;
     }
 
     /// Codes some pixels of an input row, to their places in the ring.

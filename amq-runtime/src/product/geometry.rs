@@ -22,6 +22,7 @@ pub(crate) struct Geometry {
 const LINES: usize = 6;
 
 /// A part of the results of a convolution's group.
+#[derive(Clone)]
 pub(super) struct Portion {
     /// Lines of windows.
     pub(super) lines: Range<usize>,

@@ -4,7 +4,10 @@ use core::ops::Range;
 
 use amq_format::graph::Activations;
 
-use super::pack::{CodedRows, Weights, columns_of, columns_of_pairs, halves, pack_float};
+use super::in_file::{InFile, Unpacked};
+use super::pack::{
+    CodedRows, Kind, Packed, Weights, columns_of, columns_of_pairs, halves, pack_float,
+};
 use super::parts;
 use super::scratch::{Scratch, Tabulated};
 use super::source::{MatrixSource, PackError};
@@ -13,6 +16,7 @@ use crate::kernels::layout::Layout;
 use crate::kernels::tables::Totals;
 use crate::kernels::{BLOCK, Output, Target, codes, float, fma};
 use crate::quantize::Code;
+use crate::workers::Workers;
 
 /// Vectors that are quantized together: their tables should stay in the second cache.
 pub(super) const VECTORS: usize = 32;
@@ -27,7 +31,36 @@ pub(crate) struct Matrix {
     /// Columns of all taps.
     pub(super) cols: usize,
     pub(super) target: Target,
+    /// Where they stay in the file, these are like them, of no rows.
     pub(super) weights: Weights,
+    pub(super) in_file: Option<InFile>,
+}
+
+/// What weights are packed with.
+#[derive(Clone, Copy)]
+pub(crate) struct Packer<'a> {
+    /// The instruction set.
+    pub(crate) target: Target,
+    /// Threads that share the work.
+    pub(crate) workers: &'a dyn Workers,
+}
+
+#[cfg(test)]
+impl Packer<'static> {
+    /// Without other threads.
+    pub(crate) fn alone(target: Target) -> Packer<'static> {
+        Packer { target, workers: &crate::workers::Alone }
+    }
+}
+
+/// How the columns of `taps` taps are divided in groups of `group` columns.
+pub(super) fn layout(taps: usize, cols: usize, group: usize) -> Result<Layout, PackError> {
+    if taps == 0 || !cols.is_multiple_of(taps) {
+        return Err(PackError::Taps { cols, taps });
+    }
+    // Without columns nothing is multiplied.
+    let columns = (cols / taps).max(1);
+    Layout::new(taps, columns, group).ok_or(PackError::Tap { group, columns })
 }
 
 impl Matrix {
@@ -36,9 +69,9 @@ impl Matrix {
     pub(crate) fn pack(
         source: &MatrixSource<'_>,
         activations: Activations,
-        target: Target,
+        packer: Packer<'_>,
     ) -> Result<Matrix, PackError> {
-        Matrix::pack_rows(source, 0..source.shape().0, activations, target)
+        Matrix::pack_rows(source, 0..source.shape().0, activations, packer)
     }
 
     /// Packs some rows of a matrix, a range within its rows.
@@ -46,9 +79,9 @@ impl Matrix {
         source: &MatrixSource<'_>,
         range: Range<usize>,
         activations: Activations,
-        target: Target,
+        packer: Packer<'_>,
     ) -> Result<Matrix, PackError> {
-        Matrix::pack_taps(source, range, 1, activations, target)
+        Matrix::pack_taps(source, range, 1, activations, packer)
     }
 
     /// Packs some rows of a matrix whose columns are those of `taps` taps.
@@ -57,52 +90,45 @@ impl Matrix {
         range: Range<usize>,
         taps: usize,
         activations: Activations,
-        target: Target,
+        packer: Packer<'_>,
     ) -> Result<Matrix, PackError> {
         source.check()?;
+        let Packer { target, workers } = packer;
         let (rows, (all, cols)) = (range.len(), source.shape());
-        if taps == 0 || !cols.is_multiple_of(taps) {
-            return Err(PackError::Taps { cols, taps });
-        }
-        // Without columns nothing is multiplied.
-        let columns = (cols / taps).max(1);
+        let (mut in_file, packed) = (None, &mut Packed::default());
         let weights = match source {
-            MatrixSource::Float { data, .. } => pack_float(rows, taps, cols / taps, |row, col| {
-                f32::from_le_bytes(data[(range.start + row) * cols + col])
-            }),
+            MatrixSource::Float { data, .. } => {
+                let Layout { taps, .. } = layout(taps, cols, cols)?;
+                let weight = |row: usize, col: usize| {
+                    f32::from_le_bytes(data[(range.start + row) * cols + col])
+                };
+                pack_float(rows, taps, cols / taps, weight, packed, workers)
+            }
             MatrixSource::Codes { group, bits, planes, coefficients, offsets, .. } => {
-                let (group, bits) = (*group, *bits);
-                let layout =
-                    Layout::new(taps, columns, group).ok_or(PackError::Tap { group, columns })?;
+                let layout = layout(taps, cols, *group)?;
+                let kind = Kind::new(activations, *bits)?;
                 let coded = CodedRows {
                     range,
                     all,
-                    group,
-                    bits,
+                    group: *group,
+                    bits: *bits,
                     layout,
+                    pieces: &kind.pieces(&layout),
                     words: cols.div_ceil(64),
                     planes,
                     coefficients,
                     offsets: offsets.as_deref(),
                 };
-                match (activations, activations.codes()) {
-                    (Activations::F32, _) => {
-                        pack_float(rows, taps, cols / taps, |row, col| coded.weight(row, col))
-                    }
-                    (Activations::Int8, _) if (1..=8).contains(&bits) => {
-                        coded.pack_tables(1, target)
-                    }
-                    (Activations::Int16, _) if (1..=8).contains(&bits) => {
-                        coded.pack_tables(2, target)
-                    }
-                    (_, Some(codes)) if (1..=4).contains(&bits) => {
-                        coded.pack_codes(codes, activations.has_offset(), target)
-                    }
-                    _ => return Err(PackError::Bits { bits, activations }),
-                }
+                coded.pack(kind, packed, target, workers)
+            }
+            MatrixSource::InFile { tensor, rows, .. } => {
+                let rows = rows.start + range.start..rows.start + range.end;
+                let (kept, like) = InFile::new(tensor, rows, [taps, cols], activations, target)?;
+                in_file = Some(kept);
+                like
             }
         };
-        Ok(Matrix { rows, cols, target, weights })
+        Ok(Matrix { rows, cols, target, weights, in_file })
     }
 
     /// Columns: elements of a vector.
@@ -120,8 +146,18 @@ impl Matrix {
         self.rows.div_ceil(BLOCK)
     }
 
+    /// Blocks of rows whose weights lie together.
+    pub(super) fn blocks_together(&self) -> usize {
+        match &self.weights {
+            Weights::Float(_) => float::BLOCKS,
+            Weights::Codes { weights, .. } => codes::together(weights.plain, self.target),
+            Weights::Tables { .. } => 1,
+        }
+    }
+
     /// Grows the scratch so that `multiply` allocates nothing for up to `vectors` vectors.
     pub(crate) fn reserve(&self, vectors: usize, scratch: &mut Scratch) {
+        self.reserve_rows(scratch);
         let vectors = vectors.min(self.together());
         if !matches!(self.weights, Weights::Float(_)) {
             self.grow(vectors, scratch);
@@ -159,6 +195,7 @@ impl Matrix {
         for (place, to) in scratch.places[..most].iter_mut().enumerate() {
             *to = place as u32;
         }
+        let mut unpacked = scratch.unpacked.take();
         let chunks = x.chunks(most.max(1) * self.cols).zip(out.chunks_mut(most.max(1) * self.rows));
         for (x, data) in chunks {
             self.code(x, 0, scratch);
@@ -171,8 +208,9 @@ impl Matrix {
                 blocks: 0..self.blocks(),
                 order: scratch.order,
             };
-            self.product(x, x.len() / self.cols, out, scratch);
+            self.product(x, x.len() / self.cols, out, scratch, unpacked.as_deref_mut());
         }
+        scratch.unpacked = unpacked;
     }
 
     /// Codes one vector to the first place.
@@ -284,31 +322,66 @@ impl Matrix {
     }
 
     /// Multiplies the vectors whose places are the first in the scratch; x are those of a product in
-    /// float, `[place][column of a tap]`.
-    pub(super) fn product(&self, x: &[f32], vectors: usize, out: Output<'_>, scratch: &Scratch) {
-        match &self.weights {
-            Weights::Float(weights) => {
-                let places = &scratch.places[..vectors * weights.taps];
-                weights.multiply(self.target, float::Vectors { x, places }, out);
-            }
-            Weights::Codes { weights, codes, .. } => {
-                let vectors = codes::Vectors {
-                    words: &scratch.words,
-                    codes: *codes,
-                    coefficients: &scratch.coefficients,
-                    sums: &scratch.sums,
-                    places: &scratch.places[..vectors * weights.layout.taps],
-                };
-                weights.multiply(self.target, vectors, out);
-            }
-            Weights::Tables { weights, parts } => {
-                let places = &scratch.places[..vectors * weights.layout.taps];
-                let [first, second] = scratch.tabulated.each_ref().map(|part| part.at(places));
-                if *parts > 1 {
-                    parts::multiply(weights, self.target, [first, second], out);
-                } else {
-                    weights.multiply(self.target, first, out);
-                }
+    /// float, `[place][column of a tap]`. Weights that stay in the file need memory to be packed in.
+    pub(super) fn product(
+        &self,
+        x: &[f32],
+        vectors: usize,
+        out: Output<'_>,
+        scratch: &Scratch,
+        unpacked: Option<&mut Unpacked>,
+    ) {
+        let (Some(in_file), Some(unpacked)) = (&self.in_file, unpacked) else {
+            return multiply(&self.weights, self.target, x, vectors, out, scratch);
+        };
+        let Output { data, rows, row_stride, vector_stride, bias, blocks, order } = out;
+        self.unpack(in_file, blocks.clone(), unpacked, |weights, part| {
+            let first = (part.start - blocks.start) * BLOCK;
+            let out = Output {
+                data: &mut data[first * row_stride..],
+                rows: rows - first,
+                row_stride,
+                vector_stride,
+                bias: bias.map(|bias| &bias[part.start * BLOCK..]),
+                blocks: 0..part.len(),
+                order,
+            };
+            multiply(weights, self.target, x, vectors, out, scratch);
+        });
+    }
+}
+
+/// As [`Matrix::product`], with weights that are packed.
+fn multiply(
+    weights: &Weights,
+    target: Target,
+    x: &[f32],
+    vectors: usize,
+    out: Output<'_>,
+    scratch: &Scratch,
+) {
+    match weights {
+        Weights::Float(weights) => {
+            let places = &scratch.places[..vectors * weights.taps];
+            weights.multiply(target, float::Vectors { x, places }, out);
+        }
+        Weights::Codes { weights, codes, .. } => {
+            let vectors = codes::Vectors {
+                words: &scratch.words,
+                codes: *codes,
+                coefficients: &scratch.coefficients,
+                sums: &scratch.sums,
+                places: &scratch.places[..vectors * weights.layout.taps],
+            };
+            weights.multiply(target, vectors, out);
+        }
+        Weights::Tables { weights, parts } => {
+            let places = &scratch.places[..vectors * weights.layout.taps];
+            let [first, second] = scratch.tabulated.each_ref().map(|part| part.at(places));
+            if *parts > 1 {
+                parts::multiply(weights, target, [first, second], out);
+            } else {
+                weights.multiply(target, first, out);
             }
         }
     }

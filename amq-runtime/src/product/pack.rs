@@ -1,13 +1,19 @@
 //! Weights laid out for the kernels of an instruction set.
 
 use alloc::vec::Vec;
+use core::mem;
 use core::ops::Range;
 
+use amq_format::graph::Activations;
 use amq_format::spec::MAX_BITS;
 
+use super::scratch::Budget;
+use super::source::PackError;
 use crate::kernels::lanes::Line;
 use crate::kernels::layout::{Layout, WORD};
-use crate::kernels::{BLOCK, Target, codes, float, memory, tables};
+use crate::kernels::memory::{self, Filling};
+use crate::kernels::{BLOCK, Target, codes, float, tables};
+use crate::workers::Workers;
 
 /// Words of a row that are read together, a cache line.
 const TOGETHER: usize = 8;
@@ -28,14 +34,125 @@ pub(super) enum Weights {
     },
 }
 
+/// How weights are packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// As they are multiplied with floats.
+    Float,
+    /// For vectors of so many codes, which may have a constant part.
+    Codes { codes: usize, constant: bool },
+    /// For vectors as tables, of one part or two.
+    Tables { parts: usize },
+}
+
+impl Kind {
+    /// How weights of so many bits are packed for a kind of activations.
+    pub(super) fn new(activations: Activations, bits: usize) -> Result<Kind, PackError> {
+        Ok(match (activations, activations.codes()) {
+            (Activations::F32, _) => Kind::Float,
+            (Activations::Int8, _) if (1..=8).contains(&bits) => Kind::Tables { parts: 1 },
+            (Activations::Int16, _) if (1..=8).contains(&bits) => Kind::Tables { parts: 2 },
+            (_, Some(codes)) if (1..=4).contains(&bits) => {
+                Kind::Codes { codes, constant: activations.has_offset() }
+            }
+            _ => return Err(PackError::Bits { bits, activations }),
+        })
+    }
+
+    /// The columns of a row that are read together.
+    pub(super) fn pieces(self, layout: &Layout) -> Vec<Range<usize>> {
+        let first = |tap: usize| tap * layout.columns;
+        let taps = 0..layout.taps;
+        match self {
+            Kind::Float => Vec::new(),
+            Kind::Codes { .. } => {
+                let pairs =
+                    |tap| columns_of_pairs(layout).map(move |pair| shifted(pair, first(tap)));
+                taps.flat_map(pairs).collect()
+            }
+            Kind::Tables { .. } => {
+                taps.flat_map(|tap| pieces(shifted(0..layout.columns, first(tap)))).collect()
+            }
+        }
+    }
+}
+
+/// Vectors that weights are packed to.
+#[derive(Debug, Default)]
+pub(super) struct Packed {
+    floats: Vec<float::Column>,
+    tables: Vec<Line>,
+    codes: Vec<[Line; 2]>,
+    coefficients: Vec<[f32; BLOCK]>,
+    offsets: Vec<[f32; BLOCK]>,
+    sums: Vec<[f32; BLOCK]>,
+}
+
+impl Packed {
+    /// Takes the vectors of weights that are not needed any more.
+    pub(super) fn take_back(&mut self, weights: Weights) {
+        match weights {
+            Weights::Float(weights) => self.floats = weights.lines,
+            Weights::Codes { weights, .. } => {
+                self.codes = weights.lines;
+                self.coefficients = weights.coefficients;
+                self.offsets = weights.offsets.unwrap_or(mem::take(&mut self.offsets));
+                self.sums = weights.sums.unwrap_or(mem::take(&mut self.sums));
+            }
+            Weights::Tables { weights, .. } => {
+                self.tables = weights.lines;
+                self.coefficients = weights.coefficients;
+                self.offsets = weights.offsets.unwrap_or(mem::take(&mut self.offsets));
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacities(&self) -> Vec<usize> {
+        let Packed { floats, tables, codes, coefficients, offsets, sums } = self;
+        let scales = [coefficients, offsets, sums].map(Vec::capacity);
+        [floats.capacity(), tables.capacity(), codes.capacity()].into_iter().chain(scales).collect()
+    }
+
+    /// Grows so that packing so many blocks like some weights allocates nothing.
+    pub(super) fn reserve(&mut self, like: &Weights, blocks: usize, budget: &mut Budget) {
+        let (layout, bits, offsets) = match like {
+            Weights::Float(weights) => {
+                let columns = weights.taps * weights.columns;
+                return budget.reserve(&mut self.floats, blocks * columns);
+            }
+            Weights::Codes { weights, .. } => {
+                let codes::Weights { layout, bits, offsets, sums, .. } = weights;
+                budget.reserve(&mut self.codes, blocks * layout.taps * layout.pairs() * bits);
+                if sums.is_some() {
+                    budget.reserve(&mut self.sums, blocks * layout.taps * layout.segments() * bits);
+                }
+                (layout, bits, offsets)
+            }
+            Weights::Tables { weights, .. } => {
+                let tables::Weights { layout, bits, offsets, .. } = weights;
+                budget.reserve(&mut self.tables, blocks * layout.taps * layout.words() * bits);
+                (layout, bits, offsets)
+            }
+        };
+        budget.reserve(&mut self.coefficients, blocks * layout.groups() * bits);
+        if offsets.is_some() {
+            budget.reserve(&mut self.offsets, blocks * layout.groups());
+        }
+    }
+}
+
 /// Lays per-row data `[row][part]` out as `[block][part][row of the block]`, zeros in rows that
 /// are not there.
 fn interleave<T: Copy + Default>(
     rows: usize,
     parts: usize,
     at: impl Fn(usize, usize) -> T,
+    packed: &mut Vec<[T; BLOCK]>,
 ) -> Vec<[T; BLOCK]> {
-    let mut packed = Vec::with_capacity(rows.div_ceil(BLOCK) * parts);
+    let mut packed = mem::take(packed);
+    packed.clear();
+    packed.reserve_exact(rows.div_ceil(BLOCK) * parts);
     for first in (0..rows).step_by(BLOCK) {
         for part in 0..parts {
             packed.push(core::array::from_fn(|row| {
@@ -51,21 +168,25 @@ pub(super) fn pack_float(
     rows: usize,
     taps: usize,
     columns: usize,
-    weight: impl Fn(usize, usize) -> f32,
+    weight: impl Fn(usize, usize) -> f32 + Sync,
+    packed: &mut Packed,
+    workers: &dyn Workers,
 ) -> Weights {
     let cols = taps * columns;
-    let blocks = rows.div_ceil(BLOCK);
-    let mut lines = memory::with_capacity(blocks * cols);
-    for first in (0..blocks).step_by(float::BLOCKS) {
-        for col in 0..cols {
-            for block in first..blocks.min(first + float::BLOCKS) {
-                lines.push(float::Column(core::array::from_fn(|row| {
-                    let row = block * BLOCK + row;
-                    if row < rows { weight(row, col) } else { 0.0 }
-                })));
+    let mut lines = mem::take(&mut packed.floats);
+    let write = |blocks: Range<usize>, lines: &mut Filling<'_, float::Column>| {
+        for first in blocks.clone().step_by(float::BLOCKS) {
+            for col in 0..cols {
+                for block in first..blocks.end.min(first + float::BLOCKS) {
+                    lines.push(float::Column(core::array::from_fn(|row| {
+                        let row = block * BLOCK + row;
+                        if row < rows { weight(row, col) } else { 0.0 }
+                    })));
+                }
             }
         }
-    }
+    };
+    memory::fill(&mut lines, rows.div_ceil(BLOCK), float::BLOCKS, cols, workers, &write);
     Weights::Float(float::Weights { taps, columns, lines })
 }
 
@@ -77,6 +198,8 @@ pub(super) struct CodedRows<'a> {
     pub(super) group: usize,
     pub(super) bits: usize,
     pub(super) layout: Layout,
+    /// Columns that are read together, of the whole row.
+    pub(super) pieces: &'a [Range<usize>],
     /// Words of a row and plane.
     pub(super) words: usize,
     /// Little-endian.
@@ -147,69 +270,106 @@ impl CodedRows<'_> {
         terms.chain(offset).reduce(|sum, term| sum + term).unwrap_or(0.0)
     }
 
-    pub(super) fn pack_tables(&self, parts: usize, target: Target) -> Weights {
-        let CodedRows { layout, bits, .. } = *self;
-        let blocks = self.range.len().div_ceil(BLOCK);
-        let all: Vec<Range<usize>> = (0..layout.taps)
-            .flat_map(|tap| pieces(shifted(0..layout.columns, tap * layout.columns)))
-            .collect();
-        let mut lines = memory::with_capacity(blocks * layout.taps * layout.words() * bits);
-        let mut signs = [[[0; BLOCK]; TOGETHER]; MAX_BITS as usize];
-        let signs = &mut signs[..bits];
-        target.vectorize(
-            #[inline(always)]
-            || {
-                for block in 0..blocks {
-                    for columns in all.chunks(TOGETHER) {
-                        self.signs_of_blocks(block..block + 1, columns, signs);
-                        for (i, columns) in columns.iter().enumerate() {
-                            for word in 0..columns.len().div_ceil(WORD) {
-                                let line = |plane: &[[u64; BLOCK]; TOGETHER]| {
-                                    Line(plane[i].map(|signs| (signs >> (word * WORD)) as u32))
-                                };
-                                lines.extend(signs.iter().map(|plane| target.arrange(line(plane))));
+    /// Packs them.
+    pub(super) fn pack(
+        &self,
+        kind: Kind,
+        packed: &mut Packed,
+        target: Target,
+        workers: &dyn Workers,
+    ) -> Weights {
+        match kind {
+            Kind::Float => {
+                let Layout { taps, columns, .. } = self.layout;
+                let weight = |row, col| self.weight(row, col);
+                pack_float(self.range.len(), taps, columns, weight, packed, workers)
+            }
+            Kind::Codes { codes, constant } => {
+                self.pack_codes(codes, constant, packed, target, workers)
+            }
+            Kind::Tables { parts } => self.pack_tables(parts, packed, target, workers),
+        }
+    }
+
+    fn pack_tables(
+        &self,
+        parts: usize,
+        packed: &mut Packed,
+        target: Target,
+        workers: &dyn Workers,
+    ) -> Weights {
+        let CodedRows { layout, bits, pieces, .. } = *self;
+        let write = |blocks: Range<usize>, lines: &mut Filling<'_, Line>| {
+            let mut signs = [[[0; BLOCK]; TOGETHER]; MAX_BITS as usize];
+            let signs = &mut signs[..bits];
+            target.vectorize(
+                #[inline(always)]
+                || {
+                    for block in blocks {
+                        for columns in pieces.chunks(TOGETHER) {
+                            self.signs_of_blocks(block..block + 1, columns, signs);
+                            for (i, columns) in columns.iter().enumerate() {
+                                for word in 0..columns.len().div_ceil(WORD) {
+                                    for plane in &*signs {
+                                        let line =
+                                            plane[i].map(|signs| (signs >> (word * WORD)) as u32);
+                                        lines.push(target.arrange(Line(line)));
+                                    }
+                                }
                             }
                         }
                     }
-                }
-            },
-        );
-        let (coefficients, offsets) = self.pack_scales();
+                },
+            );
+        };
+        let (blocks, each) =
+            (self.range.len().div_ceil(BLOCK), layout.taps * layout.words() * bits);
+        let mut lines = mem::take(&mut packed.tables);
+        memory::fill(&mut lines, blocks, 1, each, workers, &write);
+        let (coefficients, offsets) = self.pack_scales(packed);
         let weights = tables::Weights { layout, bits, lines, coefficients, offsets };
         Weights::Tables { weights, parts }
     }
 
-    pub(super) fn pack_codes(&self, codes: usize, constant: bool, target: Target) -> Weights {
-        let CodedRows { layout, bits, .. } = *self;
+    fn pack_codes(
+        &self,
+        codes: usize,
+        constant: bool,
+        packed: &mut Packed,
+        target: Target,
+        workers: &dyn Workers,
+    ) -> Weights {
+        let CodedRows { layout, bits, pieces: all, .. } = *self;
         let rows = self.range.len();
-        let all: Vec<Range<usize>> = (0..layout.taps)
-            .flat_map(|tap| {
-                columns_of_pairs(&layout).map(move |pair| shifted(pair, tap * layout.columns))
-            })
-            .collect();
-        let (coefficients, offsets) = self.pack_scales();
+        let (coefficients, offsets) = self.pack_scales(packed);
         let plain = layout.taps * layout.segments() == 1 && offsets.is_none() && !constant;
-        let (blocks, together) = (rows.div_ceil(BLOCK), codes::together(plain, target));
-        let mut lines = memory::with_capacity(blocks * all.len() * bits);
-        let mut signs = [[[0; BLOCK]; TOGETHER]; MAX_BITS as usize];
-        target.vectorize(
-            #[inline(always)]
-            || {
-                for first in (0..blocks).step_by(together) {
-                    let blocks = first..blocks.min(first + together);
-                    let signs = &mut signs[..blocks.len() * bits];
-                    for columns in all.chunks(TOGETHER) {
-                        self.signs_of_blocks(blocks.clone(), columns, signs);
-                        for pair in 0..columns.len() {
-                            lines.extend(signs.iter().map(|plane| pair_of_lines(&plane[pair])));
+        let together = codes::together(plain, target);
+        let write = |blocks: Range<usize>, lines: &mut Filling<'_, [Line; 2]>| {
+            let mut signs = [[[0; BLOCK]; TOGETHER]; MAX_BITS as usize];
+            target.vectorize(
+                #[inline(always)]
+                || {
+                    for first in blocks.clone().step_by(together) {
+                        let blocks = first..blocks.end.min(first + together);
+                        let signs = &mut signs[..blocks.len() * bits];
+                        for columns in all.chunks(TOGETHER) {
+                            self.signs_of_blocks(blocks.clone(), columns, signs);
+                            for pair in 0..columns.len() {
+                                for plane in &*signs {
+                                    lines.push(pair_of_lines(&plane[pair]));
+                                }
+                            }
                         }
                     }
-                }
-            },
-        );
+                },
+            );
+        };
+        let mut lines = mem::take(&mut packed.codes);
+        let blocks = rows.div_ceil(BLOCK);
+        memory::fill(&mut lines, blocks, together, all.len() * bits, workers, &write);
         let segments = layout.segments();
         let sums = constant.then(|| {
-            interleave(rows, layout.taps * segments * bits, |row, part| {
+            let sum = |row, part| {
                 let (at, plane) = (part / bits, part % bits);
                 let first = at / segments * layout.columns;
                 let columns = shifted(layout.columns_of(at % segments), first);
@@ -217,20 +377,23 @@ impl CodedRows<'_> {
                     .map(|columns| self.signs(plane, row, columns).count_ones() as i32)
                     .sum::<i32>();
                 (2 * ones - columns.len() as i32) as f32
-            })
+            };
+            interleave(rows, layout.taps * segments * bits, sum, &mut packed.sums)
         });
         let weights = codes::Weights { layout, bits, plain, lines, coefficients, offsets, sums };
         Weights::Codes { weights, codes, constant }
     }
 
     /// The coefficients, and the offsets if there are any.
-    fn pack_scales(&self) -> (Vec<[f32; BLOCK]>, Option<Vec<[f32; BLOCK]>>) {
+    fn pack_scales(&self, packed: &mut Packed) -> (Vec<[f32; BLOCK]>, Option<Vec<[f32; BLOCK]>>) {
         let (rows, groups) = (self.range.len(), self.layout.groups());
+        let coefficient = |row, part| self.coefficient(row, part);
         let coefficients =
-            interleave(rows, groups * self.bits, |row, part| self.coefficient(row, part));
-        let offsets = self
-            .offsets
-            .map(|offsets| interleave(rows, groups, |row, group| self.offset(offsets, row, group)));
+            interleave(rows, groups * self.bits, coefficient, &mut packed.coefficients);
+        let offsets = self.offsets.map(|offsets| {
+            let offset = |row, group| self.offset(offsets, row, group);
+            interleave(rows, groups, offset, &mut packed.offsets)
+        });
         (coefficients, offsets)
     }
 }

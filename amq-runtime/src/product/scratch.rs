@@ -1,8 +1,10 @@
 //! Memory that products work in.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::in_file::Unpacked;
 use crate::error::{Fault, ensure, fault};
 use crate::kernels::Order;
 use crate::kernels::codes::Coefficients;
@@ -44,6 +46,8 @@ pub(crate) struct Scratch {
     pub(super) results: Vec<f32>,
     /// Which windows those are.
     pub(super) windows: Range<usize>,
+    /// Memory for weights that stay in the file.
+    pub(super) unpacked: Option<Box<Unpacked>>,
 }
 
 /// Memory for vectors as tables.
@@ -132,6 +136,19 @@ impl Budget {
         self.take(more.saturating_mul(slot.data_type().size() as u64))?;
         ensure!(slot.grow(len), "there is no memory for {len} elements");
         Ok(())
+    }
+
+    /// Makes room for at least `len` elements in all, if there is memory for that.
+    pub(super) fn reserve<T>(&mut self, vec: &mut Vec<T>, len: usize) {
+        let more = len.saturating_sub(vec.capacity());
+        let bytes = (more as u64).saturating_mul(size_of::<T>() as u64);
+        let held = self.held.saturating_add(bytes);
+        let missing = len.saturating_sub(vec.len());
+        if more > 0 && held > self.limit || vec.try_reserve_exact(missing).is_err() {
+            self.lacking = self.lacking.saturating_add(bytes);
+        } else {
+            self.held = held;
+        }
     }
 
     /// Makes a vector at least `len` long, if there is memory for that.

@@ -8,9 +8,8 @@ use super::direct::Direct;
 use super::geometry::{Geometry, Portion};
 use super::hands::Hands;
 use super::matrix::Matrix;
-use super::pack::Weights;
 use super::scratch::Scratch;
-use crate::kernels::{BLOCK, Output, codes, float};
+use crate::kernels::{BLOCK, Output};
 use crate::workers::Workers;
 
 impl Matrix {
@@ -24,7 +23,8 @@ impl Matrix {
         hands: &mut Hands<'_>,
     ) {
         let parts = hands.parts(vectors.saturating_mul(self.rows).saturating_mul(self.cols));
-        if parts == 1 {
+        // Rows that stay in the file are packed in memory of one worker.
+        if parts == 1 || vectors == 1 && self.in_file.is_some() {
             return self.multiply(x, vectors, bias, out, hands.scratch);
         }
         if vectors == 1 {
@@ -61,7 +61,7 @@ impl Matrix {
             let order = scratch.order;
             let out =
                 Output { data: out, rows, row_stride: 1, vector_stride: rows, bias, blocks, order };
-            return self.product(x, 1, out, scratch);
+            return self.product(x, 1, out, scratch, None);
         };
         let (first, second) = out.split_at_mut((middle - blocks.start) * BLOCK);
         let helpers = parts / 2;
@@ -76,12 +76,8 @@ impl Matrix {
 
     /// Where blocks are divided: those that lie together are not.
     fn middle(&self, blocks: &Range<usize>) -> Option<usize> {
-        let together = match &self.weights {
-            Weights::Float(_) => float::BLOCKS,
-            Weights::Codes { weights, .. } => codes::together(weights.plain, self.target),
-            Weights::Tables { .. } => 1,
-        };
-        let middle = (blocks.start + blocks.len() / 2).next_multiple_of(together);
+        let middle = blocks.start + blocks.len() / 2;
+        let middle = middle.next_multiple_of(self.blocks_together());
         (middle > blocks.start && middle < blocks.end).then_some(middle)
     }
 }

@@ -3,9 +3,11 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 
-use amq_format::graph::Activations;
+use amq_format::graph::{Activations, DataType};
 use amq_format::spec::MAX_COLUMNS;
+use amq_format::{MultiBitView, PlainView, TensorView};
 
 /// A matrix as a file holds it. Numbers are little-endian; they are borrowed from the file where they
 /// lie there as they are needed.
@@ -27,6 +29,50 @@ pub(crate) enum MatrixSource<'f> {
         /// `[row][group]`
         offsets: Option<Vec<f32>>,
     },
+    /// Some rows of a tensor that stays where it is.
+    InFile { tensor: TensorView<'static>, rows: Range<usize>, cols: usize },
+}
+
+/// Rows of codes, brought together.
+#[derive(Debug, Default)]
+pub(crate) struct Coded {
+    /// `[plane][row][word]`
+    pub(crate) planes: Vec<[u8; 8]>,
+    /// `[row][group][plane]`
+    pub(crate) coefficients: Vec<f32>,
+    /// `[row][group]`; empty where there are none.
+    pub(crate) offsets: Vec<f32>,
+}
+
+impl Coded {
+    /// Brings rows of a tensor together, in place of others.
+    pub(crate) fn bring(&mut self, view: &MultiBitView<'_>, rows: Range<usize>) {
+        let (bits, words) = (view.bits, view.words_per_row());
+        self.planes.clear();
+        self.planes.reserve_exact(bits * rows.len() * words);
+        for plane in 0..bits {
+            for row in rows.clone() {
+                let words = (0..words).map(|word| view.word(plane, row, word).to_le_bytes());
+                self.planes.extend(words);
+            }
+        }
+        self.bring_scales(view, rows);
+    }
+
+    /// Brings coefficients and offsets alone.
+    pub(crate) fn bring_scales(&mut self, view: &MultiBitView<'_>, rows: Range<usize>) {
+        let (bits, groups) = (view.bits, view.groups());
+        self.coefficients.clear();
+        self.offsets.clear();
+        self.coefficients.reserve_exact(rows.len() * groups * bits);
+        self.offsets.reserve_exact(if view.has_offset { rows.len() * groups } else { 0 });
+        for (row, group) in rows.flat_map(|row| (0..groups).map(move |group| (row, group))) {
+            self.coefficients.extend((0..bits).map(|plane| view.coefficient(row, group, plane)));
+            if view.has_offset {
+                self.offsets.push(view.offset(row, group));
+            }
+        }
+    }
 }
 
 /// Why a matrix cannot be packed.
@@ -82,15 +128,67 @@ impl MatrixSource<'static> {
     pub(crate) fn float(rows: usize, cols: usize, data: &[f32]) -> MatrixSource<'static> {
         MatrixSource::Float { rows, cols, data: data.iter().map(|x| x.to_le_bytes()).collect() }
     }
+
+    pub(crate) fn float_in_file(rows: usize, cols: usize, data: &[f32]) -> MatrixSource<'static> {
+        let bytes: Vec<u8> = data.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let (data_type, dims) = (DataType::F32, alloc::vec![rows, cols]);
+        let tensor = TensorView::Plain(PlainView { data_type, dims, bytes: Vec::leak(bytes) });
+        MatrixSource::InFile { tensor, rows: 0..rows, cols }
+    }
 }
 
-impl MatrixSource<'_> {
+impl<'f> MatrixSource<'f> {
+    /// Some rows of a tensor that is a matrix of `cols` columns.
+    pub(crate) fn rows(tensor: &TensorView<'f>, rows: Range<usize>, cols: usize) -> Self {
+        match tensor {
+            TensorView::Plain(view) => {
+                // Too few elements are found when they are packed.
+                let data = elements(view).get(rows.start * cols..).unwrap_or_default();
+                let data = Cow::Borrowed(&data[..data.len().min(rows.len() * cols)]);
+                MatrixSource::Float { rows: rows.len(), cols, data }
+            }
+            TensorView::MultiBit(view) => {
+                let mut coded = Coded::default();
+                let planes = match view.aligned().filter(|_| rows.len() == view.rows) {
+                    Some(planes) => {
+                        coded.bring_scales(view, rows.clone());
+                        Cow::Borrowed(planes)
+                    }
+                    None => {
+                        coded.bring(view, rows.clone());
+                        Cow::Owned(coded.planes)
+                    }
+                };
+                MatrixSource::Codes {
+                    rows: rows.len(),
+                    cols: view.cols,
+                    group: view.group,
+                    bits: view.bits,
+                    planes,
+                    coefficients: coded.coefficients,
+                    offsets: view.has_offset.then_some(coded.offsets),
+                }
+            }
+        }
+    }
+
+    /// The same, to be packed when it is loaded.
+    pub(super) fn loaded(&self) -> Cow<'_, MatrixSource<'f>> {
+        match self {
+            MatrixSource::InFile { tensor, rows, cols } => {
+                Cow::Owned(MatrixSource::rows(tensor, rows.clone(), *cols))
+            }
+            other => Cow::Borrowed(other),
+        }
+    }
+
     /// Rows and columns.
     pub(crate) fn shape(&self) -> (usize, usize) {
         match self {
             MatrixSource::Float { rows, cols, .. } | MatrixSource::Codes { rows, cols, .. } => {
                 (*rows, *cols)
             }
+            MatrixSource::InFile { rows, cols, .. } => (rows.len(), *cols),
         }
     }
 
@@ -123,6 +221,19 @@ impl MatrixSource<'_> {
                     .as_ref()
                     .map_or(Ok(()), |offsets| length("offsets", &[rows, groups], offsets.len()))
             }
+            MatrixSource::InFile { tensor: TensorView::Plain(view), rows, cols } => {
+                length("elements", &[rows.end, *cols], elements(view).len().min(rows.end * cols))
+            }
+            // Files that are valid hold them whole.
+            MatrixSource::InFile { .. } => Ok(()),
         }
+    }
+}
+
+/// The elements of a tensor of floats; of another type, none.
+fn elements<'f>(view: &PlainView<'f>) -> &'f [[u8; 4]] {
+    match view.data_type {
+        DataType::F32 => view.bytes.as_chunks().0,
+        _ => Default::default(),
     }
 }

@@ -1,14 +1,18 @@
 //! Every instruction set against the definitions, bit for bit.
 #![allow(clippy::needless_range_loop, reason = "indices as in the formulas")]
 
+use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use core::fmt;
 use core::ops::Range;
 
-use amq_format::graph::Activations;
+use amq_format::graph::{
+    Activations, CoefficientType, DataType, Dim, Gather, Graph, MultiBit, Node, Op, Port, Tensor,
+};
 use amq_format::spec::MAX_COLUMNS;
+use amq_format::{Draft, Validated, write};
 
 use super::*;
 use crate::kernels::{Isa, Order, Target};
@@ -95,6 +99,61 @@ impl Coded {
             coefficients: self.coefficients.clone(),
             offsets: self.offsets.clone(),
         }
+    }
+
+    /// The same, as a tensor that stays in a file, if a file may hold it.
+    fn in_file(&self) -> Option<MatrixSource<'static>> {
+        let plane = self.rows * self.cols;
+        let mut words = vec![0u64; self.bits * plane.div_ceil(64)];
+        for (i, code) in self.codes.iter().enumerate() {
+            let (number, at) = (i / plane, i % plane);
+            words[number * plane.div_ceil(64) + at / 64] |= u64::from(*code == 1) << (at % 64);
+        }
+        let mut data: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
+        let numbers = self.coefficients.iter().chain(self.offsets.iter().flatten());
+        data.extend(numbers.flat_map(|number| number.to_le_bytes()));
+        let (rows, cols) = (self.rows as u64, self.cols as u64);
+        let tensor = Tensor {
+            value: 1,
+            data_type: DataType::F32 as i32,
+            dims: vec![rows, cols],
+            section: 0,
+            multi_bit: Some(MultiBit {
+                bits: self.bits as u32,
+                rows,
+                group: if self.group == self.cols { 0 } else { self.group as u64 },
+                coefficients: CoefficientType::F32 as i32,
+                offset: self.offsets.is_some(),
+            }),
+        };
+        // Its rows are looked up, which any matrix of codes allows.
+        let index = Port { value: 2, data_type: DataType::I64 as i32, ..Port::default() };
+        let entry = Port {
+            value: 3,
+            data_type: DataType::F32 as i32,
+            dims: vec![Dim::from(cols as i64)],
+            ..Port::default()
+        };
+        let look_up = Node {
+            name: "look up".into(),
+            inputs: vec![1, 2],
+            outputs: vec![3],
+            version: 1,
+            op: Some(Op::Gather(Gather { axis: 0 })),
+            ..Node::default()
+        };
+        let graph = Graph {
+            values: ["", "w", "index", "y"].map(Into::into).to_vec(),
+            inputs: vec![index],
+            outputs: vec![entry],
+            tensors: vec![tensor],
+            nodes: vec![look_up],
+            ..Graph::default()
+        };
+        let draft = Draft { graph, data: vec![data], provenance: None };
+        let file: &'static [u8] = Vec::leak(write(draft).ok()?);
+        let tensor = Validated::new(file).unwrap().network().tensor(0);
+        Some(MatrixSource::InFile { tensor, rows: 0..self.rows, cols: self.cols })
     }
 
     fn code(&self, plane: usize, row: usize, col: usize) -> i32 {
@@ -441,16 +500,18 @@ fn check(w: &Coded, activations: Activations, x: &[f32]) {
     let vectors = x.len() / w.cols;
     let expected: Vec<f32> =
         x.chunks(w.cols).flat_map(|x| expect_vector(w, x, activations)).collect();
-    for target in targets() {
-        let matrix = Matrix::pack(&w.source(), activations, target).unwrap();
+    let sources: Vec<_> = w.in_file().into_iter().chain([w.source()]).collect();
+    for (target, source) in targets().flat_map(|target| sources.iter().map(move |s| (target, s))) {
+        let matrix = Matrix::pack(source, activations, Packer::alone(target)).unwrap();
         let mut scratch = Scratch::default();
         for order in [Order::Forward, Order::Backward] {
             scratch.order = order;
             let mut out = vec![7.0; vectors * w.rows];
             matrix.multiply(x, vectors, None, &mut out, &mut scratch);
             let what = format_args!(
-                "{} {}x{} group {} bits {} offset {} x {} on {vectors} vectors, {order:?}",
+                "{} in file: {} {}x{} group {} bits {} offset {} x {} on {vectors} vectors, {order:?}",
                 target.isa(),
+                matches!(source, MatrixSource::InFile { .. }),
                 w.rows,
                 w.cols,
                 w.group,
@@ -629,15 +690,39 @@ fn infinite_and_undefined_weights_agree_with_the_definition() {
 }
 
 #[test]
+fn weights_are_the_same_whoever_packs_them() {
+    let mut r = Random(16);
+    let w = Coded::random(&mut r, [1500, 3000], 3000, 4, false);
+    let floats = MatrixSource::float(1500, 600, &r.floats(1500 * 600));
+    let threads = crate::Threads::new(core::num::NonZeroUsize::new(3).unwrap());
+    for target in targets() {
+        let shared = Packer { target, workers: &threads };
+        for activations in [Activations::Int8, Activations::Codes1] {
+            let [a, b] = [Packer::alone(target), shared]
+                .map(|packer| Matrix::pack(&w.source(), activations, packer).unwrap());
+            assert!(format!("{a:?}") == format!("{b:?}"), "{} {activations:?}", target.isa());
+        }
+        let [a, b] = [Packer::alone(target), shared]
+            .map(|packer| Matrix::pack(&floats, Activations::F32, packer).unwrap());
+        assert!(format!("{a:?}") == format!("{b:?}"), "{}", target.isa());
+    }
+}
+
+#[test]
 fn plain_weights_are_multiplied_in_the_order_of_the_definition() {
     let mut r = Random(8);
     for (rows, cols, vectors) in [(1, 1, 1), (16, 4, 2), (17, 5, 9), (50, 131, 5), (3, 1024, 1)] {
         let data = r.floats(rows * cols);
         let x = r.floats(vectors * cols);
         let expected: Vec<f32> = x.chunks(cols).flat_map(|x| expect_float(&data, x)).collect();
-        for target in targets() {
-            let source = MatrixSource::float(rows, cols, &data);
-            let matrix = Matrix::pack(&source, Activations::F32, target).unwrap();
+        let sources = [
+            MatrixSource::float(rows, cols, &data),
+            MatrixSource::float_in_file(rows, cols, &data),
+        ];
+        for (target, source) in
+            targets().flat_map(|target| sources.iter().map(move |s| (target, s)))
+        {
+            let matrix = Matrix::pack(source, Activations::F32, Packer::alone(target)).unwrap();
             let mut out = vec![7.0; rows * vectors];
             matrix.multiply(&x, vectors, None, &mut out, &mut Scratch::default());
             assert_bits(&out, &expected, format_args!("{} {rows}x{cols}", target.isa()));
@@ -717,9 +802,13 @@ fn convolutions_agree_with_the_definition() {
                         expected[row * positions + position] = all[row];
                     }
                 }
-                for target in targets() {
+                let sources: Vec<_> = w.in_file().into_iter().chain([w.source()]).collect();
+                for (target, source) in
+                    targets().flat_map(|target| sources.iter().map(move |s| (target, s)))
+                {
+                    let packer = Packer::alone(target);
                     let matrix =
-                        ConvMatrix::pack(&w.source(), groups, taps, activations, target).unwrap();
+                        ConvMatrix::pack(source, groups, taps, activations, packer).unwrap();
                     let mut out = vec![7.0; expected.len()];
                     matrix.convolve(&g, &x, None, &mut out, &mut Scratch::default());
                     let what =
@@ -779,7 +868,7 @@ fn a_one_hot_vector_is_coded_exactly() {
     let expected: Vec<f32> = (0..20).map(|row| w.code(0, row, 11) as f32).collect();
     for target in targets() {
         for activations in CODES.into_iter().filter(|kind| *kind != Activations::Codes1) {
-            let matrix = Matrix::pack(&w.source(), activations, target).unwrap();
+            let matrix = Matrix::pack(&w.source(), activations, Packer::alone(target)).unwrap();
             let mut out = vec![0.0; 20];
             matrix.multiply(&x, 1, None, &mut out, &mut Scratch::default());
             assert_bits(&out, &expected, format_args!("{} {}", target.isa(), activations.name()));
@@ -814,7 +903,8 @@ fn a_batch_item_without_elements_is_all_border() {
     let w = Coded::random(&mut r, [3, 8], 8, 2, true);
     for target in targets() {
         for activations in all_activations(2) {
-            let matrix = ConvMatrix::pack(&w.source(), 1, 4, activations, target).unwrap();
+            let matrix =
+                ConvMatrix::pack(&w.source(), 1, 4, activations, Packer::alone(target)).unwrap();
             let mut out = vec![7.0; 12];
             matrix.convolve(&g, &[], None, &mut out, &mut Scratch::default());
             assert_bits(&out, &[0.0; 12], format_args!("{}", activations.name()));
@@ -838,9 +928,13 @@ fn a_scratch_serves_products_of_all_kinds_and_grows_no_further() {
     let x = r.floats(5 * 130);
     for target in targets() {
         let mut scratch = Scratch::default();
-        for activations in all_activations(2) {
-            let matrix = Matrix::pack(&w.source(), activations, target).unwrap();
-            let conv = ConvMatrix::pack(&w.source(), 1, 10, activations, target).unwrap();
+        let sources: Vec<_> = w.in_file().into_iter().chain([w.source()]).collect();
+        for (activations, source) in
+            all_activations(2).flat_map(|kind| sources.iter().map(move |s| (kind, s)))
+        {
+            let packer = Packer::alone(target);
+            let matrix = Matrix::pack(source, activations, packer).unwrap();
+            let conv = ConvMatrix::pack(source, 1, 10, activations, packer).unwrap();
             matrix.reserve(5, &mut scratch);
             conv.reserve(&g, &mut scratch);
             let before = scratch.capacities();
@@ -856,9 +950,10 @@ fn a_scratch_serves_products_of_all_kinds_and_grows_no_further() {
 }
 
 impl Scratch {
-    fn capacities(&self) -> [usize; 15] {
+    fn capacities(&self) -> Vec<usize> {
         let [first, second] = &self.tabulated;
-        [
+        let mut all = self.unpacked.as_ref().map_or(Vec::new(), |unpacked| unpacked.capacities());
+        all.extend([
             self.planes.capacity(),
             self.words.capacity(),
             self.coefficients.capacity(),
@@ -874,7 +969,8 @@ impl Scratch {
             self.places.capacity(),
             self.pixels.capacity(),
             self.offsets.capacity(),
-        ]
+        ]);
+        all
     }
 }
 
@@ -887,7 +983,7 @@ fn matrices_that_are_not_as_they_say_are_refused() {
         w.source()
     };
     let refused = |source: &MatrixSource<'_>, activations| {
-        Matrix::pack(source, activations, target).unwrap_err()
+        Matrix::pack(source, activations, Packer::alone(target)).unwrap_err()
     };
     let bits = refused(&coded(130, 5), Activations::Codes2);
     assert_eq!(bits, PackError::Bits { bits: 5, activations: Activations::Codes2 });
@@ -899,7 +995,8 @@ fn matrices_that_are_not_as_they_say_are_refused() {
     let wide = MatrixSource::float(0, cols, &[]);
     assert_eq!(refused(&wide, Activations::F32), PackError::Columns(cols));
     let conv = |group, groups, taps| {
-        ConvMatrix::pack(&coded(group, 2), groups, taps, Activations::Int8, target).unwrap_err()
+        ConvMatrix::pack(&coded(group, 2), groups, taps, Activations::Int8, Packer::alone(target))
+            .unwrap_err()
     };
     assert_eq!(conv(130, 3, 1), PackError::Groups { rows: 4, groups: 3 });
     assert_eq!(conv(130, 2, 3), PackError::Taps { cols: 130, taps: 3 });

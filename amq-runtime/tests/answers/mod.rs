@@ -102,7 +102,11 @@ impl Answers {
 /// Runs a file on an instruction set; its outputs.
 pub fn run(file: &[u8], inputs: &[Tensor], isa: Isa) -> Result<Vec<Tensor>, amq_runtime::Error> {
     let options = LoadOptions { isa, ..LoadOptions::default() };
-    let model = Model::with_options(&Validated::new(file)?, &options)?;
+    answers_of(Model::with_options(&Validated::new(file)?, &options)?, inputs)
+}
+
+/// Runs a model; its outputs.
+pub fn answers_of(model: Model, inputs: &[Tensor]) -> Result<Vec<Tensor>, amq_runtime::Error> {
     let elements: Vec<Elements> = inputs.iter().map(Elements::of).collect();
     let views: Vec<(&str, View<'_>)> = inputs
         .iter()

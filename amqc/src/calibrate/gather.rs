@@ -38,7 +38,7 @@ pub fn gather(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Moments> {
     let threads = Threads::new(rayon::current_num_threads())?;
-    let loaded = opened.load(isa)?.with_threads(threads);
+    let loaded = opened.load_with(isa, threads)?;
     let samples = source.read(&loaded)?;
     let file = opened.validated()?;
     match &samples {

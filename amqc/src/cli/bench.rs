@@ -65,8 +65,7 @@ impl Bench {
                 true => Interface::default(),
                 false => self.ports.interface(&Dims::default()),
             };
-            let loaded = open(path, &interface)?.load(isa)?;
-            Ok(loaded.with_threads(threads.clone()))
+            open(path, &interface)?.load_with(isa, threads.clone())
         };
         let models: Vec<Loaded> =
             [&self.file].into_iter().chain(&self.against).map(load).collect::<Result<_>>()?;

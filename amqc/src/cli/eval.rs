@@ -81,7 +81,7 @@ impl Eval {
     fn load(&self, isa: Isa) -> Result<Loaded> {
         let threads = Threads::new(self.running.threads)?;
         let opened = open(&self.file, &self.ports.interface(&self.dims))?;
-        Ok(opened.load(isa)?.with_threads(threads))
+        opened.load_with(isa, threads)
     }
 
     fn perplexity(&self, isa: Isa, text: &Path, vocabulary: &Path) -> Result<Outcome> {

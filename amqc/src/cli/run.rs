@@ -55,7 +55,7 @@ impl Run {
             let arrays = self.input.iter().map(|(_, path)| path);
             [&self.file].into_iter().chain(&opened.external).chain(&self.inputs).chain(arrays)
         };
-        let loaded = opened.load(isa)?.with_threads(threads);
+        let loaded = opened.load_with(isa, threads)?;
         let mut arrays = match &self.inputs {
             Some(path) => read_inputs(&loaded, path)?,
             None => Vec::new(),

@@ -5,9 +5,8 @@ use core::fmt;
 
 use amq_format::graph::{Cell, Recurrent, Unary};
 
-use crate::kernels::Target;
 use crate::kernels::gates::Terms;
-use crate::product::{Matrix, MatrixSource, PackError};
+use crate::product::{Matrix, MatrixSource, PackError, Packer};
 
 /// Weights of one direction, as a file holds them.
 #[derive(Clone, Debug)]
@@ -91,7 +90,7 @@ impl Pass {
         functions: [Unary; 3],
         rows: usize,
         input: usize,
-        target: Target,
+        packer: Packer<'_>,
     ) -> Result<Pass, LayerError> {
         let cell = recurrent.cell();
         let hidden = rows / cell.gates();
@@ -105,7 +104,7 @@ impl Pass {
         let resets_before = cell == Cell::Gru && !recurrent.linear_before_reset;
         let at = if resets_before { 2 * hidden } else { rows };
         let coded = recurrent.recurrent_activations();
-        let pack = |range| Matrix::pack_rows(&weights.r, range, coded, target);
+        let pack = |range| Matrix::pack_rows(&weights.r, range, coded, packer);
         let mut w_bias = match &weights.biases {
             Some(biases) => biases.clone(),
             None => alloc::vec![0.0; 2 * rows],
@@ -119,7 +118,7 @@ impl Pass {
             expect("P", 3 * hidden, peepholes.len())?;
         }
         Ok(Pass {
-            w: Matrix::pack(&weights.w, recurrent.activations(), target)?,
+            w: Matrix::pack(&weights.w, recurrent.activations(), packer)?,
             r: pack(0..at)?,
             r_reset: if resets_before { Some(pack(at..rows)?) } else { None },
             w_bias,

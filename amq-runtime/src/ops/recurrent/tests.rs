@@ -5,7 +5,7 @@ use amq_format::graph::{Activations, UnaryFunction};
 
 use super::*;
 use crate::kernels::Isa;
-use crate::product::MatrixSource;
+use crate::product::{MatrixSource, Packer};
 use crate::workers::Alone;
 
 /// Numbers that repeat from run to run.
@@ -172,7 +172,7 @@ impl Problem {
 
     /// The answer, which must be the same whichever end the weights are read from first.
     fn try_solve(&self, target: Target) -> Result<Answer, LayerError> {
-        let layer = Layer::new(&self.recurrent, &self.weights, target)?;
+        let layer = Layer::new(&self.recurrent, &self.weights, Packer::alone(target))?;
         let mut scratch = Scratch::default();
         layer.reserve(self.steps, self.batch, &mut scratch);
         let answer = self.run(&layer, &mut scratch)?;
@@ -233,6 +233,7 @@ fn element(matrix: &MatrixSource<'_>, row: usize, col: usize) -> f64 {
         MatrixSource::Float { cols, data, .. } => {
             f64::from(f32::from_le_bytes(data[row * cols + col]))
         }
+        MatrixSource::InFile { .. } => panic!("it is in no file"),
         MatrixSource::Codes { rows, cols, bits, planes, coefficients, .. } => (0..*bits)
             .map(|plane| {
                 let word = planes[(plane * rows + row) * cols.div_ceil(64) + col / 64];
@@ -569,7 +570,7 @@ fn what_does_not_fit_is_refused() {
     assert!(error(|p| p.weights[0].biases = Some(vec![])).starts_with("B"));
     assert!(error(|p| p.weights[0].peepholes = Some(vec![])).starts_with("P"));
     assert!(error(|p| p.weights[0].r = MatrixSource::float(1, 1, &[0.0])).starts_with("rows of R"));
-    let layer = Layer::new(&problem.recurrent, &problem.weights, best()).unwrap();
+    let layer = Layer::new(&problem.recurrent, &problem.weights, Packer::alone(best())).unwrap();
     assert_eq!(layer.work_len(1, usize::MAX), Err(LayerError::TooLarge));
     let inputs = Inputs { x: &[], steps: 1, batch: 0, lengths: None, h: None, c: None };
     let huge = Inputs { steps: usize::MAX, batch: usize::MAX, ..inputs };

@@ -6,7 +6,7 @@ use amq_format::graph::Activations;
 use proptest::prelude::*;
 
 use super::*;
-use crate::kernels::Isa;
+use crate::kernels::{Isa, Target};
 
 /// A shape of convolution.
 #[derive(Clone, Copy, Debug)]
@@ -108,11 +108,14 @@ fn check(case: Case, special: Option<f32>) {
     let planes = product.chunks(geometry.positions().max(1)).zip(&bias);
     let with_bias: Vec<f32> =
         planes.flat_map(|(y, b)| y.iter().map(move |y| canonical(y + b))).collect();
-    let source = MatrixSource::float(rows, cols, &w);
-    for target in Isa::ALL.into_iter().filter_map(Target::new) {
+    let sources =
+        [MatrixSource::float(rows, cols, &w), MatrixSource::float_in_file(rows, cols, &w)];
+    let targets = Isa::ALL.into_iter().filter_map(Target::new);
+    for (target, source) in targets.flat_map(|target| sources.iter().map(move |s| (target, s))) {
         let taps = case.kernel[0] * case.kernel[1];
         let matrix =
-            ConvMatrix::pack(&source, case.groups, taps, Activations::F32, target).unwrap();
+            ConvMatrix::pack(source, case.groups, taps, Activations::F32, Packer::alone(target))
+                .unwrap();
         let mut scratch = Scratch { floats: std::vec![f32::NAN; 3000], ..Scratch::default() };
         matrix.reserve(&geometry, &mut scratch);
         let mut y = std::vec![7.0; product.len()];
