@@ -2,14 +2,17 @@
 //! least and median microseconds, and how many times faster than float in the same run.
 //!
 //! `cargo bench -p amq-runtime --bench kernels [-- PART..]` where each part is in the line's name,
-//! such as `avx512` or `conv`
+//! such as `avx512`, `conv` or `roof`
+//!
+//! A roof is what bounds a product of one vector: the time that reading its weights takes, and that of its
+//! operations, at the rate of the same kernel on weights that the first cache holds.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program to look at")]
 
 #[path = "../tests/common/mod.rs"]
 mod common;
 
 use std::hint::black_box;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use amq_format::Validated;
@@ -60,6 +63,10 @@ fn main() {
                 }
             }
         }
+        let name = format!("{isa} roof of 4096 x 1024");
+        if wanted(&name) {
+            roofs(&name, isa);
+        }
         for (channels, size) in [(16, 16), (64, 32)] {
             let name = format!("{isa} conv {channels} to {channels}, 3x3 on {size}x{size}");
             let dims = [1, channels as usize, size, size];
@@ -68,6 +75,68 @@ fn main() {
             }
         }
     }
+}
+
+/// Rows and columns of products whose weights the first cache holds, up to 3 bits; the difference of two
+/// tells the rate of the kernel alone.
+const SMALL: [[u64; 2]; 2] = [[16, 1024], [64, 1024]];
+
+fn roofs(name: &str, isa: Isa) {
+    println!("{name}: operations and reading, and a product without quantization, in us; share");
+    for (bits, kind) in KINDS {
+        let time = |[rows, cols]: [u64; 2]| product_alone(isa, rows, cols, bits, kind);
+        let rows = (SMALL[1][0] - SMALL[0][0]) as f64;
+        let a_row = (time(SMALL[1]) - time(SMALL[0])) / rows / SMALL[0][1] as f64;
+        let operations = a_row * 4096.0 * 1024.0;
+        let planes = if bits == 0 { 32 } else { u64::from(bits) };
+        let reading = read(4096 * 1024 / 8 * planes as usize);
+        let taken = time([4096, 1024]);
+        let bits = if bits == 0 { "f32".into() } else { bits.to_string() };
+        let share = 100.0 * operations.max(reading) / taken;
+        println!(
+            "  {:10} {operations:8.2} {reading:8.2} {taken:8.2} {share:6.0}%",
+            format!("{bits}/{}", kind.name())
+        );
+    }
+}
+
+/// The least time of a product of one vector without the quantization of the vector, in microseconds.
+fn product_alone(isa: Isa, rows: u64, cols: u64, bits: u32, kind: Activations) -> f64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let now = || START.get_or_init(Instant::now).elapsed();
+    let bytes = linear(rows, cols, bits, kind);
+    let options = LoadOptions { isa, ..LoadOptions::default() };
+    let model = Model::with_options(&Validated::new(&bytes).unwrap(), &options).unwrap();
+    let mut session = Session::new(Arc::new(model));
+    let x: Vec<f32> = (0..cols).map(|i| (i * 7919 % 1009) as f32 / 504.0 - 1.0).collect();
+    let dims = [1, cols as usize];
+    let mut least = f64::INFINITY;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(200) {
+        session.meter_quantization(now);
+        let begin = Instant::now();
+        black_box(session.run(&[("x", View::f32(&dims, black_box(&x)))]).unwrap());
+        let taken = begin.elapsed().saturating_sub(session.quantization_time());
+        least = least.min(taken.as_secs_f64() * 1e6);
+    }
+    least
+}
+
+/// The least time in which so many bytes are read again, in microseconds.
+fn read(bytes: usize) -> f64 {
+    let words = vec![1u64; bytes / 8];
+    let mut least = f64::INFINITY;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(100) {
+        let begin = Instant::now();
+        let mut sums = [0u64; 32];
+        for words in black_box(&words).as_chunks::<32>().0 {
+            sums.iter_mut().zip(words).for_each(|(sum, word)| *sum ^= word);
+        }
+        black_box(sums);
+        least = least.min(begin.elapsed().as_secs_f64() * 1e6);
+    }
+    least
 }
 
 /// A product with a matrix of random weights.

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use crate::call::Memory;
 use crate::error::{Error, Fault};
@@ -13,6 +14,7 @@ use crate::infer::list;
 use crate::kernels::NAN;
 use crate::model::{Model, StatePort};
 use crate::probe::Probe;
+use crate::product::Meter;
 use crate::program::Port;
 use crate::values::Given;
 use crate::view::{Buffer, Data, DataMut, View};
@@ -185,6 +187,17 @@ impl Session {
         self.call(inputs, true, Some(probe))?;
         self.keep_states()?;
         Ok(self.outputs())
+    }
+
+    /// Times what the quantization of activations takes of the calls that follow, on the caller's thread, by
+    /// a clock of which only differences tell. Results are the same.
+    pub fn meter_quantization(&mut self, now: fn() -> Duration) {
+        self.memory.scratch.meter = Some(Meter { now, taken: Duration::ZERO });
+    }
+
+    /// What the quantization of activations took since [`meter_quantization`](Session::meter_quantization).
+    pub fn quantization_time(&self) -> Duration {
+        self.memory.scratch.meter.map_or(Duration::ZERO, |meter| meter.taken)
     }
 
     /// Forgets the state: the next step starts from the initial one.

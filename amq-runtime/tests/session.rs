@@ -5,6 +5,8 @@ mod common;
 
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use amq_format::Validated;
 use amq_format::graph::{self, Activations, Cell, DataType, Op, Reshape, UnaryFunction};
@@ -337,5 +339,31 @@ fn calls_do_not_depend_on_what_came_before() {
             fresh.run(&inputs).unwrap().iter().map(|(_, view)| bits(view)).collect();
         let outputs = session.run(&inputs).unwrap();
         assert!(outputs.iter().map(|(_, view)| bits(view)).eq(expected));
+    }
+}
+
+#[test]
+fn the_meter_counts_quantization_and_changes_nothing() {
+    /// A clock that goes on with each look at it.
+    fn now() -> Duration {
+        static LOOKS: AtomicU64 = AtomicU64::new(0);
+        Duration::from_nanos(LOOKS.fetch_add(1, Ordering::Relaxed))
+    }
+
+    let tokens = [("tokens", View::i64(&[3, 1], &[3, 1, 4]))];
+    for (activations, coded) in [(Activations::F32, false), (Activations::Int8, true)] {
+        let file = language_model(Cell::Lstm, activations);
+        let mut session = Session::new(Arc::new(Model::load(&file).unwrap()));
+        let logits = |session: &mut Session| {
+            let outputs = session.run(&tokens).unwrap();
+            outputs.get("logits").unwrap().as_f32().unwrap().to_vec()
+        };
+        let before = logits(&mut session);
+        session.meter_quantization(now);
+        assert_eq!(logits(&mut session), before);
+        let metered = session.quantization_time().as_nanos();
+        assert_eq!(metered > 0, coded, "{metered}");
+        assert_eq!(logits(&mut session), before);
+        assert_eq!(session.quantization_time().as_nanos(), 2 * metered);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::hint::black_box;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use amq_format::graph::{CoefficientType, Graph, Tensor};
@@ -32,23 +33,30 @@ pub struct Timing {
     pub multiplications: u64,
     /// Bytes of those matrices, as the file holds them.
     pub weight_bytes: u64,
+    /// What the quantization of activations takes of a step, as a share of its time.
+    pub quantization: f64,
     /// The least time in which one thread reads so many bytes again and again, in microseconds: no step
     /// takes less.
     pub read_us: f64,
 }
 
 /// Steps the models by turns, so that all meet the same conditions: on seeded inputs, with these sizes
-/// of dimensions by name (others are 1), their states carried along. Gives a timing for each.
+/// of dimensions by name (others are 1), their states carried along. `cold` steps find nothing of their
+/// model in caches. Gives a timing for each.
 ///
 /// # Errors
 /// Sizes that no model has or can take.
-pub fn bench(models: &[&Loaded], dims: &[(String, i64)]) -> Result<Vec<Timing>> {
+pub fn bench(models: &[&Loaded], dims: &[(String, i64)], cold: bool) -> Result<Vec<Timing>> {
     let sizes = sizes(dims, models)?;
     let inputs: Vec<_> = models.iter().map(|model| seeded(model, &sizes)).collect::<Result<_>>()?;
     let mut runs: Vec<_> = (models.iter().zip(&inputs))
         .map(|(model, inputs)| Steps::new(model, views(inputs)))
         .collect::<Result<_>>()?;
-    measure(&mut runs)?;
+    let mut other = cold.then(|| Read::new(EVICTING));
+    measure(&mut runs, |run| match &mut other {
+        None => run.slice(),
+        Some(other) => run.cold_step(other),
+    })?;
     Ok(runs.into_iter().map(Steps::timing).collect())
 }
 
@@ -62,6 +70,8 @@ struct Steps<'a> {
     /// Of each slice, nanoseconds of the processor a step.
     slices: Vec<f64>,
     multiplications: u64,
+    /// The share of quantization.
+    quantization: f64,
     read: Read,
 }
 
@@ -78,6 +88,7 @@ impl<'a> Steps<'a> {
             nanoseconds: Vec::new(),
             slices: Vec::new(),
             multiplications: products.multiplications,
+            quantization: 0.0,
             read: Read::new(weight_bytes(loaded.graph(), &products.nodes)),
         })
     }
@@ -107,6 +118,31 @@ impl<'a> Steps<'a> {
         Ok(())
     }
 
+    /// One step, after other memory was read, so that nothing of the model is left in caches.
+    fn cold_step(&mut self, other: &mut Read) -> Result<()> {
+        other.once();
+        let start = Instant::now();
+        let clock = self.clock();
+        self.step()?;
+        self.slices.push((self.clock() - clock).as_nanos() as f64);
+        self.nanoseconds.push(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        Ok(())
+    }
+
+    /// Finds the share of quantization, in steps of their own: the meter takes time, too.
+    fn meter(&mut self) -> Result<()> {
+        static START: OnceLock<Instant> = OnceLock::new();
+        let now = || START.get_or_init(Instant::now).elapsed();
+        self.session.meter_quantization(now);
+        let start = now();
+        while now() - start < READING {
+            self.step()?;
+        }
+        let taken = (now() - start).as_secs_f64();
+        self.quantization = self.session.quantization_time().as_secs_f64() / taken;
+        Ok(())
+    }
+
     /// A time from which only differences tell: of the processor for this thread, where it runs alone.
     fn clock(&self) -> Duration {
         match self.loaded.threads.count() {
@@ -126,6 +162,7 @@ impl<'a> Steps<'a> {
             least_us: self.slices.iter().copied().fold(f64::INFINITY, f64::min) / 1e3,
             steps,
             multiplications: self.multiplications,
+            quantization: self.quantization,
             weight_bytes: 8 * self.read.words.len() as u64,
             read_us: self.read.least.as_nanos() as f64 / 1e3,
         }
@@ -212,6 +249,8 @@ impl Read {
 
 /// How long a model has its turn, if its steps are shorter: less than a scheduler's slice.
 const SLICE: Duration = Duration::from_millis(1);
+/// Bytes that are read to leave nothing else in caches.
+const EVICTING: u64 = 256 << 20;
 /// Steps that are measured at least, unless that takes longer than `PATIENCE`.
 const LEAST_STEPS: usize = 200;
 const LEAST_TIME: Duration = Duration::from_secs(1);
@@ -220,12 +259,15 @@ const READING: Duration = Duration::from_millis(20);
 const WARM_UP: Duration = Duration::from_millis(100);
 
 /// Lets the models take turns until there are enough steps of each.
-fn measure(runs: &mut [Steps<'_>]) -> Result<()> {
+fn measure<'a>(
+    runs: &mut [Steps<'a>],
+    mut turn: impl FnMut(&mut Steps<'a>) -> Result<()>,
+) -> Result<()> {
     let models = u32::try_from(runs.len()).unwrap_or(1);
     let start = Instant::now();
     while start.elapsed() < WARM_UP * models {
         for run in &mut *runs {
-            run.slice()?;
+            turn(run)?;
         }
     }
     for run in &mut *runs {
@@ -235,7 +277,7 @@ fn measure(runs: &mut [Steps<'_>]) -> Result<()> {
     let start = Instant::now();
     loop {
         for run in &mut *runs {
-            run.slice()?;
+            turn(run)?;
         }
         let elapsed = start.elapsed();
         let enough = runs.iter().all(|run| run.nanoseconds.len() >= LEAST_STEPS);
@@ -244,6 +286,7 @@ fn measure(runs: &mut [Steps<'_>]) -> Result<()> {
         }
     }
     for run in runs {
+        run.meter()?;
         run.read.measure();
     }
     Ok(())

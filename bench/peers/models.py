@@ -29,8 +29,9 @@ class Net:
     def conv(self, x, inputs, outputs, kernel, stride=1, groups=1, axes=2, relu=True):
         """With a bias, as it stands after BatchNormalization was folded."""
         w, b = self.random(outputs, inputs // groups, *[kernel] * axes), self.random(outputs)
-        strides, pads = [stride] * axes, [kernel // 2] * 2 * axes
-        y = self.node("Conv", [x, w, b], strides=strides, pads=pads, group=groups)
+        # rten 0.27 takes no Conv without dilations.
+        strides, dilations, pads = [stride] * axes, [1] * axes, [kernel // 2] * 2 * axes
+        y = self.node("Conv", [x, w, b], strides=strides, dilations=dilations, pads=pads, group=groups)
         return self.node("Relu", [y]) if relu else y
 
     def recurrent(self, x, op, inputs, units):

@@ -5,10 +5,12 @@
 All contenders of a case take turns, ROUNDS times; each figure is the least time of the processor that a slice
 of a step or more took: other programs on the machine make turns longer, not the least of them. With THREADS
 above 1 it is the least time by the clock. The environment may cut cases down: ROUNDS=5, THREADS=1,
-WAYS="2/int8 2/2 f32/f32", ISAS="avx512 avx2", PEERS="onnxruntime openvino numpy" (empty: amq alone).
+WAYS="2/int8 2/2 f32/f32", ISAS="avx512 avx2", PEERS="onnxruntime openvino numpy tract rten" (empty: amq alone).
+COLD=1 reads other memory before each step, which is then timed alone.
 
 Peers are onnxruntime (float; int8, dynamic where weights are matrices and static for convolutions; MatMulNBits
-of 4 and 2 bits for a product), OpenVINO in float, and for a product numpy, which uses OpenBLAS.
+of 4 and 2 bits for a product), OpenVINO in float, for a product numpy, which uses OpenBLAS, and tract and rten in
+float, which rust/ times (RUST_PEERS names its program; without it they are left out, and so they are when cold).
 """
 import json
 import logging
@@ -28,10 +30,13 @@ import onnx
 logging.disable(logging.WARNING)
 WAYS = os.environ.get("WAYS", "2/int8 2/2 f32/f32").split()
 ISAS = os.environ.get("ISAS", "avx512 avx2").split()
-PEERS = os.environ.get("PEERS", "onnxruntime openvino numpy").split()
+PEERS = os.environ.get("PEERS", "onnxruntime openvino numpy tract rten").split()
+COLD = os.environ.get("COLD") == "1"
+RUST_PEERS = os.environ.get("RUST_PEERS")
 ROUNDS = int(os.environ.get("ROUNDS", 5))
 RANDOM = np.random.default_rng(2)
 TURN, SLICE = 0.4, 0.001
+OTHER = np.ones(256 << 17) if COLD else None
 
 # A model, how it is made, and sizes of its dimensions.
 CASES = {
@@ -59,6 +64,13 @@ CASES = {
 STATIC = ("conv", "pointwise", "depthwise", "mobilenet", "resnet")
 
 
+def ports_of(path):
+    """(name, shape, whether floats) of a model's inputs."""
+    graph = onnx.load(path, load_external_data=False).graph
+    shape = lambda i: [d.dim_param or d.dim_value for d in i.type.tensor_type.shape.dim]
+    return [(i.name, shape(i), i.type.tensor_type.elem_type == 1) for i in graph.input]
+
+
 def inputs_of(ports, sizes):
     """Random values for (name, shape, whether floats); dimensions without a size are 1."""
     given = {}
@@ -79,6 +91,9 @@ class Contender:
         least, end = float("inf"), time.perf_counter() + TURN
         count = 1
         while time.perf_counter() < end:
+            if COLD:
+                OTHER.sum()
+                count = 1
             begin = clock()
             for _ in range(count):
                 self.step()
@@ -118,11 +133,7 @@ class Openvino(Contender):
 
         core = ov.Core()
         model = core.read_model(str(path))
-        graph = onnx.load(path, load_external_data=False).graph
-        ports = [
-            (i.name, [d.dim_param or d.dim_value for d in i.type.tensor_type.shape.dim], i.type.tensor_type.elem_type == 1)
-            for i in graph.input]
-        data = inputs_of(ports, sizes)
+        data = inputs_of(ports_of(path), sizes)
         model.reshape({name: list(x.shape) for name, x in data.items()})
         config = {"INFERENCE_NUM_THREADS": THREADS, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         request = core.compile_model(model, "CPU", config).create_infer_request()
@@ -141,10 +152,26 @@ class Numpy(Contender):
         self.step = lambda: np.matmul(w, x, out=out)
 
 
+class Rust:
+    """A peer that rust/ times, by the clock."""
+
+    def __init__(self, runtime, path, sizes):
+        inputs = [
+            f"{name}={'f32' if floats else 'i64'}:" + "x".join(str(sizes.get(d, 1) if isinstance(d, str) else d) for d in shape)
+            for name, shape, floats in ports_of(path)]
+        self.command = [RUST_PEERS, runtime, str(THREADS), str(path), *inputs]
+
+    def least(self):
+        done = subprocess.run(self.command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr.strip() or f"exit {done.returncode}")
+        return float(done.stdout) / 1e6
+
+
 class Amqc:
     def __init__(self, amqc, path, sizes, isa):
         dims = [word for name, size in sizes.items() for word in ("--dim", f"{name}={size}")]
-        self.command = [amqc, "bench", str(path), "--json", "--threads", str(THREADS), *dims]
+        self.command = [amqc, "bench", str(path), "--json", "--threads", str(THREADS), *dims, *["--cold"] * COLD]
         self.environment = os.environ | {"AMQ_ISA": isa}
 
     def least(self):
@@ -224,6 +251,9 @@ def contenders(folder, amqc, case, sizes):
         add("openvino f32", lambda: Openvino(model, sizes))
     if "numpy" in PEERS and name.startswith("product"):
         add("numpy (OpenBLAS)", lambda: Numpy(sizes))
+    for runtime in ("tract", "rten") if RUST_PEERS and not COLD else ():
+        if runtime in PEERS and not (runtime == "tract" and THREADS > 1):
+            add(f"{runtime} f32", lambda: Rust(runtime, model, sizes))
     for way in WAYS:
         bits, activations = way.split("/")
         coded = folder / f"{name}-{bits}-{activations}.amq"

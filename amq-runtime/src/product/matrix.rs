@@ -9,7 +9,7 @@ use super::pack::{
     CodedRows, Kind, Packed, Weights, columns_of, columns_of_pairs, halves, pack_float,
 };
 use super::parts;
-use super::scratch::{Scratch, Tabulated};
+use super::scratch::{Meter, Scratch, Tabulated};
 use super::source::{MatrixSource, PackError};
 use crate::kernels::lanes::Tables;
 use crate::kernels::layout::Layout;
@@ -253,6 +253,17 @@ impl Matrix {
     /// Codes vectors x `[vector][column of a tap]`, each alone, to places from `place` on. What is
     /// multiplied in float stays where it is.
     pub(super) fn code(&self, x: &[f32], place: usize, scratch: &mut Scratch) {
+        let meter = scratch.meter.filter(|_| !matches!(self.weights, Weights::Float(_)));
+        let Some(Meter { now, .. }) = meter else {
+            return self.code_vectors(x, place, scratch);
+        };
+        let start = now();
+        self.code_vectors(x, place, scratch);
+        let took = now().saturating_sub(start);
+        scratch.meter.iter_mut().for_each(|meter| meter.taken += took);
+    }
+
+    fn code_vectors(&self, x: &[f32], place: usize, scratch: &mut Scratch) {
         match &self.weights {
             Weights::Float(_) => {}
             Weights::Codes { weights, codes, constant } => {

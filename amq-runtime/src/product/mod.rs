@@ -21,5 +21,5 @@ pub(crate) use conv::ConvMatrix;
 pub(crate) use geometry::Geometry;
 pub(crate) use hands::Hands;
 pub(crate) use matrix::{Matrix, Packer};
-pub(crate) use scratch::{Budget, Scratch};
+pub(crate) use scratch::{Budget, Meter, Scratch};
 pub(crate) use source::{Coded, MatrixSource, PackError};

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
+use core::time::Duration;
 
 use super::in_file::Unpacked;
 use crate::error::{Fault, ensure, fault};
@@ -46,8 +47,17 @@ pub(crate) struct Scratch {
     pub(super) results: Vec<f32>,
     /// Which windows those are.
     pub(super) windows: Range<usize>,
+    /// What times the quantization of activations, if that is wanted.
+    pub(crate) meter: Option<Meter>,
     /// Memory for weights that stay in the file.
     pub(super) unpacked: Option<Box<Unpacked>>,
+}
+
+/// Times the quantization of activations.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Meter {
+    pub(crate) now: fn() -> Duration,
+    pub(crate) taken: Duration,
 }
 
 /// Memory for vectors as tables.

@@ -31,6 +31,9 @@ pub(super) struct Bench {
     /// Size of a dimension (repeatable) [default: 1]
     #[arg(long, value_name = "NAME=N", value_parser = size)]
     dim: Vec<(String, i64)>,
+    /// Read other memory before each step, so that it finds nothing of its model in caches
+    #[arg(long)]
+    cold: bool,
     #[command(flatten)]
     ports: Ports,
     #[command(flatten)]
@@ -69,7 +72,7 @@ impl Bench {
         };
         let models: Vec<Loaded> =
             [&self.file].into_iter().chain(&self.against).map(load).collect::<Result<_>>()?;
-        let timings = bench(&models.iter().collect::<Vec<_>>(), &self.dim)?;
+        let timings = bench(&models.iter().collect::<Vec<_>>(), &self.dim, self.cold)?;
         let warnings = timings.iter().filter_map(Timing::warning).collect();
         let mut timings = timings.into_iter();
         let Some(timing) = timings.next() else { return Ok(Outcome::default()) };
@@ -84,8 +87,8 @@ impl Bench {
 }
 
 fn text(timing: &Timing) -> String {
-    let Timing { file, median_us, p99_us, least_us, steps, multiplications, weight_bytes, read_us } =
-        timing;
+    let Timing { file, median_us, p99_us, least_us, steps, multiplications, .. } = timing;
+    let Timing { quantization, weight_bytes, read_us, .. } = timing;
     let mut text = format!(
         "{file}: a step takes {median_us:.2} us, 99% at most {p99_us:.2} us, the least {least_us:.2} us; \
          {steps} steps\n"
@@ -93,8 +96,9 @@ fn text(timing: &Timing) -> String {
     if *multiplications > 0 {
         text += &format!(
             "  {multiplications} multiplications a step, {:.1} a nanosecond; weights of {weight_bytes} \
-             bytes, which a thread reads in {read_us:.2} us\n",
-            *multiplications as f64 / (1e3 * least_us)
+             bytes, which a thread reads in {read_us:.2} us; quantizing activations takes {:.0}% of a step\n",
+            *multiplications as f64 / (1e3 * least_us),
+            100.0 * quantization
         );
     }
     text
