@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use amq_format::PlainView;
 use amq_format::graph::DataType;
 
+use crate::kernels::memory::elements;
 use crate::view::{Buffer, Data};
 
 /// The elements of a constant.
@@ -57,24 +58,4 @@ impl Constant {
             Constant::InFile(data) => *data,
         }
     }
-}
-
-/// A type that any bytes are an element of.
-trait Plain: Copy {}
-
-impl Plain for f32 {}
-impl Plain for i64 {}
-impl Plain for i32 {}
-impl Plain for i16 {}
-impl Plain for i8 {}
-impl Plain for u16 {}
-impl Plain for u32 {}
-impl Plain for u64 {}
-
-/// Little-endian elements, if they are aligned and the machine is little-endian.
-fn elements<T: Plain>(bytes: &'static [u8]) -> Option<&'static [T]> {
-    // SAFETY: the types that are plain are numbers, of which any bytes are one.
-    let (before, elements, after) = unsafe { bytes.align_to::<T>() };
-    let whole = before.is_empty() && after.is_empty() && cfg!(target_endian = "little");
-    whole.then_some(elements)
 }

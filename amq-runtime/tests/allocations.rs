@@ -8,13 +8,15 @@ use std::cell::Cell as Counter;
 use std::sync::Arc;
 
 use amq_format::Validated;
-use amq_format::graph::{Activations, Cell};
+use amq_format::graph::{Activations, Binary, BinaryFunction, Cell, DataType, Gather, Linear, Op};
 use amq_runtime::{LoadOptions, Model, Session, View};
+use common::{Builder, named, sized};
 
 struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Counter<usize> = const { Counter::new(0) };
+    static BYTES: Counter<usize> = const { Counter::new(0) };
 }
 
 // SAFETY: every call is passed on to the system's allocator as it is.
@@ -22,6 +24,7 @@ unsafe impl GlobalAlloc for Counting {
     // SAFETY: the caller keeps the contract, which is the system's.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        BYTES.with(|bytes| bytes.set(bytes.get() + layout.size()));
         // SAFETY: as above.
         unsafe { System.alloc(layout) }
     }
@@ -78,6 +81,33 @@ fn calls_with_known_shapes_allocate_nothing() {
             }
         }
     }
+}
+
+#[test]
+fn weights_that_stay_in_the_file_take_no_memory() {
+    let mut b = Builder::new();
+    let x = b.input("x", DataType::F32, &[named("n"), sized(1024)]);
+    let w = b.codes("w", &[1024, 1024], 1, 2);
+    let table = b.codes("table", &[2000, 1024], 1, 2);
+    let c = b.random_floats("c", &[1024]);
+    let index = b.input("index", DataType::I64, &[named("n")]);
+    let [y, z, sum] = ["y", "z", "sum"].map(|name| b.value(name));
+    b.node(Op::Linear(Linear { activations: Activations::Int8 as i32 }), &[x, w], &[y]);
+    b.node(Op::Gather(Gather { axis: 0 }), &[table, index], &[z]);
+    b.node(Op::Binary(Binary { function: BinaryFunction::Add as i32 }), &[z, c], &[sum]);
+    b.output(y, DataType::F32, &[named("n"), sized(1024)]);
+    b.output(sum, DataType::F32, &[named("n"), sized(1024)]);
+    let bytes = b.finish();
+    let size = bytes.len();
+    let file = Validated::new(bytes.leak()).unwrap();
+    let before = BYTES.with(Counter::get);
+    let model = Model::in_file(&file, &LoadOptions::default()).unwrap();
+    let x = vec![0.5; 1024];
+    let mut session = Session::new(Arc::new(model));
+    session.run(&[("x", View::f32(&[1, 1024], &x)), ("index", View::i64(&[1], &[7]))]).unwrap();
+    let taken = BYTES.with(Counter::get) - before;
+    // A vector's tables are 4 KiB, and so are its results.
+    assert!(taken < size / 10, "{taken} bytes for a file of {size}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Memory that is written once and read often: files and packed weights.
+//! Memory that is written once and read often: files and packed weights; elements that lie in it.
 //!
 //! A system that gives fresh memory in pages of 4 KiB takes longer for that than packing takes to fill
 //! them, so Linux is asked for large pages.
@@ -119,6 +119,26 @@ pub(crate) fn prefer_large_pages<T>(fresh: &mut Vec<T>) {
     }
     #[cfg(not(all(feature = "std", any(target_os = "linux", target_os = "android"))))]
     let _ = fresh;
+}
+
+/// A type that any bytes are an element of.
+pub(crate) trait Plain: Copy {}
+
+impl Plain for f32 {}
+impl Plain for i64 {}
+impl Plain for i32 {}
+impl Plain for i16 {}
+impl Plain for i8 {}
+impl Plain for u16 {}
+impl Plain for u32 {}
+impl Plain for u64 {}
+
+/// Little-endian elements, if they are aligned and the machine is little-endian.
+pub(crate) fn elements<T: Plain>(bytes: &[u8]) -> Option<&[T]> {
+    // SAFETY: the types that are plain are numbers, of which any bytes are one.
+    let (before, elements, after) = unsafe { bytes.align_to::<T>() };
+    let whole = before.is_empty() && after.is_empty() && cfg!(target_endian = "little");
+    whole.then_some(elements)
 }
 
 #[cfg(test)]
