@@ -213,7 +213,8 @@ impl Matrix {
             else {
                 return panels::convolve(weights, geometry, x, part, bias, out, scratch, target);
             };
-            self.unpack(in_file, part.blocks.clone(), &mut unpacked, |weights, blocks| {
+            let (blocks, together) = (part.blocks.clone(), self.blocks_together());
+            in_file.unpack(blocks, together, target, &mut unpacked, |weights, blocks| {
                 let Weights::Float(weights) = weights else { return };
                 let first = (blocks.start - part.blocks.start) * BLOCK;
                 let out = &mut out[first * part.stride..];

@@ -1,16 +1,17 @@
 //! Weights that stay in the file: rows are packed when a product meets them, as many as lie together,
 //! into memory that all products of a session share.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use amq_format::TensorView;
 use amq_format::graph::Activations;
 
-use super::matrix::{Matrix, layout};
-use super::pack::{CodedRows, Kind, Packed, Weights, pack_float};
-use super::scratch::Scratch;
-use super::source::{Coded, PackError};
+use super::budget::Budget;
+use super::pack::{CodedRows, Kind, Weights, layout, pack_float};
+use super::source::PackError;
+use super::unpacked::Unpacked;
 use crate::kernels::layout::Layout;
 use crate::kernels::{BLOCK, Target};
 use crate::workers::Alone;
@@ -25,13 +26,6 @@ pub(super) struct InFile {
     layout: Layout,
     /// Columns that are read together, where they are codes.
     pieces: Vec<Range<usize>>,
-}
-
-/// Memory that rows are brought to from the file, and packed in.
-#[derive(Debug, Default)]
-pub(crate) struct Unpacked {
-    coded: Coded,
-    packed: Packed,
 }
 
 impl InFile {
@@ -92,50 +86,41 @@ impl InFile {
             }
         }
     }
-}
 
-impl Matrix {
-    /// Takes memory for the rows of a matrix that stays in the file.
-    pub(super) fn reserve_rows(&self, scratch: &mut Scratch) {
-        let Some(in_file) = &self.in_file else { return };
-        let Scratch { budget, unpacked, .. } = scratch;
+    /// Takes memory for `blocks` blocks of rows, to be packed to weights like some.
+    pub(super) fn reserve(
+        &self,
+        like: &Weights,
+        blocks: usize,
+        unpacked: &mut Option<Box<Unpacked>>,
+        budget: &mut Budget,
+    ) {
         let Unpacked { coded, packed } = &mut **unpacked.get_or_insert_default();
-        let together = self.blocks_together().min(self.blocks());
-        packed.reserve(&self.weights, together, budget);
-        if let TensorView::MultiBit(view) = &in_file.tensor {
-            let (rows, groups) = (together * BLOCK, view.groups());
+        packed.reserve(like, blocks, budget);
+        if let TensorView::MultiBit(view) = &self.tensor {
+            let (rows, groups) = (blocks * BLOCK, view.groups());
             budget.reserve(&mut coded.planes, view.bits * rows * view.words_per_row());
             budget.reserve(&mut coded.coefficients, rows * groups * view.bits);
             budget.reserve(&mut coded.offsets, if view.has_offset { rows * groups } else { 0 });
         }
     }
 
-    /// Packs blocks of rows that stay in the file, as many as lie together at a time: what is done with
-    /// the weights is told which blocks they are.
+    /// Packs blocks of rows, `together` of them at a time: what is done with the weights is told which
+    /// blocks they are.
     pub(super) fn unpack(
         &self,
-        in_file: &InFile,
         blocks: Range<usize>,
+        together: usize,
+        target: Target,
         unpacked: &mut Unpacked,
         mut then: impl FnMut(&Weights, Range<usize>),
     ) {
-        let together = self.blocks_together();
         for first in blocks.clone().step_by(together) {
             let blocks = first..blocks.end.min(first + together);
-            let rows = first * BLOCK..self.rows.min(blocks.end * BLOCK);
-            let weights = in_file.pack(rows, self.target, unpacked);
+            let rows = first * BLOCK..self.rows.len().min(blocks.end * BLOCK);
+            let weights = self.pack(rows, target, unpacked);
             then(&weights, blocks);
             unpacked.packed.take_back(weights);
         }
-    }
-}
-
-#[cfg(test)]
-impl Unpacked {
-    pub(super) fn capacities(&self) -> Vec<usize> {
-        let Coded { planes, coefficients, offsets } = &self.coded;
-        let mut all = self.packed.capacities();
-        all.extend([planes.capacity(), coefficients.capacity(), offsets.capacity()]);
-        all
     }
 }

@@ -4,13 +4,14 @@ use core::ops::Range;
 
 use amq_format::graph::Activations;
 
-use super::in_file::{InFile, Unpacked};
+use super::in_file::InFile;
 use super::pack::{
-    CodedRows, Kind, Packed, Weights, columns_of, columns_of_pairs, halves, pack_float,
+    CodedRows, Kind, Packed, Weights, columns_of, columns_of_pairs, halves, layout, pack_float,
 };
 use super::parts;
 use super::scratch::{Meter, Scratch, Tabulated};
 use super::source::{MatrixSource, PackError};
+use super::unpacked::Unpacked;
 use crate::kernels::lanes::Tables;
 use crate::kernels::layout::Layout;
 use crate::kernels::tables::Totals;
@@ -51,16 +52,6 @@ impl Packer<'static> {
     pub(crate) fn alone(target: Target) -> Packer<'static> {
         Packer { target, workers: &crate::workers::Alone }
     }
-}
-
-/// How the columns of `taps` taps are divided in groups of `group` columns.
-pub(super) fn layout(taps: usize, cols: usize, group: usize) -> Result<Layout, PackError> {
-    if taps == 0 || !cols.is_multiple_of(taps) {
-        return Err(PackError::Taps { cols, taps });
-    }
-    // Without columns nothing is multiplied.
-    let columns = (cols / taps).max(1);
-    Layout::new(taps, columns, group).ok_or(PackError::Tap { group, columns })
 }
 
 impl Matrix {
@@ -163,6 +154,14 @@ impl Matrix {
             self.grow(vectors, scratch);
         }
         scratch.budget.grow(&mut scratch.places, vectors, 0);
+    }
+
+    /// Takes memory for the rows of a matrix that stays in the file.
+    pub(super) fn reserve_rows(&self, scratch: &mut Scratch) {
+        let Some(in_file) = &self.in_file else { return };
+        let Scratch { budget, unpacked, .. } = scratch;
+        let blocks = self.blocks_together().min(self.blocks());
+        in_file.reserve(&self.weights, blocks, unpacked, budget);
     }
 
     /// Vectors that are multiplied together, at most.
@@ -346,7 +345,8 @@ impl Matrix {
             return multiply(&self.weights, self.target, x, vectors, out, scratch);
         };
         let Output { data, rows, row_stride, vector_stride, bias, blocks, order } = out;
-        self.unpack(in_file, blocks.clone(), unpacked, |weights, part| {
+        let together = self.blocks_together();
+        in_file.unpack(blocks.clone(), together, self.target, unpacked, |weights, part| {
             let first = (part.start - blocks.start) * BLOCK;
             let out = Output {
                 data: &mut data[first * row_stride..],

@@ -7,7 +7,7 @@ use core::ops::Range;
 use amq_format::graph::Activations;
 use amq_format::spec::MAX_BITS;
 
-use super::scratch::Budget;
+use super::budget::Budget;
 use super::source::PackError;
 use crate::kernels::lanes::Line;
 use crate::kernels::layout::{Layout, WORD};
@@ -32,6 +32,16 @@ pub(super) enum Weights {
         /// How vectors are coded: 1, or 2 where what the first leaves is coded too.
         parts: usize,
     },
+}
+
+/// How the columns of `taps` taps are divided in groups of `group` columns.
+pub(super) fn layout(taps: usize, cols: usize, group: usize) -> Result<Layout, PackError> {
+    if taps == 0 || !cols.is_multiple_of(taps) {
+        return Err(PackError::Taps { cols, taps });
+    }
+    // Without columns nothing is multiplied.
+    let columns = (cols / taps).max(1);
+    Layout::new(taps, columns, group).ok_or(PackError::Tap { group, columns })
 }
 
 /// How weights are packed.
