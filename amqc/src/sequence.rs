@@ -4,32 +4,41 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use amq_format::Fact;
-use amq_format::graph::{Activations, Op, Port, ValueId};
-use amq_runtime::Isa;
+use amq_format::graph::{Activations, Op, ValueId};
+use amq_runtime::{Isa, Probe};
 
+use crate::calibrate::batches::{ITEMS, PIECE, batches};
 use crate::calibrate::moments::Moments;
-use crate::calibrate::pairs::{Key, pair};
+use crate::calibrate::pairs::{Key, Pairing, Pairs, pair};
 use crate::calibrate::resolution::lost;
 use crate::calibrate::samples::Samples;
 use crate::emit::emit;
 use crate::error::Result;
+use crate::feed::stream::{PortNames, TextReader};
 use crate::fit::{Fitted, Met, met};
-use crate::ir::{Module, fact};
+use crate::ir::Module;
 use crate::loaded::Loaded;
 use crate::plan::{Choice, Plan, Planned};
 use crate::quant::Method;
-use crate::tensor::Data;
+use crate::tensor::{Data, views};
 use crate::threads::Threads;
 
-/// Samples that all runs take together, about, and those of each run at least and at most.
+mod parts;
+
+use parts::Run;
+
+/// Samples that are run at most; of a network with states, which is run anew for each matrix, that all runs take
+/// together, about, and each at least.
+const MOST_SAMPLES: usize = 64;
 const SAMPLES: usize = 1024;
 const LEAST_SAMPLES: usize = 8;
-const MOST_SAMPLES: usize = 64;
 /// The same of tokens.
 const TOKENS: usize = 65_536;
 const LEAST_TOKENS: usize = 2048;
 const MOST_TOKENS: usize = 16_384;
+/// Samples, and tokens, that activations are measured on.
+const MEASURED_SAMPLES: usize = 8;
+const MEASURED_TOKENS: usize = 512;
 /// Activations of 8 bits may lose so much of a product, in decibels, beside what its codes lose.
 const MOST_LOST: f64 = 0.5;
 /// Vectors of a row that are taken, about.
@@ -64,14 +73,16 @@ pub(crate) fn fit(
     data: &Calibrated,
     progress: &(dyn Fn(&str, usize, usize) + Sync),
 ) -> Result<Fitted> {
-    let Calibrated { samples, moments, .. } = data;
     let met: Vec<Vec<Met<'_>>> =
-        plan.matrices.iter().map(|planned| met(&planned.weight, moments)).collect();
+        plan.matrices.iter().map(|planned| met(&planned.weight, &data.moments)).collect();
     let steps = steps(module, plan, &met);
     let count = steps.values().filter(|step| step.paired).count();
     let none = Fitted::none(module, plan).map_err(|error| error.within(path.display()))?;
     let mut fitted = none.clone();
-    let network = Network::new(path, module, data)?;
+    let threads = Threads::new(rayon::current_num_threads())?;
+    let network = Network { path, module, data, threads };
+    let mut float = network.start(&none)?;
+    let mut coded = float.clone();
     let mut done = 0;
     for (&node, Step { entries, paired }) in &steps {
         let mut pairs = BTreeMap::new();
@@ -80,26 +91,61 @@ pub(crate) fn fit(
             done += 1;
         }
         if *paired && !fitted.matrices.is_empty() {
-            let most = match samples {
-                Samples::Text { .. } => (TOKENS / count).clamp(LEAST_TOKENS, MOST_TOKENS),
-                Samples::Arrays { .. } => (SAMPLES / count).clamp(LEAST_SAMPLES, MOST_SAMPLES),
-            };
             let mut wanted = BTreeMap::new();
             for met in entries.iter().flat_map(|&entry| &met[entry]) {
                 let every = (met.block.sums.weight() / VECTORS).ceil().max(1.0);
                 wanted.insert(key(met), every as usize);
             }
-            let models = [network.load(node, plan, &none)?, network.load(node, plan, &fitted)?];
-            pairs = pair(models.each_ref(), samples, most, &wanted)?;
+            let in_parts = match (&mut float, &mut coded) {
+                (Some(float), Some(coded)) => {
+                    in_parts([float, coded], node, plan, [&none, &fitted], &wanted).ok()
+                }
+                _ => None,
+            };
+            pairs = match in_parts {
+                Some(pairs) => pairs,
+                None => {
+                    // Not every part can stand alone: one may need sizes that another gives.
+                    (float, coded) = (None, None);
+                    let most = match data.samples {
+                        Samples::Text { .. } => (TOKENS / count).clamp(LEAST_TOKENS, MOST_TOKENS),
+                        _ => (SAMPLES / count).clamp(LEAST_SAMPLES, MOST_SAMPLES),
+                    };
+                    let models = [network.whole(plan, &none)?, network.whole(plan, &fitted)?];
+                    pair(models.each_ref(), &data.samples, most, &wanted)?
+                }
+            };
         }
         for &entry in entries {
             let met = met[entry].iter().map(|met| met.paired(pairs.get(&key(met))));
             let met: Vec<Met<'_>> = met.collect();
             fitted.fit(module, plan, entry, &met, progress);
         }
-        network.refine(node, plan, &fitted)?;
+        network.refine(node, plan, &fitted, coded.as_ref())?;
     }
     Ok(fitted)
+}
+
+/// Pairs what rows of a node meet, in a network that is run up to it in both ways.
+fn in_parts(
+    [float, coded]: [&mut Run<'_>; 2],
+    node: usize,
+    plan: &Plan,
+    [none, fitted]: [&Fitted; 2],
+    wanted: &BTreeMap<Key, usize>,
+) -> Result<BTreeMap<Key, Pairs>> {
+    float.advance(node, plan, none)?;
+    coded.advance(node, plan, fitted)?;
+    let calls = float.calls().min(coded.calls());
+    let (mut float, mut coded) = (float.part(node, plan, none), coded.part(node, plan, fitted));
+    let mut pairing = Pairing::new(wanted);
+    for call in 0..calls {
+        pairing.call(
+            |probe| float.run(call, probe).map(|_| ()),
+            |probe| coded.run(call, probe).map(|_| ()),
+        )?;
+    }
+    Ok(pairing.pairs())
 }
 
 /// Gives those matrices finer activations that lose more than half a decibel of their products by 8 bits, where nobody
@@ -114,76 +160,114 @@ pub(crate) fn refine(
     fitted: &Fitted,
     data: &Calibrated,
 ) -> Result<()> {
-    let network = Network::new(path, module, data)?;
+    let threads = Threads::new(rayon::current_num_threads())?;
+    let network = Network { path, module, data, threads };
+    let mut coded = network.start(fitted)?;
     let nodes = plan.matrices.iter().map(|planned| planned.weight.place.outermost());
     let nodes: BTreeSet<usize> = nodes.collect();
-    nodes.into_iter().try_for_each(|node| network.refine(node, plan, fitted))
+    for node in nodes {
+        if coded.as_mut().is_some_and(|coded| coded.advance(node, plan, fitted).is_err()) {
+            coded = None;
+        }
+        network.refine(node, plan, fitted, coded.as_ref())?;
+    }
+    Ok(())
 }
 
-/// A network that is run in parts.
+/// A network and its data.
 struct Network<'a> {
     path: &'a Path,
     module: &'a Module,
     data: &'a Calibrated,
-    facts: Vec<Option<Fact>>,
     threads: Threads,
 }
 
 impl Network<'_> {
-    fn new<'a>(path: &'a Path, module: &'a Module, data: &'a Calibrated) -> Result<Network<'a>> {
-        let facts = module.facts().map_err(|error| error.within(path.display()))?;
-        let threads = Threads::new(rayon::current_num_threads())?;
-        Ok(Network { path, module, data, facts, threads })
+    /// The network before its first node; none where it must be run whole: a text is read with the scores of its last
+    /// nodes, and states have values of their own.
+    fn start(&self, none: &Fitted) -> Result<Option<Run<'_>>> {
+        if matches!(self.data.samples, Samples::Text { .. }) || !self.module.graph.states.is_empty()
+        {
+            return Ok(None);
+        }
+        let plan = Plan { matrices: Vec::new(), raised: Vec::new() };
+        let none = Fitted { places: Vec::new(), shifts: Vec::new(), ..none.clone() };
+        let float = self.whole(&plan, &none)?;
+        let calls = batches(&float, &self.data.samples, MOST_SAMPLES)?;
+        let calls = calls.into_iter().map(|batch| batch.inputs).collect();
+        Run::new((self.path, self.module), (self.data.isa, &self.threads), calls).map(Some)
     }
 
-    /// The network up to a node, which gives its output, with these codes. All of it where a text is read, whose
-    /// scores come from nodes behind, or where it has states.
-    fn load(&self, node: usize, plan: &Plan, fitted: &Fitted) -> Result<Loaded> {
-        let mut module = self.module.clone();
-        if matches!(self.data.samples, Samples::Arrays { .. }) && module.graph.states.is_empty() {
-            module.graph.nodes.truncate(node + 1);
-            let outputs = module.graph.nodes[node].outputs.iter();
-            let port = |&value: &ValueId| {
-                let fact = fact(&self.facts, value)?;
-                let data_type = fact.data_type as i32;
-                Some(Port { value, data_type, dims: fact.dims.clone(), ..Port::default() })
-            };
-            module.graph.outputs = outputs.filter_map(port).take(1).collect();
-        }
-        let draft = emit(module, plan, fitted);
+    /// All of the network, with these codes.
+    fn whole(&self, plan: &Plan, fitted: &Fitted) -> Result<Loaded> {
+        let draft = emit(self.module.clone(), plan, fitted);
         let loaded = Loaded::of_draft(self.path, &draft, self.data.isa)?;
         Ok(loaded.with_threads(self.threads.clone()))
     }
 
-    /// [`refine`]s the matrices of a node.
-    fn refine(&self, node: usize, plan: &mut Plan, fitted: &Fitted) -> Result<()> {
+    /// [`refine`]s the matrices of a node, in a network that is run up to it or whole.
+    fn refine(
+        &self,
+        node: usize,
+        plan: &mut Plan,
+        fitted: &Fitted,
+        coded: Option<&Run<'_>>,
+    ) -> Result<()> {
         let open = |planned: &Planned| {
-            planned.weight.place.outermost() == node
-                && planned.weight.place.is_outermost()
+            planned.weight.place.is_outermost()
+                && planned.weight.place.node == node
                 && matches!(planned.choice, Choice::Codes { open: true, .. })
         };
         let open = plan.matrices.iter().enumerate().filter(|(_, planned)| open(planned));
         let open: Vec<usize> = open.map(|(entry, _)| entry).collect();
-        if open.is_empty() {
-            return Ok(());
-        }
-        let loaded = self.load(node, plan, fitted)?;
-        for entry in open {
-            let Planned { weight, choice } = &mut plan.matrices[entry];
-            let (Some(place), Data::F32(weights), Choice::Codes { activations, note, .. }) =
-                (fitted.places[entry], &self.module.constants[&weight.value].data, choice)
+        let mut losses = Vec::new();
+        for &entry in &open {
+            let weight = &plan.matrices[entry].weight;
+            let (Some(place), Data::F32(weights)) =
+                (fitted.places[entry], &self.module.constants[&weight.value].data)
             else {
                 continue;
             };
+            let mut run = |probe: &mut dyn Probe| {
+                if let Some(coded) = coded {
+                    let mut part = coded.part(node, plan, fitted);
+                    let mut calls = 0..coded.calls().min(MEASURED_SAMPLES.div_ceil(ITEMS));
+                    if calls.try_for_each(|call| part.run(call, probe).map(|_| ())).is_ok() {
+                        return Ok(());
+                    }
+                }
+                self.run_whole(&self.whole(plan, fitted)?, probe)
+            };
             let codes = &fitted.matrices[place].codes;
-            if let Some(lost) = lost(&loaded, &self.data.samples, weight, weights, codes)?
-                && lost > MOST_LOST
-            {
+            losses.extend(lost(&mut run, weight, weights, codes)?.map(|lost| (entry, lost)));
+        }
+        for (entry, lost) in losses.into_iter().filter(|(_, lost)| *lost > MOST_LOST) {
+            if let Choice::Codes { activations, note, .. } = &mut plan.matrices[entry].choice {
                 *activations = Activations::Int16;
                 *note = Some(format!("int8 would lose {lost:.1} dB of the product"));
             }
         }
         Ok(())
+    }
+
+    /// Runs all of the network on some of the data.
+    fn run_whole(&self, loaded: &Loaded, probe: &mut dyn Probe) -> Result<()> {
+        match &self.data.samples {
+            Samples::Text { tokens, classes } => {
+                let mut reader = TextReader::new(loaded, *classes, PortNames::default())?;
+                let piece = reader.piece(tokens.len())?.min(PIECE);
+                let mut pieces = tokens[..tokens.len().min(MEASURED_TOKENS)].chunks(piece);
+                pieces.try_for_each(|tokens| reader.feed_with(tokens, probe))
+            }
+            samples @ Samples::Arrays { .. } => {
+                let mut session = loaded.session();
+                for batch in batches(loaded, samples, MEASURED_SAMPLES)? {
+                    let done = session.run_with(&views(&batch.inputs), probe).map(|_| ());
+                    done.map_err(|error| loaded.error(error))?;
+                }
+                Ok(())
+            }
+        }
     }
 }
 

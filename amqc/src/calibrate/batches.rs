@@ -8,14 +8,14 @@ use crate::loaded::Loaded;
 use crate::tensor::Tensor;
 
 /// Samples that are run at once, unless the model fixes how many.
-pub(super) const ITEMS: usize = 4;
+pub(crate) const ITEMS: usize = 4;
 /// Tokens of a text that are fed at once.
-pub(super) const PIECE: usize = 64;
+pub(crate) const PIECE: usize = 64;
 
 /// Inputs of a call.
 #[derive(Debug)]
-pub(super) struct Batch {
-    pub(super) inputs: Vec<(String, Tensor)>,
+pub(crate) struct Batch {
+    pub(crate) inputs: Vec<(String, Tensor)>,
     /// Samples that were in no batch before.
     pub(super) new: usize,
 }
@@ -25,7 +25,7 @@ pub(super) struct Batch {
 ///
 /// # Errors
 /// Inputs that fix different numbers.
-pub(super) fn batches(loaded: &Loaded, samples: &Samples, most: usize) -> Result<Vec<Batch>> {
+pub(crate) fn batches(loaded: &Loaded, samples: &Samples, most: usize) -> Result<Vec<Batch>> {
     let Samples::Arrays { files, axis } = samples else { return Ok(Vec::new()) };
     let fixed = fixed(loaded, *axis)?;
     let size = fixed.unwrap_or(ITEMS);

@@ -82,8 +82,53 @@ impl Pairs {
     }
 }
 
-/// Runs both models on at most so many of the tokens or samples, and pairs what those rows meet that are `wanted`, of which every so many
-/// vectors are taken. Rows are left out that meet nothing, or what is not finite.
+/// Pairs as they are gathered, call by call.
+pub(crate) struct Pairing<'a> {
+    wanted: &'a BTreeMap<Key, usize>,
+    all: BTreeMap<Key, Pairs>,
+    calls: usize,
+}
+
+impl<'a> Pairing<'a> {
+    /// Of what those rows meet that are `wanted`, of which every so many vectors are taken.
+    pub(crate) fn new(wanted: &'a BTreeMap<Key, usize>) -> Pairing<'a> {
+        Pairing { wanted, all: BTreeMap::new(), calls: 0 }
+    }
+
+    /// Runs both models in a call, and pairs what rows meet.
+    ///
+    /// # Errors
+    /// What a model does not take.
+    pub(crate) fn call(
+        &mut self,
+        float: impl FnOnce(&mut dyn Probe) -> Result<()>,
+        coded: impl FnOnce(&mut dyn Probe) -> Result<()>,
+    ) -> Result<()> {
+        let mut seen = [Recorder::new(self.wanted), Recorder::new(self.wanted)];
+        float(&mut seen[0])?;
+        coded(&mut seen[1])?;
+        let [float, mut coded] = seen;
+        for (key, Seen { columns, vectors, .. }) in float.seen {
+            let Some(other) = coded.seen.remove(&key) else { continue };
+            let pairs = self.all.entry(key).or_insert_with(|| Pairs::new(columns));
+            pairs.add(self.calls % 2, &vectors, &other.vectors);
+        }
+        self.calls += 1;
+        Ok(())
+    }
+
+    /// The pairs of rows that meet something, all of it finite.
+    pub(crate) fn pairs(self) -> BTreeMap<Key, Pairs> {
+        let mut all = self.all;
+        for pairs in all.values_mut() {
+            pairs.sums.settle();
+        }
+        all.retain(|_, pairs| pairs.sums.is_sound() == Some(true));
+        all
+    }
+}
+
+/// Pairs what rows meet in both models on at most so many of the tokens or samples.
 ///
 /// # Errors
 /// What a model does not take.
@@ -93,47 +138,32 @@ pub(crate) fn pair(
     most: usize,
     wanted: &BTreeMap<Key, usize>,
 ) -> Result<BTreeMap<Key, Pairs>> {
-    let mut all: BTreeMap<Key, Pairs> = BTreeMap::new();
-    let mut join = |half: usize, float: Recorder<'_>, mut coded: Recorder<'_>| {
-        for (key, Seen { columns, vectors, .. }) in float.seen {
-            let Some(other) = coded.seen.remove(&key) else { continue };
-            let pairs = all.entry(key).or_insert_with(|| Pairs::new(columns));
-            pairs.add(half, &vectors, &other.vectors);
-        }
-    };
+    let mut pairing = Pairing::new(wanted);
     match samples {
         Samples::Text { tokens, classes } => {
             let reader = |loaded| TextReader::new(loaded, *classes, PortNames::default());
-            let mut readers = [reader(float)?, reader(coded)?];
-            let piece = readers[0].piece(tokens.len())?.min(PIECE);
-            let tokens = &tokens[..tokens.len().min(most)];
-            for (index, piece) in tokens.chunks(piece).enumerate() {
-                let mut recorders = [Recorder::new(wanted), Recorder::new(wanted)];
-                for (reader, recorder) in readers.iter_mut().zip(&mut recorders) {
-                    reader.feed_with(piece, recorder)?;
-                }
-                let [float, coded] = recorders;
-                join(index % 2, float, coded);
+            let [mut first, mut second] = [reader(float)?, reader(coded)?];
+            let piece = first.piece(tokens.len())?.min(PIECE);
+            for piece in tokens[..tokens.len().min(most)].chunks(piece) {
+                pairing.call(
+                    |probe| first.feed_with(piece, probe),
+                    |probe| second.feed_with(piece, probe),
+                )?;
             }
         }
         Samples::Arrays { .. } => {
-            let mut sessions = [float.session(), coded.session()];
-            for (index, batch) in batches(float, samples, most)?.iter().enumerate() {
-                let mut recorders = [Recorder::new(wanted), Recorder::new(wanted)];
-                for (session, recorder) in sessions.iter_mut().zip(&mut recorders) {
-                    let done = session.run_with(&views(&batch.inputs), recorder).map(|_| ());
-                    done.map_err(|error| float.error(error))?;
-                }
-                let [float, coded] = recorders;
-                join(index % 2, float, coded);
+            let [mut first, mut second] = [float.session(), coded.session()];
+            for batch in batches(float, samples, most)? {
+                let inputs = views(&batch.inputs);
+                let error = |error| float.error(error);
+                pairing.call(
+                    |probe| first.run_with(&inputs, probe).map(|_| ()).map_err(error),
+                    |probe| second.run_with(&inputs, probe).map(|_| ()).map_err(error),
+                )?;
             }
         }
     }
-    for pairs in all.values_mut() {
-        pairs.sums.settle();
-    }
-    all.retain(|_, pairs| pairs.sums.is_sound() == Some(true));
-    Ok(all)
+    Ok(pairing.pairs())
 }
 
 /// Keeps vectors of a call.

@@ -3,50 +3,26 @@
 use amq_runtime::{Probe, Product};
 use rayon::prelude::*;
 
-use super::batches::{PIECE, batches};
-use super::samples::Samples;
 use crate::error::Result;
-use crate::feed::stream::{PortNames, TextReader};
-use crate::loaded::Loaded;
 use crate::quant::QuantizedMatrix;
-use crate::tensor::views;
 use crate::weights::Weight;
 
-/// Samples of arrays, and tokens of a text, that are run.
-const SAMPLES: usize = 8;
-const TOKENS: usize = 512;
 /// Vectors of a run of rows that are looked at, at least, where there are as many.
 const VECTORS: usize = 64;
 
 /// By how many decibels a product with a coded matrix is farther from that with its weights than it would be with
-/// activations in float, in a network where it has those of the file; none where no data meet it.
+/// activations in float; none where no data meet it. `run` runs a network in which it has those of the file.
 ///
 /// # Errors
 /// What the model does not take.
 pub(crate) fn lost(
-    loaded: &Loaded,
-    samples: &Samples,
+    run: &mut dyn FnMut(&mut dyn Probe) -> Result<()>,
     weight: &Weight,
     weights: &[f32],
     codes: &QuantizedMatrix,
 ) -> Result<Option<f64>> {
     let mut watch = Watch { weight, seen: Vec::new() };
-    match samples {
-        Samples::Text { tokens, classes } => {
-            let mut reader = TextReader::new(loaded, *classes, PortNames::default())?;
-            let piece = reader.piece(tokens.len())?.min(PIECE);
-            for tokens in tokens[..tokens.len().min(TOKENS)].chunks(piece) {
-                reader.feed_with(tokens, &mut watch)?;
-            }
-        }
-        Samples::Arrays { .. } => {
-            let mut session = loaded.session();
-            for batch in &batches(loaded, samples, SAMPLES)? {
-                let done = session.run_with(&views(&batch.inputs), &mut watch).map(|_| ());
-                done.map_err(|error| loaded.error(error))?;
-            }
-        }
-    }
+    run(&mut watch)?;
     let [mut float, mut coded] = [0.0, 0.0];
     for seen in &watch.seen {
         let of_row = |row: usize| seen.noise(row, weights, codes);
