@@ -111,6 +111,30 @@ fn weights_that_stay_in_the_file_take_no_memory() {
 }
 
 #[test]
+fn plans_for_several_shapes_share_memory() {
+    let mut b = Builder::new();
+    let x = b.input("x", DataType::F32, &[named("n"), sized(512)]);
+    let w = b.codes("w", &[512, 512], 1, 2);
+    let [y, z] = ["y", "z"].map(|name| b.value(name));
+    let linear = Op::Linear(Linear { activations: Activations::Int8 as i32 });
+    b.node(linear.clone(), &[x, w], &[y]);
+    b.node(linear, &[y, w], &[z]);
+    b.output(z, DataType::F32, &[named("n"), sized(512)]);
+    let mut session = Session::new(Arc::new(Model::load(&b.finish()).unwrap()));
+    let x = vec![0.5; 200 * 512];
+    let mut taken = |n: usize| {
+        let before = BYTES.with(Counter::get);
+        session.run(&[("x", View::f32(&[n, 512], &x[..n * 512]))]).unwrap();
+        BYTES.with(Counter::get) - before
+    };
+    let values = 200 * 512 * size_of::<f32>();
+    assert!(taken(200) > values);
+    for n in [150, 7, 100] {
+        assert!(taken(n) < values / 50, "{n}");
+    }
+}
+
+#[test]
 fn a_convolutional_network_allocates_nothing() {
     let pixels: Vec<f32> = (0..600).map(|i| (i % 13) as f32 - 6.0).collect();
     for model in models(common::classifier()) {
