@@ -47,10 +47,58 @@ impl<'a> Terms<'a> {
     #[inline(always)]
     fn map(&self, x: &mut [f32], function: impl Fn(f32) -> f32) {
         let len = x.len();
-        let (x_bias, h, h_bias) = (&self.x_bias[..len], &self.h[..len], &self.h_bias[..len]);
-        for (i, x) in x.iter_mut().enumerate() {
-            *x = function((*x + x_bias[i]) + (h[i] + h_bias[i]));
+        let inputs = [&self.x_bias[..len], &self.h[..len], &self.h_bias[..len]];
+        by_lanes(x, inputs, |x, [x_bias, h, h_bias]| function((x + x_bias) + (h + h_bias)));
+    }
+}
+
+/// Elements that are computed together.
+const LANES: usize = 16;
+
+/// Elements of which the steps of a plain loop are made, at most.
+const STEP: usize = 64;
+
+/// Replaces each element by a function of itself and those at its place in the inputs, which are as long.
+/// A plain loop is compiled to steps of many elements and to others behind them, at last of one at a time: few
+/// elements would be done so, and are done by lanes instead.
+#[inline(always)]
+pub(crate) fn by_lanes<const N: usize>(
+    out: &mut [f32],
+    inputs: [&[f32]; N],
+    function: impl Fn(f32, [f32; N]) -> f32,
+) {
+    if out.len() >= STEP {
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = function(*out, inputs.map(|input| input[i]));
         }
+        return;
+    }
+    let (whole, rest) = out.as_chunks_mut::<LANES>();
+    let chunks = inputs.map(|input| input.as_chunks::<LANES>());
+    for (i, out) in whole.iter_mut().enumerate() {
+        lanes(out, chunks.map(|(whole, _)| &whole[i]), &function);
+    }
+    if !rest.is_empty() {
+        let padded = |part: &[f32]| {
+            let mut lanes = [0.0; LANES];
+            lanes[..part.len()].copy_from_slice(part);
+            lanes
+        };
+        let mut last = padded(rest);
+        let inputs = chunks.map(|(_, rest)| padded(rest));
+        lanes(&mut last, inputs.each_ref(), &function);
+        rest.copy_from_slice(&last[..rest.len()]);
+    }
+}
+
+#[inline(always)]
+fn lanes<const N: usize>(
+    out: &mut [f32; LANES],
+    inputs: [&[f32; LANES]; N],
+    function: &impl Fn(f32, [f32; N]) -> f32,
+) {
+    for (lane, out) in out.iter_mut().enumerate() {
+        *out = function(*out, inputs.map(|input| input[lane]));
     }
 }
 
@@ -60,10 +108,8 @@ pub(crate) fn gated(target: Target, function: &Unary, x: &[f32], gate: &[f32], o
         target.vectorize(
             #[inline(always)]
             || {
-                let (x, gate) = (&x[..out.len()], &gate[..out.len()]);
-                for (i, out) in out.iter_mut().enumerate() {
-                    *out = gate[i] * math::tanh(x[i]);
-                }
+                let inputs = [&x[..out.len()], &gate[..out.len()]];
+                by_lanes(out, inputs, |_, [x, gate]| gate * math::tanh(x));
             },
         );
         return;

@@ -142,10 +142,7 @@ impl Layer {
             #[inline(always)]
             || {
                 let len = out.len();
-                let inputs = inputs.map(|input| &input[..len]);
-                for (i, out) in out.iter_mut().enumerate() {
-                    *out = function(*out, inputs.map(|input| input[i]));
-                }
+                gates::by_lanes(out, inputs.map(|input| &input[..len]), function);
             },
         );
     }
