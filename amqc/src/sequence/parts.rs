@@ -19,7 +19,7 @@ use crate::tensor::{Tensor, views};
 use crate::threads::Threads;
 
 /// Bytes of values that are kept: of samples that would take more, some are left out.
-const MOST_BYTES: usize = 64 << 20;
+const MOST_BYTES: usize = 256 << 20;
 /// Elements of integers that may be sizes, which a part must know before it runs.
 const MOST_SIZES: usize = 64;
 
