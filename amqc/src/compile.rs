@@ -7,6 +7,7 @@ use amq_format::Validated;
 use amq_runtime::{LoadOptions, Model};
 
 use crate::cost;
+use crate::effective::EffectiveBits;
 use crate::emit;
 use crate::error::{Error, Result};
 use crate::fit::Fitted;
@@ -31,6 +32,8 @@ pub struct Compiled {
     pub report: Report,
     /// Of each layer of the report, how its weights lie; none for those that stayed float.
     pub histograms: Vec<Option<Histogram>>,
+    /// Bits a weight of the file; none if it has no parameters.
+    pub effective_bits: Option<EffectiveBits>,
     /// The files that hold its external data.
     pub external: Vec<PathBuf>,
     /// The conversion that gave it.
@@ -286,7 +289,9 @@ pub(crate) fn finish(
     // What is written is what the runtime loads.
     let file = Validated::new(&bytes).map_err(|error| misfit(&error))?;
     Model::with_options(&file, &LoadOptions::default()).map_err(|error| misfit(&error))?;
-    Ok(Compiled { bytes, report, histograms, external: paths, options: options.clone() })
+    let effective_bits = EffectiveBits::of(&file, bytes.len() as u64);
+    let options = options.clone();
+    Ok(Compiled { bytes, report, histograms, effective_bits, external: paths, options })
 }
 
 /// How the weights of each matrix lie that was coded.

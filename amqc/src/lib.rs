@@ -10,6 +10,7 @@ pub mod compile;
 mod cost;
 pub mod data;
 pub mod distance;
+mod effective;
 mod emit;
 pub mod error;
 pub mod eval;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::answers::Answers;
 use crate::budget::Chosen;
 use crate::by_node::ByNode;
+use crate::effective::EffectiveBits;
 use crate::histogram::Histogram;
 use crate::report::{self, Coding, Layer, Report};
 
@@ -22,6 +23,8 @@ pub struct Page<'a> {
     pub options: &'a str,
     /// Bytes of the file that was made.
     pub bytes_out: u64,
+    /// Bits a weight of the file.
+    pub effective_bits: Option<EffectiveBits>,
     /// What was done.
     pub report: &'a Report,
     /// Of each layer, how its weights lie; none for those that stayed float.
@@ -93,24 +96,17 @@ impl Page<'_> {
     }
 
     fn facts(&self, html: &mut String) {
-        let Report { bytes_in, layers, .. } = self.report;
-        let weights: u64 = layers.iter().map(|layer| layer.bytes_before / 4).sum();
-        let coded = layers.iter().filter(|layer| matches!(layer.coding, Coding::MultiBit { .. }));
-        let (stored, of) = coded.fold((0, 0), |(stored, of), layer| {
-            (stored + layer.bytes_after, of + layer.bytes_before / 4)
-        });
-        let bits = |bytes: u64, weights: u64| 8.0 * bytes as f64 / weights.max(1) as f64;
-        let times = *bytes_in as f64 / self.bytes_out.max(1) as f64;
+        let bytes_in = self.report.bytes_in;
+        let times = bytes_in as f64 / self.bytes_out.max(1) as f64;
+        let coded = self.effective_bits.and_then(|bits| bits.coded);
+        let bits = |bits: Option<f64>| bits.map_or("none".into(), |bits| format!("{bits:.2}"));
         html.push_str("<div class=\"facts\">\n");
         for (value, what) in [
-            (size(*bytes_in), "the model".to_owned()),
+            (size(bytes_in), "the model".to_owned()),
             (size(self.bytes_out), format!("the file, {times:.1} times smaller")),
+            (bits(coded), "bits a weight, of matrices that are coded".into()),
             (
-                format!("{:.2}", bits(stored, of)),
-                "bits a weight, of matrices that are coded".into(),
-            ),
-            (
-                format!("{:.2}", bits(self.bytes_out, weights)),
+                bits(self.effective_bits.map(|bits| bits.file)),
                 "bits a weight, over the whole file".into(),
             ),
         ] {
@@ -196,7 +192,6 @@ impl Page<'_> {
         rows.columns(&["shape", "bits", "bits a weight", "activations", "method"]);
         rows.columns(&["relative error", "before", "after"]);
         for layer in &self.report.layers {
-            let weights = (layer.bytes_before / 4).max(1);
             let [bits, activations, method, error] = match &layer.coding {
                 Coding::MultiBit { bits, group, activations, method, relative_mse, .. } => {
                     let bits = report::bits(*bits, *group);
@@ -210,7 +205,7 @@ impl Page<'_> {
                 layer.op.clone(),
                 format!("{}x{}", layer.rows, layer.cols),
                 bits,
-                format!("{:.2}", 8.0 * layer.bytes_after as f64 / weights as f64),
+                layer.bits_a_weight(),
                 activations,
                 method,
                 error,

@@ -1,9 +1,11 @@
 //! What a conversion did to every layer: for the terminal, for scripts, and kept in the file.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
+use crate::effective;
 use crate::fit::Fitted;
 use crate::interface::Interface;
 use crate::ir::Module;
@@ -117,6 +119,13 @@ pub struct External {
     pub sha256: String,
 }
 
+impl Layer {
+    /// Bits that each weight takes in the file, as text.
+    pub(crate) fn bits_a_weight(&self) -> String {
+        effective::shown(self.bytes_after, self.rows * self.cols)
+    }
+}
+
 impl Report {
     /// Whether any matrix is kept by codes.
     pub fn is_coded(&self) -> bool {
@@ -154,9 +163,11 @@ impl Report {
     /// A line for each reason, in the order of the first layer that has it, with all that have it.
     fn reasons(&self, what: &str, reason: impl Fn(&Coding) -> Option<String>, text: &mut String) {
         let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
+        let mut places = HashMap::new();
         for layer in &self.layers {
             let Some(reason) = reason(&layer.coding) else { continue };
-            match reasons.iter_mut().find(|(other, _)| *other == reason) {
+            let place = *places.entry(reason.clone()).or_insert(reasons.len());
+            match reasons.get_mut(place) {
                 Some((_, names)) => names.push(&layer.name),
                 None => reasons.push((reason, vec![&layer.name])),
             }
@@ -179,8 +190,10 @@ pub(crate) fn bits(bits: u8, group: Option<u64>) -> String {
 
 /// A line for each layer.
 pub(crate) fn table(layers: &[Layer]) -> String {
-    let header = ["layer", "op", "shape", "bits", "act.", "method", "rel. MSE", "before", "after"];
-    let mut table = Table::new(&header, "llrrlllrr");
+    let header = [
+        "layer", "op", "shape", "bits", "b/weight", "act.", "method", "rel. MSE", "before", "after",
+    ];
+    let mut table = Table::new(&header, "llrrrlllrr");
     for layer in layers {
         let shape = format!("{}x{}", layer.rows, layer.cols);
         let [bits, activations, method, error] = match &layer.coding {
@@ -192,7 +205,8 @@ pub(crate) fn table(layers: &[Layer]) -> String {
         };
         let (name, op) = (layer.name.clone(), layer.op.clone());
         let [before, after] = [layer.bytes_before, layer.bytes_after].map(|b| b.to_string());
-        table.row(vec![name, op, shape, bits, activations, method, error, before, after]);
+        let taken = layer.bits_a_weight();
+        table.row(vec![name, op, shape, bits, taken, activations, method, error, before, after]);
     }
     table.render()
 }

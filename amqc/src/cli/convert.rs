@@ -19,6 +19,7 @@ use crate::by_node::{ByNode, by_node};
 use crate::calibrate::gather::gather;
 use crate::calibrate::trial::Trial;
 use crate::compile::{Compiled, Spelling, compile_for};
+use crate::effective::EffectiveBits;
 use crate::error::{Error, Result};
 use crate::open::{Opened, is_amq};
 use crate::options::ConvertOptions;
@@ -65,6 +66,8 @@ struct Converted {
     input: String,
     output: String,
     bytes_out: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effective_bits: Option<EffectiveBits>,
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     chosen: Option<Chosen>,
@@ -110,7 +113,7 @@ impl Convert {
         let made = self.make(options, isa, &bar.show());
         bar.clear();
         let Made { compiled, chosen, answers, by_node } = made?;
-        let Compiled { bytes, report, histograms, external, options } = compiled;
+        let Compiled { bytes, report, histograms, effective_bits, external, options } = compiled;
         for path in &outputs {
             output::check_not_read(path, &external)?;
         }
@@ -123,6 +126,7 @@ impl Convert {
                 model: &self.model.file_name().unwrap_or_default().to_string_lossy(),
                 options: &options.to_string(),
                 bytes_out: bytes.len() as u64,
+                effective_bits,
                 report: &report,
                 histograms: &histograms,
                 chosen: chosen.as_ref(),
@@ -138,6 +142,7 @@ impl Convert {
             input: self.model.display().to_string(),
             output: target.display().to_string(),
             bytes_out: bytes.len() as u64,
+            effective_bits,
             seconds: start.elapsed().as_secs_f64(),
             chosen,
             report,
@@ -219,7 +224,9 @@ impl Convert {
 
 impl Converted {
     fn text(&self) -> String {
-        let Converted { input, output, bytes_out, seconds, report, chosen, answers } = self;
+        let Converted { input, output, bytes_out, effective_bits, .. } = self;
+        let Converted { seconds, report, chosen, answers, .. } = self;
+        let bits = effective_bits.map(|bits| format!("bits a weight: {bits}\n"));
         let bytes_in = report.bytes_in;
         let times = bytes_in as f64 / *bytes_out as f64;
         let size = match times >= 1.0 {
@@ -227,10 +234,11 @@ impl Converted {
             false => format!("{:.2} times as large", 1.0 / times),
         };
         format!(
-            "{}{}{}{input} -> {output}: {bytes_in} -> {bytes_out} bytes, {size}, {seconds:.1} s\n",
+            "{}{}{}{}{input} -> {output}: {bytes_in} -> {bytes_out} bytes, {size}, {seconds:.1} s\n",
             chosen.as_ref().map(plan).unwrap_or_default(),
             report.text(),
             answers.as_ref().map(Answers::text).unwrap_or_default(),
+            bits.unwrap_or_default(),
         )
     }
 }

@@ -15,6 +15,7 @@ use super::Outcome;
 use super::interface::open;
 use super::settings::Settings;
 use crate::compile::{Stage, dump, hex};
+use crate::effective::{self, EffectiveBits};
 use crate::error::{Error, ErrorKind, ErrorReport, Result};
 use crate::ir::{Outermost, visit};
 use crate::loaded::{port_text, value_name};
@@ -55,6 +56,9 @@ struct Inspected {
     streams: Vec<Stream>,
     nodes: BTreeMap<&'static str, usize>,
     layers: Vec<Layer>,
+    /// Of an .amq file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effective_bits: Option<EffectiveBits>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sections: Vec<Section>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -198,6 +202,7 @@ impl Inspected {
             streams: streams.collect(),
             nodes,
             layers: layers(&file),
+            effective_bits: EffectiveBits::of(&file, opened.size).filter(|_| is_amq),
             sections: if is_amq { sections(&file) } else { Vec::new() },
             provenance: match is_amq {
                 true => file.provenance().and_then(|text| serde_json::from_str(text).ok()),
@@ -247,14 +252,18 @@ impl Inspected {
         let nodes: Vec<_> = self.nodes.iter().map(|(op, count)| format!("{count} {op}")).collect();
         let _ = writeln!(text, "nodes: {}", nodes.join(", "));
         if !self.layers.is_empty() {
-            let header = ["layer", "op", "shape", "bits", "act.", "bytes"];
-            let mut table = Table::new(&header, "llrrlr");
+            let header = ["layer", "op", "shape", "bits", "b/weight", "act.", "bytes"];
+            let mut table = Table::new(&header, "llrrrlr");
             for Layer { name, op, rows, cols, bits, activations, bytes } in &self.layers {
+                let taken = effective::shown(*bytes, rows * cols);
                 let (shape, bytes) = (format!("{rows}x{cols}"), bytes.to_string());
                 let [op, activations] = [*op, *activations].map(str::to_owned);
-                table.row(vec![name.clone(), op, shape, bits.clone(), activations, bytes]);
+                table.row(vec![name.clone(), op, shape, bits.clone(), taken, activations, bytes]);
             }
             let _ = write!(text, "\n{}", table.render());
+        }
+        if let Some(bits) = self.effective_bits {
+            let _ = writeln!(text, "\nbits a weight: {bits}");
         }
         if !self.sections.is_empty() {
             let mut table = Table::new(&["section", "bytes", "offset", "sha256"], "lrrl");
