@@ -75,6 +75,7 @@ mod tests {
             cycles: Cycles::Count(2),
             group: 0,
             keeps_sums: false,
+            shifts: false,
         };
         let codes = quantize(&weights, 2, 20, &options, &|_| ());
         let Histogram { bins, levels } = Histogram::new(&weights, &codes);

@@ -21,6 +21,7 @@ pub mod histogram;
 pub mod interface;
 pub mod ir;
 pub mod loaded;
+mod logits;
 mod names;
 pub mod onnx;
 pub mod open;

@@ -11,6 +11,7 @@ use amq_format::spec::GROUP_COLUMNS;
 
 use crate::error::Result;
 use crate::ir::Module;
+use crate::logits::behind;
 use crate::options::Resolver;
 use crate::quant;
 use crate::settings::{Bits, Needs, Settings};
@@ -80,12 +81,18 @@ impl Plan {
     /// Settings that have no kernel, and patterns of the recipe that match nothing.
     pub fn new(module: &Module, weights: &Weights, mut resolver: Resolver<'_>) -> Result<Plan> {
         let never_negative = sign::never_negative(module)?;
+        let graph = &module.graph;
+        let outputs = graph.outputs.iter().filter_map(|port| behind(graph, port.value, true));
+        // Of tied weights one use decides.
+        let compared: BTreeSet<ValueId> =
+            outputs.filter_map(|node| graph.nodes[node].inputs.get(1).copied()).collect();
         let (mut matrices, mut raised) = (Vec::with_capacity(weights.matrices.len()), Vec::new());
         for weight in &weights.matrices {
             let node = module.node(&weight.place);
             let needs = needs(node, weight);
             let settings = resolver.settings(&node.name, weight.slot.suffix, needs)?;
-            let choice = match fit(module, weight, &settings, needs.convolution) {
+            let shifts = !compared.contains(&weight.value);
+            let choice = match fit(module, weight, &settings, needs.convolution, shifts) {
                 Err(why) => Choice::Float { why },
                 Ok(fit) => {
                     raised
@@ -117,6 +124,7 @@ fn fit(
     weight: &Weight,
     settings: &Settings,
     convolution: bool,
+    shifts: bool,
 ) -> Result<quant::Options, String> {
     let Bits::Codes(bits) = settings.bits else { return Err("asked for".into()) };
     let channels = if convolution { channels(module, weight) } else { None };
@@ -131,7 +139,7 @@ fn fit(
     }
     let Settings { method, cycles, .. } = *settings;
     let keeps_sums = convolution && bits >= LEAST_SUM_BITS;
-    Ok(quant::Options { bits, method, group, cycles, keeps_sums })
+    Ok(quant::Options { bits, method, group, cycles, keeps_sums, shifts })
 }
 
 /// Columns of a group where so many are asked for; 0 where that is the row. Those of a convolution hold whole pixels or divide

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use amq_format::Validated;
-use amq_format::graph::{Graph, Op, ValueId};
 use amq_runtime::{Data, Isa, Part, Probe, Product, View};
 use rayon::prelude::*;
 
@@ -14,6 +13,7 @@ use super::softmax::{Shares, Softmax};
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::feed::stream::{PortNames, TextReader};
+use crate::logits::behind;
 use crate::open::Opened;
 use crate::tensor::{Tensor, views};
 use crate::threads::Threads;
@@ -101,25 +101,6 @@ pub fn gather(
             observer.finish(source)
         }
     }
-}
-
-/// The node whose product a softmax is taken of to give `output`, seen through views. `implied` where a
-/// softmax follows anyway.
-fn behind(graph: &Graph, output: ValueId, implied: bool) -> Option<usize> {
-    let (mut value, mut softmax) = (output, implied);
-    for (index, node) in graph.nodes.iter().enumerate().rev() {
-        if node.outputs.first() != Some(&value) {
-            continue;
-        }
-        match &node.op {
-            Some(Op::Softmax(_)) => softmax = true,
-            Some(Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_)) => {}
-            Some(Op::Linear(_)) if softmax => return Some(index),
-            _ => return None,
-        }
-        value = *node.inputs.first()?;
-    }
-    None
 }
 
 /// Keeps the moments of the vectors that it sees.

@@ -5,7 +5,7 @@
 
 use amq_format::graph::CoefficientType;
 
-use super::coefficients::{Coefficients, Levels, MAX_LEVELS, MAX_PLANES, round, solve};
+use super::coefficients::{Affine, Coefficients, MAX_LEVELS, MAX_PLANES, round, solve};
 
 /// Ladders that are tried: each reaches this share of the one before, the first the largest weight.
 const CLIP: f64 = 0.88;
@@ -16,6 +16,8 @@ const GAIN: f64 = 1e-3;
 /// steps suffice.
 const MANY_PLANES: usize = 5;
 const FEW_STEPS: usize = 8;
+/// Offsets that are tried first, in standard deviations of the weights.
+const MIDDLE: f64 = 0.35;
 
 /// Coefficients, rounded to their type, whose nearest levels leave the least error of those that are
 /// found from ladders of equal steps and from `greedy` coefficients; `None` if they need a wider type.
@@ -38,24 +40,50 @@ pub(super) fn best(
         match (clip, ladder) {
             (0, None) => return None,
             (_, None) => break,
-            (_, Some(ladder)) => ladders.push((row.assign(&ladder).error, ladder)),
+            (_, Some(ladder)) => {
+                let affine = Affine::plain(ladder);
+                ladders.push(Found { error: row.assign(&affine).error, affine });
+            }
         }
     }
     let whole = ladders[0];
-    let nearest = ladders.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or(whole).1;
+    let nearest = ladders.into_iter().min_by(|a, b| a.error.total_cmp(&b.error)).unwrap_or(whole);
+    let nearest = nearest.affine.coefficients;
     let starts = match planes {
         2 => vec![row.two_planes()],
         MANY_PLANES.. => vec![nearest],
         _ => vec![nearest, *greedy],
     };
     let mut best = whole;
-    for start in &starts {
-        let found = row.improve(start)?;
-        if found.0 < best.0 {
+    for start in starts {
+        let found = row.improve(&Affine::plain(start), false)?;
+        if found.error < best.error {
             best = found;
         }
     }
-    Some(best.1)
+    Some(best.affine.coefficients)
+}
+
+/// Coefficients and an offset whose nearest levels leave the least error of those that are found from `plain`
+/// coefficients around several middles; `None` if they need a wider type.
+pub(super) fn best_affine(
+    weights: &[f32],
+    plain: &Coefficients,
+    planes: usize,
+    coefficient_type: CoefficientType,
+) -> Option<Affine> {
+    let row = Sorted::new(weights, planes, coefficient_type);
+    let count = weights.len().max(1) as f64;
+    let mean = row.sums[weights.len()] / count;
+    let deviation = (row.energy / count - mean * mean).max(0.0).sqrt();
+    let mut best: Option<Found> = None;
+    for offset in [0.0, mean, MIDDLE * deviation, -MIDDLE * deviation] {
+        let found = row.improve(&Affine { coefficients: *plain, offset }, true)?;
+        if best.as_ref().is_none_or(|best| found.error < best.error) {
+            best = Some(found);
+        }
+    }
+    best.map(|found| found.affine)
 }
 
 /// Coefficients of `2^planes` levels equally spaced from `-largest` to `largest`.
@@ -78,6 +106,13 @@ struct Sorted {
     coefficient_type: CoefficientType,
 }
 
+/// Levels, and the sum of squared errors that they leave.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    error: f64,
+    affine: Affine,
+}
+
 /// What of the weights the nearest levels take.
 struct Assigned {
     /// Weights by code.
@@ -97,32 +132,33 @@ impl Sorted {
         Sorted { values, sums, energy, planes, coefficient_type }
     }
 
-    /// Coefficients by least squares and nearest levels in turn, for as long as the error falls
-    /// by much.
-    fn improve(&self, start: &Coefficients) -> Option<(f64, Coefficients)> {
-        let mut best = (f64::INFINITY, round(start, self.coefficient_type)?);
-        let mut coefficients = best.1;
+    /// Coefficients, and an offset if it may change, by least squares and nearest levels in turn, for as long as
+    /// the error falls by much.
+    fn improve(&self, start: &Affine, shifts: bool) -> Option<Found> {
+        let mut affine = start.round(self.coefficient_type)?;
+        let mut best = Found { error: f64::INFINITY, affine };
         let steps = if self.planes < MANY_PLANES { usize::MAX } else { FEW_STEPS };
         for _ in 0..steps {
-            let mut assigned = self.assign(&coefficients);
-            let gain = best.0 - assigned.error;
+            let mut assigned = self.assign(&affine);
+            let gain = best.error - assigned.error;
             if gain > 0.0 {
-                best = (assigned.error, coefficients);
+                best = Found { error: assigned.error, affine };
             }
             // Not a number, or infinite, for weights that are not finite.
-            if gain.is_nan() || gain <= GAIN * best.0 {
+            if gain.is_nan() || gain <= GAIN * best.error {
                 return Some(best);
             }
-            coefficients = round(&self.least_squares(&mut assigned), self.coefficient_type)?;
+            let least = self.least_squares(&mut assigned, shifts);
+            affine = least.round(self.coefficient_type)?;
         }
         Some(best)
     }
 
     /// The nearest levels, the upper one of two.
-    fn assign(&self, coefficients: &Coefficients) -> Assigned {
+    fn assign(&self, affine: &Affine) -> Assigned {
         let mut assigned =
             Assigned { counts: [0.0; MAX_LEVELS], sums: [0.0; MAX_LEVELS], error: self.energy };
-        let levels = Levels::new(coefficients, self.planes);
+        let levels = affine.levels(self.planes);
         let levels = levels.sorted();
         let mut start = 0;
         for (index, &(level, code)) in levels.iter().enumerate() {
@@ -142,7 +178,7 @@ impl Sorted {
         assigned
     }
 
-    fn least_squares(&self, assigned: &mut Assigned) -> Coefficients {
+    fn least_squares(&self, assigned: &mut Assigned, shifts: bool) -> Affine {
         let all = 1 << self.planes;
         hadamard(&mut assigned.counts[..all]);
         hadamard(&mut assigned.sums[..all]);
@@ -154,10 +190,22 @@ impl Sorted {
                 *entry = assigned.counts[1 << i ^ 1 << j];
             }
         }
+        if shifts {
+            // The offset is the coefficient of a plane of ones.
+            right[self.planes] = assigned.sums[0];
+            for i in 0..self.planes {
+                let of_ones = -assigned.counts[1 << i];
+                (gram[i][self.planes], gram[self.planes][i]) = (of_ones, of_ones);
+            }
+            gram[self.planes][self.planes] = assigned.counts[0];
+        }
         let full = self.values.len() as f64;
-        let mut found = solve(&mut gram, &mut right, self.planes, full).map(f64::abs);
-        found[..self.planes].sort_by(|a, b| b.total_cmp(a));
-        found
+        let unknown = self.planes + usize::from(shifts);
+        let mut found = solve(&mut gram, &mut right, unknown, full);
+        let offset = if shifts { std::mem::take(&mut found[self.planes]) } else { 0.0 };
+        let mut coefficients = found.map(f64::abs);
+        coefficients[..self.planes].sort_by(|a, b| b.total_cmp(a));
+        Affine { coefficients, offset }
     }
 
     /// The best two coefficients: their levels are `±u` and `±v`, so the magnitudes are cut in two.

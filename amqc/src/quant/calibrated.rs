@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use amq_format::graph::CoefficientType;
 use rayon::prelude::*;
 
-use super::Options;
 use super::feedback::{BATCH, STARTS};
 use super::matrix::QuantizedMatrix;
 use super::norm::{Norm, Order};
 use super::row::Row;
+use super::{Method, Options};
 
 /// Shares of the diagonal's mean that may be added to a second moment. The one is taken that does best
 /// on vectors that were not fitted to.
@@ -31,8 +31,8 @@ pub struct Moment {
 }
 
 /// Quantizes a row-major matrix so that products with the vectors that it meets stay near, row by row on
-/// rayon's threads. Rows that are in no moment, or in one that says nothing, are quantized as
-/// [`quantize`](super::quantize) does.
+/// rayon's threads, without offsets. Rows that are in no moment, or in one that says nothing, are quantized as
+/// [`Method::Best`] does; a matrix that has no other rows gets its offsets too.
 ///
 /// The result depends on the arguments alone, not on threads; `progress` is told how many rows are done.
 ///
@@ -49,6 +49,11 @@ pub fn quantize_for(
     progress: &(dyn Fn(usize) + Sync),
 ) -> QuantizedMatrix {
     assert_eq!(Some(weights.len()), rows.checked_mul(cols), "elements of a {rows}x{cols} matrix");
+    let says = |moment: &Moment| Norm::scale(&moment.all, cols).is_some();
+    if !moments.iter().any(says) {
+        let options = Options { method: Method::Best, ..*options };
+        return super::quantize(weights, rows, cols, &options, progress);
+    }
     let row = |row: usize| &weights[row * cols..][..cols];
     let search = search(&row, cols, options, moments);
     let mut plain = vec![true; rows];

@@ -59,8 +59,8 @@ pub(super) fn widened(a: f64, times: f64, coefficient_type: CoefficientType) -> 
     (a / unit).ceil() * unit
 }
 
-/// Solves the normal equations of the first `planes` planes. `full` is what the diagonal is where a
-/// plane depends on no other; one that depends on earlier ones gets 0.
+/// Solves the normal equations of the first `planes` planes, a plane of ones for an offset among them. `full` is
+/// what the diagonal is where a plane depends on no other; one that depends on earlier ones gets 0.
 pub(super) fn solve(
     gram: &mut [Coefficients; MAX_PLANES],
     right: &mut Coefficients,
@@ -110,6 +110,30 @@ pub(super) fn normalise(coefficients: &mut Coefficients, planes: usize) -> [u8; 
     recode
 }
 
+/// What levels are made of: coefficients, each taken with either sign, and an offset.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Affine {
+    /// Zero past the planes in use.
+    pub(super) coefficients: Coefficients,
+    pub(super) offset: f64,
+}
+
+impl Affine {
+    pub(super) fn plain(coefficients: Coefficients) -> Affine {
+        Affine { coefficients, offset: 0.0 }
+    }
+
+    /// Rounds to a type; `None` if the largest coefficient is out of its range.
+    pub(super) fn round(&self, coefficient_type: CoefficientType) -> Option<Affine> {
+        let coefficients = round(&self.coefficients, coefficient_type)?;
+        Some(Affine { coefficients, offset: nearest(self.offset, coefficient_type) })
+    }
+
+    pub(super) fn levels(&self, planes: usize) -> Levels {
+        Levels::new(self, planes)
+    }
+}
+
 /// The levels of coefficients in ascending order.
 pub(super) struct Levels {
     /// Each with its code.
@@ -120,8 +144,9 @@ pub(super) struct Levels {
 }
 
 impl Levels {
-    pub(super) fn new(coefficients: &Coefficients, planes: usize) -> Levels {
-        let sorted = merge(&coefficients[..planes]);
+    fn new(affine: &Affine, planes: usize) -> Levels {
+        let mut sorted = merge(&affine.coefficients[..planes]);
+        sorted[..1 << planes].iter_mut().for_each(|(level, _)| *level += affine.offset);
         let mut values = [0.0; MAX_LEVELS];
         for &(level, code) in &sorted[..1 << planes] {
             values[usize::from(code)] = level;

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use amq_format::graph::CoefficientType;
 
-use super::coefficients::{Coefficients, Levels, MAX_PLANES, normalise, round, solve};
+use super::coefficients::{Affine, Coefficients, Levels, MAX_PLANES, normalise, round, solve};
 use super::norm::{BLOCK, Norm};
 
 /// Rows that go together.
@@ -110,7 +110,7 @@ impl Problem {
 impl Fit {
     /// The levels of each group.
     fn levels(&self, planes: usize) -> Vec<Levels> {
-        self.coefficients.iter().map(|group| Levels::new(group, planes)).collect()
+        self.coefficients.iter().map(|group| Affine::plain(*group).levels(planes)).collect()
     }
 }
 

@@ -122,6 +122,9 @@ pub struct Options {
     /// Whether codes are chosen so that errors of a row add up to little: for vectors that have a mean. Methods
     /// that give weights the nearest levels do so.
     pub keeps_sums: bool,
+    /// Whether fits by the weights alone may shift the levels of few bits: not those of rows that a softmax
+    /// compares, where what all rows have in common cancels.
+    pub shifts: bool,
 }
 
 impl Options {

@@ -31,7 +31,7 @@ pub use target::targets;
 /// Largest number of codes a row.
 pub const MAX_BITS: u8 = coefficients::MAX_PLANES as u8;
 
-/// Bits from which levels may be shifted so that 0 is one of them.
+/// Bits from which shifted levels are equally spaced and 0 is one of them.
 const AFFINE_BITS: u8 = 5;
 
 /// Offsets are stored where they leave no more than this share of the squared error.
@@ -68,10 +68,11 @@ pub fn quantize(
             .map(|row| {
                 let fit = |weights| {
                     let plain = Row::fit(weights, options, coefficient_type)?;
-                    let affine = match options.method {
-                        Method::Uniform | Method::Best if options.bits >= AFFINE_BITS => {
+                    let affine = match (options.method, options.bits) {
+                        (Method::Uniform | Method::Best, AFFINE_BITS..) => {
                             Some(Row::fit_affine(weights, options, coefficient_type)?)
                         }
+                        (Method::Best, _) if options.shifts => Some(plain.shifted()?),
                         _ => None,
                     };
                     Some((plain, affine))

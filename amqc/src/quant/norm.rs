@@ -51,11 +51,7 @@ impl Norm {
     ///
     /// `H` is scaled to a diagonal whose mean is 1: single precision holds it.
     pub(super) fn new(h: &[f64], columns: usize, damping: f64, order_of: Order) -> Option<Norm> {
-        let mean = (0..columns).map(|i| h[i * columns + i]).sum::<f64>() / columns as f64;
-        if !(mean.is_finite() && mean > 0.0) || h.iter().any(|x| !x.is_finite()) {
-            return None;
-        }
-        let scale = 1.0 / mean;
+        let scale = Norm::scale(h, columns)?;
         let mut order: Vec<usize> = (0..columns).collect();
         let diagonal = |i: &usize| h[i * columns + i];
         if order_of == Order::Heaviest {
@@ -78,6 +74,13 @@ impl Norm {
         });
         let blocks = blocks.collect();
         Some(Norm { columns, order, h, u, blocks })
+    }
+
+    /// What scales a second moment; `None` if it is zero or not finite.
+    pub(super) fn scale(h: &[f64], columns: usize) -> Option<f64> {
+        let mean = (0..columns).map(|i| h[i * columns + i]).sum::<f64>() / columns as f64;
+        let says = mean.is_finite() && mean > 0.0 && h.iter().all(|x| x.is_finite());
+        says.then(|| 1.0 / mean)
     }
 
     /// The columns, in the order in which they are settled.

@@ -5,9 +5,9 @@ mod tests;
 
 use amq_format::graph::CoefficientType;
 
-use super::best::{best, ladder};
+use super::best::{best, best_affine, ladder};
 use super::coefficients::{
-    Coefficients, Levels, MAX_LEVELS, MAX_PLANES, nearest, normalise, round, solve, widened,
+    Affine, Coefficients, MAX_LEVELS, MAX_PLANES, nearest, normalise, round, solve, widened,
 };
 use super::feedback::{Batch, Problem};
 use super::norm::Norm;
@@ -76,6 +76,15 @@ impl<'a> Row<'a> {
         {
             row.keep_sum();
         }
+        Some(row)
+    }
+
+    /// Shifts the levels of a fit to where they leave the least error; `None` if coefficients need a wider type.
+    pub(super) fn shifted(&self) -> Option<Self> {
+        let Affine { coefficients, offset } =
+            best_affine(self.weights, &self.coefficients, self.planes, self.coefficient_type)?;
+        let mut row = Self { coefficients, offset, codes: self.codes.clone(), ..*self };
+        row.assign();
         Some(row)
     }
 
@@ -152,9 +161,10 @@ impl<'a> Row<'a> {
 
     /// What the codes leave of each weight.
     pub(super) fn errors(&self) -> Vec<f64> {
-        let levels = Levels::new(&self.coefficients, self.planes);
+        let levels = Affine { coefficients: self.coefficients, offset: self.offset };
+        let levels = levels.levels(self.planes);
         let errors = self.weights.iter().zip(&self.codes);
-        errors.map(|(&w, &code)| f64::from(w) - (levels.value(code) + self.offset)).collect()
+        errors.map(|(&w, &code)| f64::from(w) - levels.value(code)).collect()
     }
 
     pub(super) fn codes(&self) -> &[u8] {

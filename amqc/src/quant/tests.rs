@@ -32,7 +32,7 @@ impl Random {
 const TWO_CYCLES: Cycles = Cycles::Count(2);
 
 fn options(method: Method, bits: u8, cycles: Cycles) -> Options {
-    Options { method, bits, cycles, group: 0, keeps_sums: false }
+    Options { method, bits, cycles, group: 0, keeps_sums: false, shifts: false }
 }
 
 fn with(weights: &[f32], cols: usize, options: Options) -> QuantizedMatrix {
@@ -561,12 +561,45 @@ fn zeros_stay_zeros_among_many_levels() {
     }
 }
 
+/// The least error of two levels: every cut of the sorted row is tried.
+fn two_levels(row: &[f32]) -> f64 {
+    let mut sorted: Vec<f64> = row.iter().map(|&w| w.into()).collect();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let error = |part: &[f64]| {
+        let mean = part.iter().sum::<f64>() / part.len().max(1) as f64;
+        part.iter().map(|w| (w - mean).powi(2)).sum::<f64>()
+    };
+    let cuts = (0..sorted.len()).map(|cut| error(&sorted[..cut]) + error(&sorted[cut..]));
+    cuts.fold(f64::INFINITY, f64::min)
+}
+
 #[test]
-fn few_bits_have_no_offsets() {
-    let weights: Vec<f32> = (0..64).map(|i| i as f32).collect();
+fn few_levels_are_shifted_where_that_leaves_less() {
+    let mut random = Random(14);
+    let shifted = |bits| Options { shifts: true, ..options(Method::Best, bits, TWO_CYCLES) };
+    let rows: Vec<Vec<f32>> = (0..40)
+        .map(|_| (0..100).map(|_| random.gaussian().abs().powi(2) - 0.3).collect())
+        .collect();
     for bits in 1..AFFINE_BITS {
-        for method in [Method::Uniform, Method::Best] {
-            assert_eq!(with(&weights, 64, options(method, bits, TWO_CYCLES)).offsets, None);
+        let (mut plain, mut found, mut least) = (0.0, 0.0, 0.0);
+        for row in &rows {
+            let matrix = with(row, 100, shifted(bits));
+            let errors = decode(&matrix).into_iter().zip(row).map(|(d, w)| f64::from(w - d));
+            found += errors.map(|e| e * e).sum::<f64>();
+            plain += with(row, 100, options(Method::Best, bits, TWO_CYCLES)).relative_mse(row)
+                * squared(row);
+            least += two_levels(row);
+        }
+        assert!(found < 0.8 * plain, "{bits} bits: {found} {plain}");
+        assert!(bits > 1 || (1.0 - 1e-6..1.02).contains(&(found / least)), "{found} {least}");
+    }
+    // What has no middle of its own gets none, nor does any other method.
+    let even: Vec<f32> = (0..100).map(|i| i as f32 - 49.5).collect();
+    assert_eq!(with(&even, 100, shifted(2)).offsets, None);
+    for method in Method::ALL.into_iter().filter(|&method| method != Method::Best) {
+        if method != Method::Calibrated {
+            let options = Options { shifts: true, ..options(method, 3, TWO_CYCLES) };
+            assert_eq!(with(&rows[0], 100, options).offsets, None, "{method}");
         }
     }
 }

@@ -95,8 +95,14 @@ fn alternating_ends_on_least_squares() {
     let weights: Vec<f32> = (0..300).map(|_| random.gaussian()).collect();
     for bits in 1..=MAX_PLANES as u8 {
         for cycles in [0, 1, 2, 5].map(Cycles::Count).into_iter().chain([Cycles::Converge]) {
-            let options =
-                Options { method: Method::Alternating, bits, cycles, group: 0, keeps_sums: false };
+            let options = Options {
+                method: Method::Alternating,
+                bits,
+                cycles,
+                group: 0,
+                keeps_sums: false,
+                shifts: false,
+            };
             let row = Row::fit(&weights, &options, CoefficientType::F32).unwrap();
             assert!(residual_along_planes(&row) <= 1.0, "{bits} bits, {cycles}");
         }
@@ -132,8 +138,14 @@ fn errors_of_rows_that_keep_their_sums_add_up_to_little() {
         for _ in 0..20 {
             let weights: Vec<f32> = (0..200).map(|_| random.gaussian() + 0.3).collect();
             let fit = |keeps_sums| {
-                let options =
-                    Options { method, bits, cycles: Cycles::Count(2), group: 0, keeps_sums };
+                let options = Options {
+                    method,
+                    bits,
+                    cycles: Cycles::Count(2),
+                    group: 0,
+                    keeps_sums,
+                    shifts: false,
+                };
                 Row::fit(&weights, &options, CoefficientType::F32).unwrap()
             };
             let (plain, kept) = (fit(false), fit(true));
