@@ -193,10 +193,13 @@ impl Sorted {
         if shifts {
             // The offset is the coefficient of a plane of ones.
             right[self.planes] = assigned.sums[0];
-            for i in 0..self.planes {
-                let of_ones = -assigned.counts[1 << i];
-                (gram[i][self.planes], gram[self.planes][i]) = (of_ones, of_ones);
+            for (i, row) in gram.iter_mut().enumerate().take(self.planes) {
+                row[self.planes] = -assigned.counts[1 << i];
             }
+            gram[self.planes] = std::array::from_fn(|i| match i < self.planes {
+                true => -assigned.counts[1 << i],
+                false => 0.0,
+            });
             gram[self.planes][self.planes] = assigned.counts[0];
         }
         let full = self.values.len() as f64;
