@@ -61,6 +61,7 @@ pub use kernels::Isa;
 pub use model::{LoadOptions, Model, StatePort};
 pub use probe::{Part, Probe, Product};
 pub use program::Port;
+pub use quantize::approximate;
 pub use session::{Outputs, Session};
 pub use view::{Data, View};
 #[cfg(feature = "std")]

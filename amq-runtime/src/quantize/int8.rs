@@ -3,7 +3,7 @@
 use crate::kernels::lanes::{Lanes, Tables};
 use crate::kernels::layout::{Layout, WORD};
 use crate::kernels::tables::Totals;
-use crate::kernels::{NAN, Work};
+use crate::kernels::{NAN, Target, Work, fma};
 
 /// What the largest four is divided by to give the scale, as a factor: 4 / 253.
 const STEP: f32 = 4.0 / 253.0;
@@ -11,6 +11,9 @@ const STEP: f32 = 4.0 / 253.0;
 /// What the largest four becomes in integers: a quarter of 253, as it is a sum of quarters. With at most
 /// a half lost by each of four, their magnitudes sum to at most 255.
 const LARGEST: f32 = 63.25;
+
+/// Adding 1.5 * 2^23 leaves no bits for a fraction.
+const WHOLE: f32 = 12_582_912.0;
 
 /// Makes the tables of vectors, each by itself.
 pub(crate) struct Tabulate<'a> {
@@ -41,11 +44,7 @@ impl Work for Tabulate<'_> {
         {
             let mut rest = rest.as_mut().map(|rest| &mut rest[vector * x.len()..][..x.len()]);
             let largest = f32::from_bits(largest_four(x));
-            *scale = match largest * STEP {
-                _ if !largest.is_finite() => NAN,
-                scale if scale < f32::MIN_POSITIVE => 0.0,
-                scale => scale,
-            };
+            *scale = scale_of(largest);
             if *scale == 0.0 || scale.is_nan() {
                 tables.fill(Tables::ZERO);
                 totals.fill(Totals::default());
@@ -65,6 +64,43 @@ impl Work for Tabulate<'_> {
             }
         }
     }
+}
+
+/// The scale of a vector with this largest four.
+#[inline(always)]
+fn scale_of(largest: f32) -> f32 {
+    match largest * STEP {
+        _ if !largest.is_finite() => NAN,
+        scale if scale < f32::MIN_POSITIVE => 0.0,
+        scale => scale,
+    }
+}
+
+/// Replaces a vector by its integers times their scale; with two parts, those of what they leave are added.
+pub(super) fn approximate(target: Target, parts: usize, x: &mut [f32]) {
+    target.vectorize(
+        #[inline(always)]
+        || {
+            let mut rest = x.to_vec();
+            x.fill(0.0);
+            for _ in 0..parts {
+                let largest = f32::from_bits(largest_four(&rest));
+                let scale = scale_of(largest);
+                if scale.is_nan() {
+                    return x.fill(NAN);
+                }
+                if scale == 0.0 {
+                    return;
+                }
+                let by = LARGEST / largest;
+                for (x, rest) in x.iter_mut().zip(&mut rest) {
+                    let integer = (*rest * by + WHOLE) - WHOLE;
+                    *x += scale * integer;
+                    *rest = fma(-scale, integer, *rest);
+                }
+            }
+        },
+    );
 }
 
 /// Makes the tables of a segment.
@@ -92,8 +128,7 @@ fn tabulate<L: Lanes>(lanes: L, x: &[f32], by: f32, tables: &mut [Tables]) -> To
 #[inline(always)]
 fn leave<L: Lanes>(lanes: L, x: &[f32], by: f32, scale: f32, rest: &mut [f32]) {
     let [by, less] = [lanes.splat(by), lanes.splat(-scale)];
-    // Adding 1.5 * 2^23 leaves no bits for a fraction.
-    let whole = lanes.splat(12_582_912.0);
+    let whole = lanes.splat(WHOLE);
     let (full, tail) = x.as_chunks::<16>();
     let (to, to_tail) = rest.as_chunks_mut::<16>();
     let mut last = [0.0; 16];

@@ -2,8 +2,10 @@
 //!
 //! docs/format.md states the arithmetic to the bit.
 
+mod approximate;
 mod codes;
 mod int8;
 
+pub use approximate::approximate;
 pub(crate) use codes::Code;
 pub(crate) use int8::Tabulate;

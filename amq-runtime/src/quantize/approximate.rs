@@ -1,0 +1,78 @@
+//! What products with coded weights take for their vectors.
+
+use alloc::vec;
+
+use amq_format::graph::Activations;
+
+use super::codes::Code;
+use super::int8;
+use crate::error::Error;
+use crate::kernels::{Isa, NAN, Target};
+
+/// Replaces each vector of `columns` elements in `x` by what enters a product in its place: the sum of its codes
+/// times their coefficients, or its integers times their scale, as docs/format.md has them. With activations
+/// `F32` it stays. A vector with an element that is not finite becomes NaN.
+///
+/// A product of decoded weights with it is what a model computes with such activations, but for rounding: training
+/// with the quantization in the loop needs no arithmetic of its own.
+///
+/// # Errors
+/// [`Error::IsaUnavailable`] if this CPU lacks the instruction set; all give the same bits.
+pub fn approximate(
+    isa: Isa,
+    activations: Activations,
+    columns: usize,
+    x: &mut [f32],
+) -> Result<(), Error> {
+    let target = Target::new(isa).ok_or(Error::IsaUnavailable(isa))?;
+    if columns == 0 {
+        return Ok(());
+    }
+    let (codes, constant) = match activations {
+        Activations::F32 => return Ok(()),
+        Activations::Int8 | Activations::Int16 => {
+            let parts = if activations == Activations::Int16 { 2 } else { 1 };
+            for x in x.chunks_exact_mut(columns) {
+                int8::approximate(target, parts, x);
+            }
+            return Ok(());
+        }
+        Activations::Codes1 => (1, false),
+        Activations::Codes2 => (2, false),
+        Activations::Codes3 => (3, false),
+        Activations::Codes4 => (4, false),
+        Activations::Offset1 => (1, true),
+        Activations::Offset2 => (2, true),
+        Activations::Offset3 => (3, true),
+        Activations::Offset4 => (4, true),
+    };
+    let words = columns.div_ceil(64);
+    let mut planes = vec![0; codes * words];
+    for x in x.chunks_exact_mut(columns) {
+        let [offset, coefficients @ ..] =
+            target.run(Code { x, codes, constant, planes: &mut planes });
+        if !offset.is_finite() || !coefficients.iter().all(|a| a.is_finite()) {
+            x.fill(NAN);
+            continue;
+        }
+        // What each pattern of codes stands for.
+        let mut levels = [0.0; 16];
+        for (pattern, level) in levels.iter_mut().enumerate() {
+            *level =
+                coefficients.iter().take(codes).enumerate().fold(offset, |sum, (i, a)| {
+                    if pattern >> i & 1 == 1 { sum + a } else { sum - a }
+                });
+        }
+        for (word, x) in x.chunks_mut(64).enumerate() {
+            let mut of_word = [0; 4];
+            for (to, plane) in of_word.iter_mut().zip(planes.chunks_exact(words)) {
+                *to = plane[word];
+            }
+            for (at, x) in x.iter_mut().enumerate() {
+                let pattern = of_word.iter().enumerate().map(|(i, word)| (word >> at & 1) << i);
+                *x = levels[pattern.sum::<u64>() as usize];
+            }
+        }
+    }
+    Ok(())
+}
