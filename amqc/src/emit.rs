@@ -41,13 +41,37 @@ pub(crate) fn emit(mut module: Module, plan: &Plan, fitted: &Fitted) -> Draft {
             *kind = *activations as i32;
         }
     }
-    for (planned, shift) in plan.matrices.iter().zip(&fitted.shifts) {
-        if let Some(shift) = shift {
-            correct_bias(&mut module, &mut names, &planned.weight, shift);
-        }
-    }
+    add_shifts(&mut module, &mut names, plan, fitted);
     ir::drop_unread(&mut module.graph);
     draft(module, &fitted.matrices, &values)
+}
+
+/// Adds what is to be added to the products' biases.
+fn add_shifts(module: &mut Module, names: &mut Names, plan: &Plan, fitted: &Fitted) {
+    for (planned, shift) in plan.matrices.iter().zip(&fitted.shifts) {
+        if let Some(shift) = shift {
+            correct_bias(module, names, &planned.weight, shift);
+        }
+    }
+}
+
+/// The network with corrected biases and with the activations of coded products, and the codes without what was added.
+pub(crate) fn corrected(mut module: Module, plan: &Plan, fitted: &Fitted) -> (Module, Fitted) {
+    let mut names = Names::of(&module);
+    add_shifts(&mut module, &mut names, plan, fitted);
+    for (planned, place) in plan.matrices.iter().zip(&fitted.places) {
+        let (Choice::Codes { activations, .. }, Some(_)) = (&planned.choice, place) else {
+            continue;
+        };
+        let (place, input) = (&planned.weight.place, planned.weight.slot.input);
+        let node = module.graph.nodes.get_mut(place.node).filter(|_| place.is_outermost());
+        let op = node.and_then(|node| node.op.as_mut()).map(|op| op.operator_mut());
+        if let Some(kind) = op.and_then(|op| op.activations_mut(input)) {
+            *kind = *activations as i32;
+        }
+    }
+    let shifts = vec![None; fitted.shifts.len()];
+    (module, Fitted { shifts, ..fitted.clone() })
 }
 
 /// Adds to the bias of a product, one for each row of its matrix; makes one where there is none.

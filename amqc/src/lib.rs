@@ -39,6 +39,7 @@ mod sign;
 mod table;
 pub mod tensor;
 pub mod threads;
+pub mod tune;
 pub mod verify;
 pub mod weights;
 

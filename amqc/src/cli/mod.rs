@@ -16,6 +16,7 @@ mod progress;
 mod run;
 mod sensitivity;
 mod settings;
+mod tune;
 mod verify;
 
 use std::path::PathBuf;

@@ -68,6 +68,16 @@ pub(super) fn write_whole(
     written
 }
 
+/// Writes bytes as [`write_whole`] does, even where a signal waits that will end the process.
+pub(super) fn write_at_the_end(path: &Path, bytes: &[u8]) -> Result<()> {
+    let pending = SIGNALS.get().map_or(0, |signals| signals.pending.swap(0, Ordering::SeqCst));
+    let written = write_whole(path, |file| file.write_all(bytes));
+    if let Some(signals) = SIGNALS.get().filter(|_| pending != 0) {
+        signals.pending.store(pending, Ordering::SeqCst);
+    }
+    written
+}
+
 fn replace(
     target: &Path,
     write: impl FnOnce(&mut BufWriter<Sink>) -> io::Result<()>,
@@ -151,17 +161,30 @@ fn interrupted() -> io::Result<()> {
     }
 }
 
-struct SignalGuard;
+/// While there is one, signals that would end the process wait until none is left.
+pub(super) struct SignalGuard;
+
+/// How many guards there are.
+static GUARDS: AtomicUsize = AtomicUsize::new(0);
 
 impl SignalGuard {
-    fn new() -> SignalGuard {
+    pub(super) fn new() -> SignalGuard {
+        GUARDS.fetch_add(1, Ordering::SeqCst);
         signals().idle.store(false, Ordering::SeqCst);
         SignalGuard
+    }
+
+    /// Whether a signal waits.
+    pub(super) fn pending(&self) -> bool {
+        interrupted().is_err()
     }
 }
 
 impl Drop for SignalGuard {
     fn drop(&mut self) {
+        if GUARDS.fetch_sub(1, Ordering::SeqCst) > 1 {
+            return;
+        }
         let signals = signals();
         signals.idle.store(true, Ordering::SeqCst);
         let pending = signals.pending.swap(0, Ordering::SeqCst);

@@ -8,7 +8,7 @@ use clap::builder::styling::Styles;
 use clap::{CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 
-use super::{Outcome, bench, convert, eval, inspect, isa, run, sensitivity, verify};
+use super::{Outcome, bench, convert, eval, inspect, isa, run, sensitivity, tune, verify};
 use crate::error::{Error, ErrorReport, Result};
 
 /// Compiles float ONNX networks to small binary-coded .amq models, and inspects, runs and measures
@@ -38,6 +38,7 @@ Environment:
 #[derive(Debug, Subcommand)]
 enum Command {
     Convert(convert::Convert),
+    Tune(tune::Tune),
     Inspect(inspect::Inspect),
     Run(run::Run),
     Verify(verify::Verify),
@@ -63,7 +64,7 @@ pub fn main(
             return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
-    let done = execute(&cli.command).and_then(|outcome| {
+    let done = execute(&cli.command, stderr).and_then(|outcome| {
         for warning in &outcome.warnings {
             let _ = writeln!(stderr, "warning: {}", visible(warning));
         }
@@ -100,6 +101,7 @@ impl Command {
     fn json(&self) -> bool {
         match self {
             Command::Convert(convert) => convert.json,
+            Command::Tune(tune) => tune.json,
             Command::Inspect(inspect) => inspect.json,
             Command::Run(_) => false,
             Command::Verify(verify) => verify.json,
@@ -123,11 +125,12 @@ fn visible(text: &str) -> String {
     visible
 }
 
-fn execute(command: &Command) -> Result<Outcome> {
+fn execute(command: &Command, stderr: &mut dyn Write) -> Result<Outcome> {
     // Checked for every command: a misspelt name never goes unnoticed.
     let isa = isa::chosen()?;
     match command {
         Command::Convert(convert) => convert.execute(isa),
+        Command::Tune(tune) => tune.execute(isa, stderr),
         Command::Inspect(inspect) => inspect.execute(),
         Command::Run(run) => run.execute(isa),
         Command::Verify(verify) => verify.execute(isa),

@@ -29,6 +29,11 @@ impl Bar {
         }
     }
 
+    /// Lets a line be written where it stands.
+    pub(super) fn pause(&self, write: impl FnOnce()) {
+        self.0.suspend(write);
+    }
+
     /// Takes it away.
     pub(super) fn clear(&self) {
         self.0.finish_and_clear();

@@ -6,3 +6,4 @@ pub(crate) mod scores;
 
 pub use accuracy::{Accuracy, Labels, accuracy};
 pub use perplexity::{Perplexity, perplexity};
+pub(crate) use scores::Scores;

@@ -96,6 +96,11 @@ impl<'a> TextReader<'a> {
         self.output.value
     }
 
+    /// The input that takes the tokens, and its axis along which they follow each other.
+    pub fn input(&self) -> (&Port, usize) {
+        (self.input, self.time_axis)
+    }
+
     /// Entries of the vocabulary: scores after each token.
     pub fn classes(&self) -> usize {
         self.classes

@@ -4,12 +4,14 @@
 mod bodies;
 mod check;
 mod compact;
+mod sizes;
 mod text;
 mod uses;
 
 pub use bodies::Place;
 pub(crate) use bodies::{Outermost, Part, drop_unread, enclose, set_input, visit};
 pub(crate) use compact::compact;
+pub(crate) use sizes::settle;
 pub(crate) use uses::{fact, in_order, producers};
 
 use std::collections::{BTreeMap, HashMap};

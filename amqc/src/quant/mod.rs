@@ -16,6 +16,7 @@ mod row;
 mod target;
 #[cfg(test)]
 mod tests;
+mod tracked;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -27,6 +28,7 @@ pub use matrix::QuantizedMatrix;
 pub use method::{Cycles, Method, Options, ParseError};
 use row::Row;
 pub use target::targets;
+pub use tracked::Tracked;
 
 /// Largest number of codes a row.
 pub const MAX_BITS: u8 = coefficients::MAX_PLANES as u8;

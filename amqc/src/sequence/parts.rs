@@ -6,13 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use amq_format::Fact;
-use amq_format::graph::{ABSENT, DataType, Dim, Graph, Node, Port, ValueId};
+use amq_format::graph::{ABSENT, DataType, Graph, Node, Port, ValueId};
 use amq_runtime::{Isa, Probe, Product, View};
 
 use crate::emit::emit;
 use crate::error::Result;
 use crate::fit::Fitted;
-use crate::ir::{Module, fact};
+use crate::ir::{Module, fact, settle};
 use crate::loaded::Loaded;
 use crate::plan::Plan;
 use crate::tensor::{Tensor, views};
@@ -256,26 +256,6 @@ impl Part<'_, '_> {
         let model = Loaded::of_draft(path, &draft, *isa)?.with_threads((*threads).clone());
         Ok(Ready { shapes, model, outputs })
     }
-}
-
-/// Puts numbers in place of the names in a node's sizes, those that are known.
-fn settle(node: &mut Node, sizes: &BTreeMap<String, i64>) {
-    let known = |name: &str| {
-        let size = sizes.get(name);
-        Some(size.map_or_else(|| Dim::named(name), |&size| Dim::from(size)))
-    };
-    let dims = node.op.iter_mut().flat_map(|op| op.operator_mut().dims_mut()).flatten();
-    let of_bodies = node.bodies.iter_mut().flat_map(|body| {
-        let ports = body.inputs.iter_mut().chain(&mut body.outputs);
-        ports.flat_map(|port| &mut port.dims)
-    });
-    for dim in dims.chain(of_bodies) {
-        if let Ok(settled) = dim.substitute(&known) {
-            *dim = settled;
-        }
-    }
-    let inner = node.bodies.iter_mut().flat_map(|body| &mut body.nodes);
-    inner.for_each(|node| settle(node, sizes));
 }
 
 /// What nodes read.

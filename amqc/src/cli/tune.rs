@@ -1,0 +1,296 @@
+//! `amqc tune`
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use amq_runtime::Isa;
+use clap::{ArgGroup, Args};
+use serde::Serialize;
+
+use super::output::{self, SignalGuard};
+use super::progress::Bar;
+use super::settings::Settings;
+use super::{Outcome, output::write_whole};
+use crate::calibrate::gather::gather;
+use crate::calibrate::source::Source;
+use crate::error::{Error, Result};
+use crate::feed::text::{Unit, Vocabulary};
+use crate::open::{Opened, is_amq};
+use crate::options::ConvertOptions;
+use crate::report::Report;
+use crate::sequence::Calibrated;
+use crate::tune::{Event, Length, Reading, Rule, Texts, Training, Tuned, Watch, tune};
+
+/// Seconds between two checkpoints.
+const INTERVAL: u64 = 120;
+/// Of a text, the share that is kept to choose by, as one part in so many.
+const KEPT: usize = 20;
+
+/// Train a language model with its quantization in the loop, from its ONNX file and a text
+///
+/// The model begins with codes that are fitted to the text. In each step weights and activations enter products as
+/// they will in the file; gradients pass straight through. The loss is a mix of the divergence from the float model
+/// and of cross-entropy with the next token. The file is the student that predicts the text best that is kept to choose by.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("length").required(true)))]
+pub(super) struct Tune {
+    /// The ONNX model
+    #[arg(value_name = "MODEL.onnx")]
+    model: PathBuf,
+    /// Text to learn
+    #[arg(long, value_name = "T")]
+    text: PathBuf,
+    /// Vocabulary: one entry a line, the first is number 0
+    #[arg(long, value_name = "V")]
+    vocab: PathBuf,
+    /// What texts are cut into
+    #[arg(long, value_enum, default_value_t = Unit::Word)]
+    unit: Unit,
+    /// Text to choose the best student by [default: the last twentieth of the text, which is then not learned]
+    #[arg(long, value_name = "T")]
+    valid: Option<PathBuf>,
+    /// Steps of training: the same file each time
+    #[arg(long, value_name = "N", group = "length", value_parser = clap::value_parser!(u64).range(1..))]
+    steps: Option<u64>,
+    /// Minutes of training; how many steps that is depends on the machine
+    #[arg(long, value_name = "M", group = "length", value_parser = minutes)]
+    minutes: Option<f64>,
+    /// Where to write; an existing file is replaced [default: beside the model, as MODEL.amq]
+    #[arg(short, long, value_name = "OUT.amq")]
+    output: Option<PathBuf>,
+    /// Write how far training is to this file every two minutes, and when it is interrupted
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    checkpoint: Option<PathBuf>,
+    /// Go on from a checkpoint, and write the next ones to it; the other options are those that it was made with
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
+    /// Number that pieces of the text are drawn by
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// How weights follow gradients
+    #[arg(long, value_enum, default_value_t = Rule::Adam)]
+    rule: Rule,
+    /// How far: for adam in root mean squares of a matrix [default: 0.003 for adam, 20 for sgd]
+    #[arg(long, value_name = "R", value_parser = positive)]
+    rate: Option<f64>,
+    /// Streams that the text is divided into
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = count)]
+    batch: usize,
+    /// Tokens of a stream that gradients go back through
+    #[arg(long, value_name = "N", default_value_t = 35, value_parser = count)]
+    span: usize,
+    /// Share of the loss that is the divergence from the float model
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = share)]
+    distill: f64,
+    #[command(flatten)]
+    settings: Settings,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print nothing but errors and what --json asks for
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+fn number(text: &str, fits: impl Fn(f64) -> bool, what: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|&number: &f64| number.is_finite() && fits(number));
+    number.ok_or_else(|| format!("expected {what}"))
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    number(text, |x| x > 0.0, "a number above 0")
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    number(text, |x| x > 0.0 && x < 1e6, "minutes above 0")
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    number(text, |x| (0.0..=1.0).contains(&x), "a share from 0 to 1")
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=1 << 16).contains(count));
+    count.ok_or_else(|| "expected a whole number from 1 to 65536".into())
+}
+
+#[derive(Debug, Serialize)]
+struct Trained {
+    input: String,
+    output: String,
+    bytes_out: u64,
+    seconds: f64,
+    /// Perplexity of the text to choose by: calibrated, and tuned.
+    before: f64,
+    perplexity: f64,
+    steps: u64,
+    best_step: u64,
+    #[serde(flatten)]
+    report: Report,
+}
+
+impl Tune {
+    pub(super) fn execute(&self, isa: Isa, stderr: &mut dyn Write) -> Result<Outcome> {
+        if is_amq(&self.model)? {
+            return Err(Error::usage("an .amq file has no weights to train")
+                .within(self.model.display())
+                .remedy("tune the ONNX model that it was made from"));
+        }
+        let target = self.output.clone().unwrap_or_else(|| self.model.with_extension("amq"));
+        let checkpoint = self.checkpoint.as_ref().or(self.resume.as_ref());
+        let outputs: Vec<&PathBuf> = [Some(&target), checkpoint].into_iter().flatten().collect();
+        output::check_apart(&outputs)?;
+        for path in &outputs {
+            let read = [&self.model, &self.text, &self.vocab].into_iter();
+            output::check_not_read(path, read.chain(&self.valid).chain(self.settings.recipe()))?;
+        }
+        let source = Source {
+            path: self.text.clone(),
+            vocabulary: Some((self.vocab.clone(), self.unit)),
+            axis: 0,
+            most: None,
+        };
+        let options =
+            ConvertOptions { calibration: Some(source.clone()), ..self.settings.options()? };
+        options.resolver()?;
+        let texts = self.texts()?;
+        let resumed = match &self.resume {
+            Some(path) => Some(fs::read(path).map_err(|error| Error::io(path, error))?),
+            None => None,
+        };
+        let start = Instant::now();
+        let opened = Opened::read_with(&self.model, &options.interface)?;
+        let threads = crate::threads::Threads::new(rayon::current_num_threads())?;
+        let float = opened.load_with(isa, threads)?;
+        let moments = gather(&opened, &source, isa, &|_, _| ())?;
+        let data = Calibrated { samples: source.read(&float)?, moments, isa };
+        let training = self.training();
+        let guard = SignalGuard::new();
+        let mut write = |bytes: &[u8]| match checkpoint {
+            Some(path) => output::write_at_the_end(path, bytes),
+            None => Ok(()),
+        };
+        let bar = Bar::new(self.quiet);
+        let show = bar.show();
+        let mut tell = |event: &Event| {
+            if let Event::Step { step, done, loss, elapsed, .. } = event {
+                let left = left(*done, *elapsed);
+                show(
+                    &format!("step {step}, loss {loss:.4}, {left}"),
+                    (1000.0 * done) as usize,
+                    1000,
+                );
+            } else if !self.quiet {
+                bar.pause(|| {
+                    let _ = writeln!(stderr, "{}", line(event));
+                });
+            }
+        };
+        let tuned = tune(
+            &self.model,
+            (&options, &data),
+            &float,
+            &texts,
+            &training,
+            resumed.as_deref(),
+            &mut Watch {
+                tell: &mut tell,
+                keep: checkpoint.is_some().then_some(&mut write),
+                stop: &|| guard.pending(),
+            },
+        );
+        bar.clear();
+        drop(guard);
+        let Tuned { compiled, before, perplexity, step, steps } = tuned?;
+        for path in &outputs {
+            output::check_not_read(path, &compiled.external)?;
+        }
+        write_whole(&target, |file| file.write_all(&compiled.bytes))?;
+        let trained = Trained {
+            input: self.model.display().to_string(),
+            output: target.display().to_string(),
+            bytes_out: compiled.bytes.len() as u64,
+            seconds: start.elapsed().as_secs_f64(),
+            before,
+            perplexity,
+            steps,
+            best_step: step,
+            report: compiled.report,
+        };
+        match self.quiet && !self.json {
+            true => Ok(Outcome::default()),
+            false => Outcome::of(self.json, &trained, Trained::text),
+        }
+    }
+
+    /// The texts, as numbers.
+    fn texts(&self) -> Result<Texts> {
+        let vocabulary = Vocabulary::read(&self.vocab, self.unit)?;
+        let mut learned = vocabulary.read_tokens(&self.text)?.ids;
+        let valid = match &self.valid {
+            Some(path) => vocabulary.read_tokens(path)?.ids,
+            None => learned.split_off(learned.len() - learned.len() / KEPT),
+        };
+        if valid.len() < 2 {
+            let path = self.valid.as_ref().unwrap_or(&self.text);
+            return Err(Error::bad_file("too few tokens to choose the best student by")
+                .within(path.display())
+                .remedy("give a longer text"));
+        }
+        Ok(Texts { learned, valid, classes: vocabulary.len() })
+    }
+
+    fn training(&self) -> Training {
+        let length = match (self.steps, self.minutes) {
+            (Some(steps), _) => Length::Steps(steps),
+            (None, minutes) => Length::Time(Duration::from_secs_f64(60.0 * minutes.unwrap_or(1.0))),
+        };
+        let Tune { seed, rule, rate, batch, span, distill, .. } = *self;
+        let reading = Reading { batch, span, share: distill };
+        let interval = Duration::from_secs(INTERVAL);
+        Training { length, seed, rule, rate, reading, interval }
+    }
+}
+
+/// How long it will take from here.
+fn left(done: f64, elapsed: Duration) -> String {
+    match done > 0.0 {
+        true => {
+            let seconds = elapsed.as_secs_f64() * (1.0 - done) / done;
+            format!("{}:{:02} left", seconds as u64 / 60, seconds as u64 % 60)
+        }
+        false => String::new(),
+    }
+}
+
+/// What is said of a validated student, or of what was undone.
+fn line(event: &Event) -> String {
+    match event {
+        Event::Step { step, .. } => format!("step {step}"),
+        Event::Valid { step, done, loss, perplexity, best, elapsed } => {
+            let loss = loss.map(|loss| format!(", loss {loss:.4}")).unwrap_or_default();
+            let best = if *best { " (best)" } else { "" };
+            let left = left(*done, *elapsed);
+            format!("step {step}{loss}, perplexity {perplexity:.2}{best}, {left}")
+                .trim_end_matches(", ")
+                .to_owned()
+        }
+        Event::Undone { step, why } => {
+            format!("step {step}: {why}; back to the best student, with half the rate")
+        }
+    }
+}
+
+impl Trained {
+    fn text(&self) -> String {
+        let Trained { input, output, bytes_out, seconds, before, perplexity, steps, .. } = self;
+        format!(
+            "{}{input} -> {output}: {bytes_out} bytes; perplexity {before:.2} calibrated, {perplexity:.2} after step {} \
+             of {steps}, {seconds:.1} s\n",
+            self.report.text(),
+            self.best_step
+        )
+    }
+}

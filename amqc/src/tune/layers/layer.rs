@@ -1,0 +1,80 @@
+//! A node that is trained through.
+
+use amq_format::graph::Activations;
+use amq_runtime::Isa;
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::tensor::{Data, Tensor};
+
+/// Vectors that one piece of work codes.
+const VECTORS: usize = 8;
+
+/// What a layer is given: of each of the node's inputs its value, none where it is absent.
+pub(in crate::tune) type Inputs<'a> = [Option<&'a Tensor>];
+
+/// Gradients, of each input or output; none where none is known or wanted.
+pub(in crate::tune) type Gradients = Vec<Option<Vec<f32>>>;
+
+/// A node that is trained through, for inputs of one shape.
+pub(in crate::tune) trait Layer: Send {
+    /// The node's outputs. Products take weights and activations as they are coded.
+    ///
+    /// # Errors
+    /// What the runtime refuses.
+    fn forward(&mut self, inputs: &Inputs<'_>) -> Result<Vec<Option<Tensor>>>;
+
+    /// The loss's gradients by inputs, where `wanted`, from those by the outputs of the last call, which had these
+    /// `inputs` and `outputs`. What codes and rounding do is passed as if it were not there.
+    ///
+    /// # Errors
+    /// What the runtime refuses.
+    fn backward(
+        &mut self,
+        inputs: &Inputs<'_>,
+        outputs: &Inputs<'_>,
+        gradients: &[Option<Vec<f32>>],
+        wanted: &[bool],
+    ) -> Result<Gradients>;
+}
+
+/// Replaces vectors of so many columns by what enters products in their place.
+///
+/// # Errors
+/// An instruction set that this CPU lacks.
+pub(super) fn code(
+    isa: Isa,
+    activations: Activations,
+    columns: usize,
+    x: &mut [f32],
+) -> Result<()> {
+    if activations == Activations::F32 || columns == 0 {
+        return Ok(());
+    }
+    x.par_chunks_mut(columns * VECTORS)
+        .try_for_each(|x| amq_runtime::approximate(isa, activations, columns, x))
+        .map_err(|error| Error::unsupported(error.to_string()))
+}
+
+/// The floats of an input that must be there.
+///
+/// # Errors
+/// It is not, or is of another type.
+pub(super) fn floats<'a>(inputs: &Inputs<'a>, index: usize) -> Result<&'a [f32]> {
+    optional(inputs, index).ok_or_else(|| Error::unsupported(format!("input {index} is no float")))
+}
+
+/// The floats of an input that may be absent.
+pub(super) fn optional<'a>(inputs: &Inputs<'a>, index: usize) -> Option<&'a [f32]> {
+    match inputs.get(index).copied().flatten().map(|tensor| &tensor.data) {
+        Some(Data::F32(data)) => Some(data),
+        _ => None,
+    }
+}
+
+/// Adds the rows of a matrix of so many columns to `sum`.
+pub(super) fn add_rows(rows: &[f32], sum: &mut [f32]) {
+    for row in rows.chunks_exact(sum.len().max(1)) {
+        sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+    }
+}

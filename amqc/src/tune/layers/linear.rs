@@ -1,0 +1,70 @@
+//! Products with a matrix.
+
+use amq_format::graph::Activations;
+use amq_runtime::Isa;
+use rayon::prelude::*;
+
+use super::layer::{Gradients, Inputs, Layer, add_rows, code, floats, optional};
+use crate::error::Result;
+use crate::tensor::{Data, Tensor};
+use crate::tune::product::{Matrix, add_product, product};
+
+/// `y = x W^T + bias` over the last axis of x.
+pub(super) struct Linear {
+    isa: Isa,
+    activations: Activations,
+    /// What entered the product in the place of x.
+    coded: Vec<f32>,
+}
+
+impl Linear {
+    pub(super) fn new(isa: Isa, activations: Activations) -> Linear {
+        Linear { isa, activations, coded: Vec::new() }
+    }
+}
+
+impl Layer for Linear {
+    fn forward(&mut self, inputs: &Inputs<'_>) -> Result<Vec<Option<Tensor>>> {
+        let (x, w) = (floats(inputs, 0)?, floats(inputs, 1)?);
+        let mut dims = inputs[0].map(|x| x.dims.clone()).unwrap_or_default();
+        let columns = dims.pop().unwrap_or(1);
+        let rows = w.len().checked_div(columns).unwrap_or(0);
+        dims.push(rows);
+        self.coded.clear();
+        self.coded.extend_from_slice(x);
+        code(self.isa, self.activations, columns, &mut self.coded)?;
+        let mut y = vec![0.0; dims.iter().product()];
+        if let Some(bias) = optional(inputs, 2) {
+            y.par_chunks_exact_mut(rows.max(1)).for_each(|y| y.copy_from_slice(bias));
+        }
+        add_product(Matrix::new(&self.coded, columns), Matrix::new(w, columns).t(), &mut y);
+        Ok(vec![Some(Tensor { dims, data: Data::F32(y) })])
+    }
+
+    fn backward(
+        &mut self,
+        inputs: &Inputs<'_>,
+        _: &Inputs<'_>,
+        gradients: &[Option<Vec<f32>>],
+        wanted: &[bool],
+    ) -> Result<Gradients> {
+        let w = floats(inputs, 1)?;
+        let columns = inputs[0].and_then(|x| x.dims.last().copied()).unwrap_or(1);
+        let rows = w.len().checked_div(columns).unwrap_or(0);
+        let mut found = vec![None; inputs.len()];
+        let Some(y) = gradients.first().and_then(Option::as_ref) else { return Ok(found) };
+        let by_y = Matrix::new(y, rows);
+        if wanted[0] {
+            found[0] = Some(product(by_y, Matrix::new(w, columns)));
+        }
+        if wanted[1] {
+            found[1] = Some(product(by_y.t(), Matrix::new(&self.coded, columns)));
+        }
+        if wanted.get(2) == Some(&true) {
+            let mut sum = vec![0.0; rows];
+            add_rows(y, &mut sum);
+            found[2] = Some(sum);
+        }
+        Ok(found)
+    }
+}

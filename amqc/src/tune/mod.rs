@@ -1,0 +1,23 @@
+//! Training with the quantization in the loop.
+//!
+//! A network begins with its calibrated codes. In each [step](train) its weights are coded anew and the activations as the
+//! [runtime](amq_runtime::approximate) codes them, gradients pass as if neither were there, and weights follow them.
+
+mod checkpoint;
+pub mod course;
+mod function;
+mod layers;
+mod loss;
+mod optimizer;
+mod params;
+mod product;
+mod tape;
+#[cfg(test)]
+mod tests;
+pub mod text;
+pub mod train;
+
+pub use course::{Event, Length, Texts, Training, Tuned, Watch};
+pub use optimizer::Rule;
+pub use text::Reading;
+pub use train::tune;

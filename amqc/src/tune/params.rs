@@ -1,0 +1,193 @@
+//! What is trained: weights, and their codes.
+
+use std::collections::BTreeMap;
+
+use amq_format::graph::{Op, ValueId};
+use amq_format::operator::Role;
+use rayon::prelude::*;
+
+use crate::fit::{Fitted, Matrix};
+use crate::ir::Module;
+use crate::plan::Plan;
+use crate::quant::Tracked;
+use crate::tensor::{Data, Tensor};
+
+/// A constant that is trained.
+#[derive(Clone, Debug)]
+pub(super) struct Param {
+    /// Its value in the network.
+    pub(super) value: ValueId,
+    /// Its elements, not coded.
+    pub(super) weights: Tensor,
+    /// The loss's gradient.
+    pub(super) gradient: Vec<f32>,
+    /// Of a coded one, how large elements may become: row by row what its weights reach when training begins.
+    pub(super) bounds: Vec<f32>,
+}
+
+/// The codes of a param.
+#[derive(Clone, Debug)]
+struct Coded {
+    param: usize,
+    tracked: Tracked,
+    /// What they stand for.
+    decoded: Tensor,
+}
+
+/// Where a node takes its weights from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Use {
+    /// Which param it is.
+    pub(super) param: usize,
+    coded: Option<usize>,
+}
+
+/// All that is trained.
+#[derive(Clone, Debug)]
+pub(super) struct Params {
+    pub(super) all: Vec<Param>,
+    coded: Vec<Coded>,
+    /// By node and input.
+    uses: BTreeMap<(usize, usize), Use>,
+}
+
+impl Params {
+    /// Weights, tables and biases of the outermost nodes, those that are coded with their codes. Of a network whose
+    /// biases are constants already.
+    pub(super) fn new(module: &Module, plan: &Plan, fitted: &Fitted) -> Params {
+        let mut params = Params { all: Vec::new(), coded: Vec::new(), uses: BTreeMap::new() };
+        let mut places = BTreeMap::new();
+        for (index, node) in module.graph.nodes.iter().enumerate() {
+            let slots = node.op.as_ref().map(|op| op.operator().slots()).unwrap_or_default();
+            for slot in slots {
+                let Some(&value) = node.inputs.get(slot.input) else { continue };
+                let Some(constant) = module.constant(value) else { continue };
+                let table = matches!(slot.role, Role::Table { .. });
+                if table && !is_table(&node.op, constant) || !matches!(constant.data, Data::F32(_))
+                {
+                    continue;
+                }
+                let param = *places.entry(value).or_insert_with(|| {
+                    params.all.push(Param {
+                        value,
+                        weights: constant.clone(),
+                        gradient: vec![0.0; constant.data.len()],
+                        bounds: Vec::new(),
+                    });
+                    params.all.len() - 1
+                });
+                params.uses.insert((index, slot.input), Use { param, coded: None });
+            }
+        }
+        for matrix in &fitted.matrices {
+            let param = places.get(&matrix.source).copied().unwrap_or(usize::MAX);
+            let Some(Param { weights, bounds, .. }) = params.all.get_mut(param) else { continue };
+            let Data::F32(data) = &mut weights.data else { continue };
+            let tracked = Tracked::new(&matrix.codes);
+            let mut decoded = vec![0.0; data.len()];
+            tracked.decode(&mut decoded);
+            let cols = matrix.codes.cols.max(1);
+            let largest = |row: &[f32]| row.iter().fold(0.0, |most: f32, w| most.max(w.abs()));
+            let rows = data.chunks(cols).zip(decoded.chunks(cols));
+            *bounds = rows.map(|(row, levels)| largest(row).max(largest(levels))).collect();
+            tracked.pull(data);
+            let decoded = Tensor { dims: weights.dims.clone(), data: Data::F32(decoded) };
+            params.coded.push(Coded { param, tracked, decoded });
+        }
+        for (planned, place) in plan.matrices.iter().zip(&fitted.places) {
+            let (Some(place), true) = (place, planned.weight.place.is_outermost()) else {
+                continue;
+            };
+            let key = (planned.weight.place.node, planned.weight.slot.input);
+            if let Some(of_node) = params.uses.get_mut(&key) {
+                of_node.coded = Some(*place);
+            }
+        }
+        params
+    }
+
+    /// Where an input of a node comes from, if it is trained.
+    pub(super) fn place(&self, node: usize, input: usize) -> Option<Use> {
+        self.uses.get(&(node, input)).copied()
+    }
+
+    /// What products take: what codes stand for, or floats.
+    pub(super) fn tensor(&self, place: Use) -> &Tensor {
+        match place.coded {
+            Some(coded) => &self.coded[coded].decoded,
+            None => &self.all[place.param].weights,
+        }
+    }
+
+    /// Bounds weights that are coded and lets codes follow them.
+    pub(super) fn follow(&mut self) {
+        for Coded { param, tracked, decoded } in &mut self.coded {
+            let Param { weights, bounds, .. } = &mut self.all[*param];
+            let (Data::F32(weights), Data::F32(decoded)) = (&mut weights.data, &mut decoded.data)
+            else {
+                continue;
+            };
+            let cols = weights.len().checked_div(bounds.len()).unwrap_or(0).max(1);
+            weights.par_chunks_mut(cols).zip(&*bounds).with_min_len(64).for_each(|(row, bound)| {
+                row.iter_mut().for_each(|w| *w = w.clamp(-bound, *bound));
+            });
+            tracked.follow(weights, decoded);
+        }
+    }
+
+    /// Sets all gradients to 0.
+    pub(super) fn clear(&mut self) {
+        self.all.iter_mut().for_each(|param| param.gradient.fill(0.0));
+    }
+
+    /// The codes as they are, in the place of those that were fitted; `module` gets what is not coded.
+    pub(super) fn write(&self, module: &mut Module, fitted: &Fitted) -> Fitted {
+        let matrices = fitted.matrices.iter().zip(&self.coded);
+        let matrices = matrices
+            .map(|(matrix, coded)| Matrix { codes: coded.tracked.matrix(), ..matrix.clone() });
+        for (index, param) in self.all.iter().enumerate() {
+            if !self.coded.iter().any(|coded| coded.param == index) {
+                module.constants.insert(param.value, param.weights.clone().into());
+            }
+        }
+        Fitted { matrices: matrices.collect(), ..fitted.clone() }
+    }
+
+    /// Weights and codes as bytes.
+    pub(super) fn save(&self, to: &mut Vec<u8>) {
+        for param in &self.all {
+            to.extend(param.weights.data.to_bytes());
+        }
+        self.coded.iter().for_each(|coded| coded.tracked.save(to));
+    }
+
+    /// Takes back what [`Params::save`] gave; none if the bytes end before.
+    pub(super) fn restore(&mut self, from: &mut &[u8]) -> Option<()> {
+        for param in &mut self.all {
+            if let Data::F32(weights) = &mut param.weights.data {
+                restore(weights, from)?;
+            }
+        }
+        for Coded { tracked, decoded, .. } in &mut self.coded {
+            tracked.restore(from)?;
+            if let Data::F32(decoded) = &mut decoded.data {
+                tracked.decode(decoded);
+            }
+        }
+        Some(())
+    }
+}
+
+/// Whether a node looks up rows of a matrix.
+pub(super) fn is_table(op: &Option<Op>, constant: &Tensor) -> bool {
+    matches!(op, Some(Op::Gather(gather)) if gather.axis == 0) && constant.dims.len() == 2
+}
+
+/// Floats from their bytes.
+pub(super) fn restore(floats: &mut [f32], from: &mut &[u8]) -> Option<()> {
+    let bytes = from.split_off(..4 * floats.len())?;
+    for (to, bytes) in floats.iter_mut().zip(bytes.chunks_exact(4)) {
+        *to = f32::from_le_bytes(bytes.try_into().ok()?);
+    }
+    Some(())
+}

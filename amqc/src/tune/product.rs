@@ -1,0 +1,127 @@
+//! Products of float matrices, by all of rayon's threads.
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, ShapeBuilder, s};
+use rayon::prelude::*;
+
+/// Products of fewer multiplications are one piece of work.
+const SMALL: usize = 1 << 17;
+/// Pieces that others are divided into, and the fewest rows or columns of one. How a product is divided depends on its
+/// sizes alone, so that results do not depend on the number of threads.
+const PIECES: usize = 16;
+const LEAST: usize = 48;
+
+/// A matrix, as it is or turned.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Matrix<'a> {
+    data: &'a [f32],
+    rows: usize,
+    cols: usize,
+    turned: bool,
+}
+
+impl<'a> Matrix<'a> {
+    /// `[rows][cols]`
+    pub(super) fn new(data: &'a [f32], cols: usize) -> Matrix<'a> {
+        Matrix { data, rows: data.len().checked_div(cols).unwrap_or(0), cols, turned: false }
+    }
+
+    /// The transposed matrix.
+    pub(super) fn t(self) -> Matrix<'a> {
+        Matrix { rows: self.cols, cols: self.rows, turned: !self.turned, ..self }
+    }
+
+    fn view(&self) -> ArrayView2<'a, f32> {
+        let (rows, cols) = (self.rows, self.cols);
+        let strides = if self.turned { (1, rows) } else { (cols, 1) };
+        let view = ArrayView2::from_shape((rows, cols).strides(strides), self.data);
+        view.expect("as many elements as rows and columns have")
+    }
+}
+
+/// `out += a b`, of which `out` is `[a.rows][b.cols]`.
+///
+/// # Panics
+/// If the sizes do not fit each other.
+pub(super) fn add_product(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32]) {
+    let (rows, cols) = (a.rows, b.cols);
+    if out.is_empty() || a.cols == 0 {
+        return;
+    }
+    let work = rows * cols * a.cols;
+    let (a, b) = (a.view(), b.view());
+    let out = ArrayViewMut2::from_shape((rows, cols), out);
+    let mut out = out.expect("as many elements as rows and columns have");
+    if work < SMALL {
+        return general_mat_mul(1.0, &a, &b, 1.0, &mut out);
+    }
+    let axis = if cols >= rows { Axis(1) } else { Axis(0) };
+    let size = out.len_of(axis).div_ceil(PIECES).next_multiple_of(16).max(LEAST);
+    let pieces: Vec<_> = out.axis_chunks_iter_mut(axis, size).enumerate().collect();
+    pieces.into_par_iter().for_each(|(piece, mut out)| {
+        let from = piece * size;
+        let end = from + out.len_of(axis);
+        match axis {
+            Axis(0) => general_mat_mul(1.0, &a.slice(s![from..end, ..]), &b, 1.0, &mut out),
+            _ => general_mat_mul(1.0, &a, &b.slice(s![.., from..end]), 1.0, &mut out),
+        }
+    });
+}
+
+/// `a b`
+///
+/// # Panics
+/// As [`add_product`].
+pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
+    let mut out = vec![0.0; a.rows * b.cols];
+    add_product(a, b, &mut out);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(count: usize, step: usize) -> Vec<f32> {
+        (0..count).map(|i| (i * step % 31) as f32 / 8.0 - 2.0).collect()
+    }
+
+    /// Elements are eighths, so that all sums are exact.
+    #[test]
+    fn products_are_those_of_their_definition() {
+        for (rows, inner, cols) in [(1, 1, 1), (3, 70, 5), (20, 64, 130), (130, 64, 20)] {
+            let (a, b) = (numbers(rows * inner, 7), numbers(inner * cols, 11));
+            let expected: Vec<f32> = (0..rows * cols)
+                .map(|at| {
+                    let (row, col) = (at / cols, at % cols);
+                    (0..inner).map(|i| a[row * inner + i] * b[i * cols + col]).sum::<f32>() + 1.0
+                })
+                .collect();
+            let turn = |data: &[f32], cols: usize| -> Vec<f32> {
+                let rows = data.len().checked_div(cols).unwrap_or(0);
+                (0..data.len()).map(|at| data[at % rows * cols + at / rows]).collect()
+            };
+            let (a_turned, b_turned) = (turn(&a, inner), turn(&b, cols));
+            let straight = [Matrix::new(&a, inner), Matrix::new(&b, cols)];
+            let turned = [Matrix::new(&a_turned, rows).t(), Matrix::new(&b_turned, inner).t()];
+            for a in [straight[0], turned[0]] {
+                for b in [straight[1], turned[1]] {
+                    let mut out = vec![1.0; rows * cols];
+                    add_product(a, b, &mut out);
+                    assert_eq!(out, expected, "{rows} {inner} {cols}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn threads_change_no_bit() {
+        let (a, b) = (numbers(300 * 90, 13), numbers(90 * 200, 17));
+        let scaled: Vec<f32> = a.iter().map(|x| x * 0.317).collect();
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| product(Matrix::new(&scaled, 90), Matrix::new(&b, 200)))
+        };
+        assert_eq!(run(1), run(3));
+    }
+}

@@ -1,0 +1,220 @@
+//! A network in training: forward, and the gradients back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use amq_format::Fact;
+use amq_format::graph::{ABSENT, DataType, Node, Op, ValueId};
+
+use super::layers::{Layer, Maker, has_gradient};
+use super::params::Params;
+use crate::error::{Error, Result};
+use crate::ir::{Module, fact, settle};
+use crate::tensor::{Data, Tensor};
+
+/// Which nodes gradients go through.
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    /// Types and shapes of the network's values.
+    facts: Vec<Option<Fact>>,
+    /// Values that depend on what is trained.
+    active: BTreeSet<ValueId>,
+    /// By node.
+    through: Vec<bool>,
+}
+
+impl Route {
+    /// From what is trained to the outputs that a loss is of.
+    ///
+    /// # Errors
+    /// Nodes on the way that have no gradient, and a loss that does not depend on anything that is trained.
+    pub(super) fn new(module: &Module, params: &Params, outputs: &[ValueId]) -> Result<Route> {
+        let facts = module.facts()?;
+        let nodes = &module.graph.nodes;
+        let is_float =
+            |value: ValueId| fact(&facts, value).is_some_and(|f| f.data_type == DataType::F32);
+        let trained = |index: usize, node: &Node| {
+            (0..node.inputs.len()).any(|input| params.place(index, input).is_some())
+        };
+        let mut active = BTreeSet::new();
+        for (index, node) in nodes.iter().enumerate() {
+            if trained(index, node) || node.inputs.iter().any(|value| active.contains(value)) {
+                active.extend(node.outputs.iter().copied().filter(|&v| v != ABSENT && is_float(v)));
+            }
+        }
+        let mut wanted: BTreeSet<ValueId> = outputs.iter().copied().collect();
+        let mut through = vec![false; nodes.len()];
+        let mut missing = BTreeSet::new();
+        for (index, node) in nodes.iter().enumerate().rev() {
+            let asked = node.outputs.iter().any(|v| wanted.contains(v) && active.contains(v));
+            if !asked {
+                continue;
+            }
+            through[index] = true;
+            let table = params.place(index, 0).is_some();
+            match &node.op {
+                Some(op) if has_gradient(op, table) => wanted.extend(&node.inputs),
+                op => {
+                    let op = op.as_ref().map_or("", Op::name);
+                    missing.insert(format!("{:?} ({op})", node.name));
+                }
+            }
+        }
+        if !missing.is_empty() {
+            let list: Vec<String> = missing.into_iter().collect();
+            return Err(Error::unsupported(format!(
+                "tune cannot train through {}",
+                list.join(", ")
+            ))
+            .remedy("convert with --calib fits the codes without training"));
+        }
+        if !through.contains(&true) {
+            return Err(Error::unsupported("no weight that can be trained lies before the loss"));
+        }
+        Ok(Route { facts, active, through })
+    }
+}
+
+/// A network for inputs of one shape, whose gradients can be found.
+pub(super) struct Tape<'a> {
+    module: &'a Module,
+    route: &'a Route,
+    maker: Maker<'a>,
+    layers: Vec<Option<Box<dyn Layer>>>,
+    values: Vec<Option<Tensor>>,
+    sizes: BTreeMap<String, i64>,
+}
+
+impl<'a> Tape<'a> {
+    /// Of a network with its activations, before its first call.
+    pub(super) fn new(module: &'a Module, route: &'a Route, maker: Maker<'a>) -> Tape<'a> {
+        let layers = module.graph.nodes.iter().map(|_| None).collect();
+        let values = vec![None; module.graph.values.len()];
+        Tape { module, route, maker, layers, values, sizes: BTreeMap::new() }
+    }
+
+    /// A value of the last call.
+    pub(super) fn value(&self, value: ValueId) -> Option<&Tensor> {
+        self.values.get(value as usize).and_then(Option::as_ref)
+    }
+
+    /// Runs the network on inputs that have the same shapes in each call.
+    ///
+    /// # Errors
+    /// What a node cannot take.
+    pub(super) fn forward(
+        &mut self,
+        params: &Params,
+        inputs: Vec<(ValueId, Tensor)>,
+    ) -> Result<()> {
+        for (value, tensor) in inputs {
+            self.set(value, tensor);
+        }
+        for (index, node) in self.module.graph.nodes.iter().enumerate() {
+            let mut layer = match self.layers[index].take() {
+                Some(layer) => layer,
+                None => {
+                    let mut node = node.clone();
+                    settle(&mut node, &self.sizes);
+                    self.maker.layer(&node, params.place(index, 0).is_some())
+                }
+            };
+            let outputs = layer
+                .forward(&self.inputs(params, index, node))
+                .map_err(|error| Error::unsupported(format!("node {:?}: {error}", node.name)))?;
+            for (&value, output) in node.outputs.iter().zip(outputs) {
+                if let Some(tensor) = output.filter(|_| value != ABSENT) {
+                    self.set(value, tensor);
+                }
+            }
+            self.layers[index] = Some(layer);
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, value: ValueId, tensor: Tensor) {
+        let dims = fact(&self.route.facts, value).map(|fact| fact.dims.as_slice());
+        for (dim, &size) in dims.unwrap_or_default().iter().zip(&tensor.dims) {
+            if let Some(name) = dim.as_name() {
+                self.sizes.insert(name.to_owned(), size as i64);
+            }
+        }
+        self.values[value as usize] = Some(tensor);
+    }
+
+    fn inputs<'t>(
+        &'t self,
+        params: &'t Params,
+        index: usize,
+        node: &Node,
+    ) -> Vec<Option<&'t Tensor>> {
+        let input = |(input, &value): (usize, &ValueId)| match params.place(index, input) {
+            Some(place) => Some(params.tensor(place)),
+            None => self.module.constant(value).or_else(|| self.value(value)),
+        };
+        node.inputs.iter().enumerate().map(input).collect()
+    }
+
+    /// Adds to the gradients of what is trained, from those of a loss by values of the last call.
+    ///
+    /// # Errors
+    /// What a node cannot take.
+    pub(super) fn backward(
+        &mut self,
+        params: &mut Params,
+        by_values: Vec<(ValueId, Vec<f32>)>,
+    ) -> Result<()> {
+        let mut gradients: Vec<Option<Vec<f32>>> = vec![None; self.values.len()];
+        for (value, gradient) in by_values {
+            add(&mut gradients[value as usize], gradient);
+        }
+        for (index, node) in self.module.graph.nodes.iter().enumerate().rev() {
+            if !self.route.through[index] {
+                continue;
+            }
+            let by_outputs: Vec<Option<Vec<f32>>> =
+                node.outputs.iter().map(|&value| gradients[value as usize].take()).collect();
+            if by_outputs.iter().all(Option::is_none) {
+                continue;
+            }
+            let wanted: Vec<bool> = (node.inputs.iter().enumerate())
+                .map(|(input, value)| {
+                    params.place(index, input).is_some() || self.route.active.contains(value)
+                })
+                .collect();
+            let Some(mut layer) = self.layers[index].take() else { continue };
+            let found = {
+                let outputs: Vec<_> = node.outputs.iter().map(|&value| self.value(value)).collect();
+                let inputs = self.inputs(params, index, node);
+                layer.backward(&inputs, &outputs, &by_outputs, &wanted)?
+            };
+            self.layers[index] = Some(layer);
+            for (input, gradient) in found.into_iter().enumerate() {
+                let (Some(gradient), true) = (gradient, wanted[input]) else { continue };
+                match params.place(index, input) {
+                    Some(place) => {
+                        let sum = &mut params.all[place.param].gradient;
+                        sum.iter_mut().zip(&gradient).for_each(|(sum, x)| *sum += x);
+                    }
+                    None => add(&mut gradients[node.inputs[input] as usize], gradient),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds to a gradient that may not be there yet.
+fn add(sum: &mut Option<Vec<f32>>, gradient: Vec<f32>) {
+    match sum {
+        Some(sum) => sum.iter_mut().zip(&gradient).for_each(|(sum, x)| *sum += x),
+        None => *sum = Some(gradient),
+    }
+}
+
+/// The floats of a value.
+pub(super) fn floats(tensor: Option<&Tensor>) -> Result<&[f32]> {
+    match tensor.map(|tensor| &tensor.data) {
+        Some(Data::F32(data)) => Ok(data),
+        _ => Err(Error::unsupported("a value that the loss is of is no float")),
+    }
+}

@@ -1,0 +1,288 @@
+//! A text as a language model learns it: as several streams, their states carried along.
+
+use amq_format::graph::{DataType, Dim, ValueId};
+use amq_runtime::Session;
+
+use super::loss::{Targets, of_scores};
+use super::params::{Params, restore};
+use super::tape::{Tape, floats};
+use crate::error::{Error, Result};
+use crate::eval::Scores;
+use crate::feed::stream::{PortNames, TextReader};
+use crate::ir::Module;
+use crate::loaded::Loaded;
+use crate::tensor::{Data, Tensor, views};
+
+/// How a text is learned.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// Streams that the text is divided into, unless the model takes one.
+    pub batch: usize,
+    /// Tokens of each that gradients go back through, unless the model fixes how many it takes.
+    pub span: usize,
+    /// How much of the loss is the divergence from the float model, 0 to 1; the rest is cross-entropy with the next
+    /// token.
+    pub share: f64,
+}
+
+/// A state of the model.
+struct State {
+    input: ValueId,
+    output: ValueId,
+    names: [String; 2],
+    /// Where a stream begins.
+    start: Tensor,
+    /// Where the streams are, in the model that is trained and in the float one.
+    student: Tensor,
+    teacher: Tensor,
+}
+
+/// A text, and how far it has been read.
+pub(super) struct Text<'a> {
+    float: &'a Loaded,
+    session: Session,
+    tokens: &'a [i64],
+    classes: usize,
+    scores: Scores,
+    reading: Reading,
+    input: ValueId,
+    input_name: String,
+    output: ValueId,
+    output_name: String,
+    /// Axis of time, and how many there are.
+    axes: (usize, usize),
+    states: Vec<State>,
+    seed: u64,
+    /// Times that the text was read, and pieces of the next that were.
+    epoch: u64,
+    piece: usize,
+}
+
+impl<'a> Text<'a> {
+    /// A text before its first token, for the network of `module`, whose float model is `float`.
+    ///
+    /// # Errors
+    /// A model that [`TextReader`] cannot feed or that orders its scores in another way than its tokens, states that are
+    /// no floats, and too short a text.
+    pub(super) fn new(
+        float: &'a Loaded,
+        module: &Module,
+        (tokens, classes): (&'a [i64], usize),
+        mut reading: Reading,
+        seed: u64,
+    ) -> Result<Text<'a>> {
+        let within = |error: Error| error.within(float.path.display());
+        let reader = TextReader::new(float, classes, PortNames::default())?;
+        let (port, time_axis) = reader.input();
+        let output = float.outputs().find(|port| port.value == reader.output());
+        let lead = output.map(|port| &port.dims[..port.dims.len() - 1]).unwrap_or_default();
+        if lead.len() > 1 && lead != port.dims.as_slice() {
+            let name = float.name(reader.output());
+            return Err(within(Error::unsupported(format!(
+                "tune needs scores in the order of the tokens, {name:?} has them in another"
+            ))));
+        }
+        if let Some(steps) = reader.fixed() {
+            reading.span = steps;
+        }
+        let others = port.dims.iter().enumerate().filter(|&(axis, _)| axis != time_axis);
+        if others.into_iter().all(|(_, dim)| dim.as_size().is_some()) {
+            reading.batch = 1;
+        }
+        let number = |name: &str| {
+            let of = |value: &String| value == name;
+            let value = module.graph.values.iter().position(of).unwrap_or_default();
+            value as ValueId
+        };
+        let scores = Scores::of(float.graph(), reader.output());
+        let sizes = |name: &str| {
+            let axis = port.dims.iter().position(|dim| dim.as_name() == Some(name))?;
+            Some(Dim::from(if axis == time_axis { reading.span } else { reading.batch } as i64))
+        };
+        let mut states = Vec::new();
+        for state in &module.graph.states {
+            let names = [state.input, state.output].map(|value| module.name(value).to_owned());
+            let unusable = || {
+                within(Error::unsupported(format!(
+                    "tune cannot carry the state {:?} in a batch",
+                    names[0]
+                )))
+            };
+            let port = module.graph.inputs.iter().find(|port| port.value == state.input);
+            let port =
+                port.filter(|port| port.data_type() == DataType::F32).ok_or_else(unusable)?;
+            let size = |dim: &Dim| usize::try_from(dim.substitute(&sizes).ok()?.as_size()?).ok();
+            let dims: Option<Vec<usize>> = port.dims.iter().map(size).collect();
+            let dims = dims.ok_or_else(unusable)?;
+            let start = match module.constant(state.initial) {
+                Some(constant) if constant.dims == dims => constant.clone(),
+                Some(_) => return Err(unusable()),
+                None => {
+                    let count = dims.iter().product();
+                    Tensor { dims, data: Data::F32(vec![0.0; count]) }
+                }
+            };
+            let (student, teacher) = (start.clone(), start.clone());
+            let (input, output) = (state.input, state.output);
+            states.push(State { input, output, names, start, student, teacher });
+        }
+        let (input_name, output_name) =
+            (float.name(port.value).to_owned(), float.name(reader.output()).to_owned());
+        let text = Text {
+            session: float.session(),
+            float,
+            tokens,
+            classes,
+            scores,
+            reading,
+            input: number(&input_name),
+            output: number(&output_name),
+            input_name,
+            output_name,
+            axes: (time_axis, port.dims.len()),
+            states,
+            seed,
+            epoch: 0,
+            piece: 0,
+        };
+        if text.pieces() == 0 {
+            return Err(Error::bad_file(format!(
+                "a text of {} tokens is too short for {} streams of {} tokens",
+                tokens.len(),
+                text.reading.batch,
+                text.reading.span
+            ))
+            .remedy("give a longer text, or a smaller --batch or --span"));
+        }
+        Ok(text)
+    }
+
+    /// The output that the loss is of.
+    pub(super) fn output(&self) -> ValueId {
+        self.output
+    }
+
+    /// Tokens before the first stream: each time the text is read, pieces begin elsewhere.
+    fn offset(&self) -> usize {
+        let mut mixed = self.seed.wrapping_add(self.epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        if self.epoch == 0 {
+            0
+        } else {
+            ((mixed ^ mixed >> 31) % self.reading.span as u64) as usize
+        }
+    }
+
+    /// Tokens of a stream.
+    fn stream(&self) -> usize {
+        (self.tokens.len().saturating_sub(1 + self.offset())) / self.reading.batch
+    }
+
+    /// Pieces of which a stream is read.
+    pub(super) fn pieces(&self) -> usize {
+        self.stream() / self.reading.span
+    }
+
+    /// The next piece's tokens and those that follow each.
+    fn next(&mut self) -> (Tensor, Vec<usize>) {
+        if self.piece >= self.pieces() {
+            (self.epoch, self.piece) = (self.epoch + 1, 0);
+        }
+        if self.piece == 0 {
+            for state in &mut self.states {
+                (state.student, state.teacher) = (state.start.clone(), state.start.clone());
+            }
+        }
+        let Reading { batch, span, .. } = self.reading;
+        let (time, rank) = self.axes;
+        let first = self.offset() + self.piece * span;
+        let stream = self.stream();
+        let at = |index: usize| match (rank, time) {
+            (1, _) => first + index,
+            (_, 0) => first + index / batch + index % batch * stream,
+            _ => first + index % span + index / span * stream,
+        };
+        let places: Vec<usize> = (0..batch * span).map(at).collect();
+        let ids = places.iter().map(|&at| self.tokens[at]).collect();
+        let dims = match (rank, time) {
+            (1, _) => vec![span],
+            (_, 0) => vec![span, batch],
+            _ => vec![batch, span],
+        };
+        self.piece += 1;
+        let labels = places.iter().map(|&at| self.tokens[at + 1] as usize).collect();
+        (Tensor { dims, data: Data::I64(ids) }, labels)
+    }
+
+    /// Reads the next piece; gives the loss of it, whose gradients are added to those of the params.
+    ///
+    /// # Errors
+    /// What the models cannot take.
+    pub(super) fn learn(&mut self, tape: &mut Tape<'_>, params: &mut Params) -> Result<f64> {
+        let (tokens, labels) = self.next();
+        let share = self.reading.share;
+        let teacher = match share > 0.0 {
+            true => Some(self.teacher(&tokens)?),
+            false => None,
+        };
+        let states = self.states.iter().map(|state| (state.input, state.student.clone()));
+        let inputs = states.chain([(self.input, tokens)]).collect();
+        tape.forward(params, inputs)?;
+        let scores = floats(tape.value(self.output))?;
+        if scores.len() != labels.len() * self.classes {
+            return Err(Error::unsupported("tune needs a prediction after every token")
+                .within(self.float.path.display()));
+        }
+        let (labels, teacher) = (Some(labels.as_slice()), teacher.as_deref());
+        let targets = Targets { labels, teacher, share: share as f32 };
+        let (loss, gradient) = of_scores(self.scores, self.classes, scores, targets);
+        for state in &mut self.states {
+            if let Some(value) = tape.value(state.output) {
+                state.student = value.clone();
+            }
+        }
+        tape.backward(params, vec![(self.output, gradient)])?;
+        Ok(loss)
+    }
+
+    /// The float model's scores; its states go on.
+    fn teacher(&mut self, tokens: &Tensor) -> Result<Vec<f32>> {
+        let mut inputs = vec![(self.input_name.clone(), tokens.clone())];
+        for state in &self.states {
+            inputs.push((state.names[0].clone(), state.teacher.clone()));
+        }
+        let outputs = self.session.run(&views(&inputs)).map_err(|error| self.float.error(error))?;
+        for state in &mut self.states {
+            if let Some(view) = outputs.get(&state.names[1]) {
+                state.teacher = Tensor::from(view);
+            }
+        }
+        let scores = outputs.get(&self.output_name).and_then(|view| view.as_f32());
+        Ok(scores.unwrap_or_default().to_vec())
+    }
+
+    /// Where it is, as bytes.
+    pub(super) fn save(&self, to: &mut Vec<u8>) {
+        to.extend(self.epoch.to_le_bytes());
+        to.extend((self.piece as u64).to_le_bytes());
+        for state in &self.states {
+            to.extend(state.student.data.to_bytes());
+            to.extend(state.teacher.data.to_bytes());
+        }
+    }
+
+    /// Takes back what [`Text::save`] gave; none if the bytes end before.
+    pub(super) fn restore(&mut self, from: &mut &[u8]) -> Option<()> {
+        self.epoch = u64::from_le_bytes(from.split_off(..8)?.try_into().ok()?);
+        self.piece = u64::from_le_bytes(from.split_off(..8)?.try_into().ok()?) as usize;
+        for state in &mut self.states {
+            for tensor in [&mut state.student, &mut state.teacher] {
+                if let Data::F32(data) = &mut tensor.data {
+                    restore(data, from)?;
+                }
+            }
+        }
+        Some(())
+    }
+}

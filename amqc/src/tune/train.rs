@@ -1,0 +1,166 @@
+//! The loop: steps, validation, and what is undone.
+
+use std::path::Path;
+use std::time::Instant;
+
+use amq_runtime::Isa;
+
+use super::checkpoint;
+use super::course::{Course, Event, Texts, Training, Tuned, Watch};
+use super::layers::Maker;
+use super::optimizer::{Optimizer, Rule};
+use super::params::Params;
+use super::tape::{Route, Tape};
+use super::text::Text;
+use crate::compile::{Compiled, Prepared, finish};
+use crate::emit::corrected;
+use crate::error::{Error, Result};
+use crate::eval::perplexity;
+use crate::feed::stream::PortNames;
+use crate::fit::Fitted;
+use crate::ir::Module;
+use crate::loaded::Loaded;
+use crate::open::Opened;
+use crate::options::ConvertOptions;
+use crate::plan::Plan;
+use crate::sequence::{self, Calibrated};
+use crate::threads::Threads;
+
+/// How often a student is validated on its way.
+const VALIDATIONS: f64 = 12.0;
+/// A perplexity so many times the best says that training went astray.
+const ASTRAY: f64 = 1.5;
+
+/// Trains the network of the ONNX model at `path`, whose float form is `float`, on a text.
+///
+/// # Errors
+/// What [`crate::compile::compile_for`] refuses, operators that training cannot go through, texts that cannot be fed, a
+/// checkpoint of another training or that is damaged, training that goes astray again and again, and a request to stop.
+pub fn tune(
+    path: &Path,
+    (options, data): (&ConvertOptions, &Calibrated),
+    float: &Loaded,
+    texts: &Texts,
+    training: &Training,
+    resumed: Option<&[u8]>,
+    watch: &mut Watch<'_>,
+) -> Result<Tuned> {
+    let located = |error: Error| error.within(path.display());
+    let prepared = Prepared::read(path, options)?;
+    let mut plan =
+        Plan::new(&prepared.module, &prepared.weights, options.resolver()?).map_err(located)?;
+    let fitted = sequence::fit(path, &prepared.module, &mut plan, data, &|_, _, _| ())?;
+    let (module, fitted) = corrected(prepared.module.clone(), &plan, &fitted);
+    let mut params = Params::new(&module, &plan, &fitted);
+    let student = Student { path, options, prepared, plan, fitted, module, isa: data.isa };
+    let mut text = Text::new(
+        float,
+        &student.module,
+        (&texts.learned, texts.classes),
+        training.reading,
+        training.seed,
+    )?;
+    let route = Route::new(&student.module, &params, &[text.output()]).map_err(located)?;
+    let maker = Maker { path, isa: data.isa };
+    let mut tape = Tape::new(&student.module, &route, maker);
+    let mut optimizer = Optimizer::new(training.rule, &params);
+    let identity =
+        checkpoint::identity(&student.prepared.source.sha256(), options, training, texts);
+    let mut course = match resumed {
+        Some(bytes) => checkpoint::read(bytes, &identity, &mut params, &mut optimizer, &mut text)?,
+        None => {
+            let before = student.perplexity(&params, texts)?;
+            let mut course = Course::new(before);
+            params.save(&mut course.student);
+            (watch.tell)(&course.validated(0.0, before, true));
+            course
+        }
+    };
+    let begun = Instant::now() - course.elapsed;
+    let mut kept = Instant::now();
+    loop {
+        course.elapsed = begun.elapsed();
+        let done = training.done(&course);
+        let due = done >= f64::from(course.valid + 1) / VALIDATIONS;
+        if due {
+            course.valid = (done * VALIDATIONS) as u32;
+            let found = student.perplexity(&params, texts)?;
+            let best = found < course.best;
+            (watch.tell)(&course.validated(done, found, best));
+            if best {
+                (course.best, course.best_step) = (found, course.step);
+                course.student.clear();
+                params.save(&mut course.student);
+            } else if training.rule == Rule::Sgd {
+                course.scale /= 1.2;
+            }
+            if found.is_nan() || found > ASTRAY * course.best.min(course.before) {
+                let why = format!("a perplexity of {found:.4}");
+                course.undo(why, &mut params, &mut optimizer, watch)?;
+            }
+        }
+        if done >= 1.0 {
+            break;
+        }
+        let stop = (watch.stop)();
+        if let Some(keep) = &mut watch.keep
+            && (stop || kept.elapsed() >= training.interval)
+        {
+            keep(&checkpoint::write(&identity, &course, &params, &optimizer, &text))?;
+            kept = Instant::now();
+        }
+        if stop {
+            return Err(Error::io("tune", "interrupted"));
+        }
+        params.clear();
+        let loss = text.learn(&mut tape, &mut params)?;
+        let norm = Optimizer::norm(&params);
+        course.step += 1;
+        if !loss.is_finite() || !norm.is_finite() {
+            let why = format!("a loss of {loss} with a gradient of {norm}");
+            course.undo(why, &mut params, &mut optimizer, watch)?;
+            continue;
+        }
+        let rate = training.rate(done) * course.scale;
+        optimizer.step(&mut params, norm, rate);
+        params.follow();
+        course.loss = if course.loss.is_nan() { loss } else { 0.98 * course.loss + 0.02 * loss };
+        let (step, loss, elapsed) = (course.step, course.loss, course.elapsed);
+        (watch.tell)(&Event::Step { step, done, loss, rate, elapsed });
+    }
+    params.restore(&mut course.student.as_slice());
+    let compiled = student.compile(&params)?;
+    let Course { before, best, best_step, step, .. } = course;
+    Ok(Tuned { compiled, before, perplexity: best, step: best_step, steps: step })
+}
+
+/// The network that is trained.
+struct Student<'a> {
+    path: &'a Path,
+    options: &'a ConvertOptions,
+    prepared: Prepared,
+    plan: Plan,
+    fitted: Fitted,
+    /// With the biases that training begins with.
+    module: Module,
+    isa: Isa,
+}
+
+impl Student<'_> {
+    /// The file of a student.
+    fn compile(&self, params: &Params) -> Result<Compiled> {
+        let mut module = self.module.clone();
+        let fitted = params.write(&mut module, &self.fitted);
+        let Prepared { source, weights, .. } = &self.prepared;
+        finish(self.path, self.options, source, module, weights, &self.plan, &fitted)
+    }
+
+    /// Its perplexity, as eval finds it of the file.
+    fn perplexity(&self, params: &Params, texts: &Texts) -> Result<f64> {
+        let bytes = self.compile(params)?.bytes;
+        let threads = Threads::new(rayon::current_num_threads())?;
+        let loaded = Opened::of_bytes(self.path, &bytes).load_with(self.isa, threads)?;
+        let found = perplexity(&loaded, texts.classes, &texts.valid, PortNames::default())?;
+        Ok(found.perplexity)
+    }
+}
