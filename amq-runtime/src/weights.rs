@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::mem;
+use core::ops::Range;
 
 use amq_format::graph::{self, ABSENT, Activations, Dim, ValueId};
 use amq_format::{Network, TensorView};
@@ -13,20 +14,26 @@ use amq_format::{Network, TensorView};
 use crate::constant::Constant;
 use crate::error::{Error, Fault, fault};
 use crate::infer::Fact;
-use crate::product::{ConvMatrix, Matrix, MatrixSource, Packer};
+use crate::product::{ConvMatrix, Matrix, MatrixSource, PackError, Packer};
 use crate::shape::Shape;
 
 /// Copies of all constants together that nodes may take, as floats and beside 64 MiB. Any number of
 /// nodes of a few bytes can share one constant.
 const MAX_COPIES: u64 = 8;
 
+/// Rows of a tensor that are packed: the part that they are of, the first, the one behind the last, and what they
+/// are multiplied with.
+type Rows = (usize, usize, [usize; 2], Activations);
+
 /// The constants of a network, while a model is made of them.
 pub(crate) struct Constants<'f> {
     network: &'f Network<'f>,
     /// Of each value, its tensor.
     tensors: Vec<Option<usize>>,
-    /// Matrices that several nodes may share, by their tensors.
-    matrices: BTreeMap<(usize, Activations), Arc<Matrix>>,
+    /// Matrices that several nodes may share.
+    matrices: BTreeMap<Rows, Arc<Matrix>>,
+    /// Those of convolutions, by their tensors and groups.
+    convolutions: BTreeMap<(usize, usize, Activations), Arc<ConvMatrix>>,
     /// Elements that several graphs may share, by their tensors.
     elements: BTreeMap<usize, Constant>,
     /// Bytes that nodes may still take copies of.
@@ -45,8 +52,16 @@ impl<'f> Constants<'f> {
         let size = |index: usize| 4 * network.tensor(index).dims().iter().product::<usize>() as u64;
         let all = (0..network.graph().tensors.len()).map(size).fold(0, u64::saturating_add);
         let left = Cell::new(all.saturating_mul(MAX_COPIES).saturating_add(64 << 20));
-        let (matrices, elements) = (BTreeMap::new(), BTreeMap::new());
-        Constants { network, tensors, matrices, elements, left, packer, kept: None }
+        Constants {
+            network,
+            tensors,
+            matrices: BTreeMap::new(),
+            convolutions: BTreeMap::new(),
+            elements: BTreeMap::new(),
+            left,
+            packer,
+            kept: None,
+        }
     }
 
     /// Does something in a body, of whose values `outer` tells which are constants here.
@@ -93,12 +108,25 @@ impl<'f> Constants<'f> {
         self.tensors.iter().enumerate().map(shape).collect()
     }
 
-    /// Counts a copy of a constant.
-    fn copy(&self, value: ValueId) -> Result<(), Fault> {
-        let elements = self.view(value).map_or(0, |view| view.dims().iter().product::<usize>());
+    /// Counts a copy of so many elements.
+    fn copy(&self, elements: usize) -> Result<(), PackError> {
         let left = self.left.get().checked_sub((elements as u64).saturating_mul(4));
-        self.left.set(left.ok_or_else(|| fault!("too many nodes share large weights"))?);
+        self.left.set(left.ok_or(PackError::Copies)?);
         Ok(())
+    }
+
+    /// Counts a copy of a matrix, unless it stays where it is.
+    fn copy_rows(&self, source: &MatrixSource<'_>, rows: usize) -> Result<(), PackError> {
+        match source {
+            MatrixSource::InFile { .. } => Ok(()),
+            _ => self.copy(rows.saturating_mul(source.shape().1)),
+        }
+    }
+
+    /// The tensor of a value that must be a constant.
+    pub(crate) fn tensor(&self, value: ValueId) -> Result<usize, Fault> {
+        let tensor = self.tensors.get(value as usize).copied().flatten();
+        tensor.ok_or_else(|| fault!("its weights are no constant"))
     }
 
     /// The elements of a plain tensor of floats; none where the value is absent.
@@ -106,9 +134,11 @@ impl<'f> Constants<'f> {
         if value == ABSENT {
             return Ok(None);
         }
-        self.copy(value)?;
         match self.view(value) {
-            Some(TensorView::Plain(view)) => Ok(Some(view.f32s().collect())),
+            Some(TensorView::Plain(view)) => {
+                self.copy(view.f32s().len()).map_err(|why| fault!("{why}"))?;
+                Ok(Some(view.f32s().collect()))
+            }
             _ => Err(fault!("an input that must be a plain constant is none")),
         }
     }
@@ -120,8 +150,7 @@ impl<'f> Constants<'f> {
         lead: usize,
         parts: usize,
     ) -> Result<Vec<MatrixSource<'f>>, Fault> {
-        let view = self.view(value).ok_or_else(|| fault!("its weights are no constant"))?;
-        self.copy(value)?;
+        let view = self.network.tensor(self.tensor(value)?);
         let dims = view.dims();
         let lead = lead.min(dims.len());
         let (rows, cols): (usize, usize) =
@@ -148,31 +177,52 @@ impl<'f> Constants<'f> {
         value: ValueId,
         activations: Activations,
     ) -> Result<Arc<Matrix>, Fault> {
-        let tensor = self.tensors.get(value as usize).copied().flatten();
-        let tensor = tensor.ok_or_else(|| fault!("its weights are no constant"))?;
-        if let Some(matrix) = self.matrices.get(&(tensor, activations)) {
+        let source = self.source(value)?;
+        let rows = 0..source.shape().0;
+        let tensor = self.tensor(value)?;
+        self.rows(tensor, &source, 0, rows, activations).map_err(|why| fault!("{why}"))
+    }
+
+    /// Some packed rows of `source`, which is that part of a tensor: the same for all nodes that multiply with them.
+    pub(crate) fn rows(
+        &mut self,
+        tensor: usize,
+        source: &MatrixSource<'_>,
+        part: usize,
+        rows: Range<usize>,
+        activations: Activations,
+    ) -> Result<Arc<Matrix>, PackError> {
+        let key = (tensor, part, [rows.start, rows.end], activations);
+        if let Some(matrix) = self.matrices.get(&key) {
             return Ok(Arc::clone(matrix));
         }
-        let matrix = Matrix::pack(&self.source(value)?, activations, self.packer);
-        let matrix = Arc::new(matrix.map_err(|why| fault!("{why}"))?);
-        self.matrices.insert((tensor, activations), Arc::clone(&matrix));
+        self.copy_rows(source, rows.len())?;
+        let matrix = Arc::new(Matrix::pack_rows(source, rows, activations, self.packer)?);
+        self.matrices.insert(key, Arc::clone(&matrix));
         Ok(matrix)
     }
 
-    /// The packed matrices of a convolution.
+    /// The packed matrices of a convolution, the same for all that have its kernels in as many groups.
     pub(crate) fn conv_matrix(
-        &self,
+        &mut self,
         value: ValueId,
         op: &graph::Conv,
-    ) -> Result<ConvMatrix, Fault> {
+    ) -> Result<Arc<ConvMatrix>, Fault> {
         let groups = usize::try_from(op.groups).map_err(|_| fault!("{} groups", op.groups))?;
+        let key = (self.tensor(value)?, groups, op.activations());
+        if let Some(matrix) = self.convolutions.get(&key) {
+            return Ok(Arc::clone(matrix));
+        }
         let source = self.source(value)?;
+        self.copy_rows(&source, source.shape().0).map_err(|why| fault!("{why}"))?;
         let taps = match self.view(value).as_ref().map(TensorView::dims) {
             Some([_, kernel @ .., _]) => kernel.iter().product(),
             _ => 0,
         };
-        ConvMatrix::pack(&source, groups, taps, op.activations(), self.packer)
-            .map_err(|why| fault!("{why}"))
+        let matrix = ConvMatrix::pack(&source, groups, taps, op.activations(), self.packer);
+        let matrix = Arc::new(matrix.map_err(|why| fault!("{why}"))?);
+        self.convolutions.insert(key, Arc::clone(&matrix));
+        Ok(matrix)
     }
 
     /// The plain constants among the values that are `read` as they are.

@@ -190,3 +190,50 @@ fn two_directions_are_each_as_alone() {
         assert_ne!(c[..state], c[state..]);
     }
 }
+
+/// As many as would not fit, if each packed its own: 200 MB in floats.
+#[test]
+fn layers_that_share_weights_share_what_is_packed() {
+    let (layers, size) = (200, 256_u64);
+    let mut b = Builder::new();
+    let x = b.input("x", DataType::F32, &[named("t"), sized(1), sized(256)]);
+    let w = b.codes("w", &[1, 3 * size, size], 2, 2);
+    let r = b.random_floats("r", &[1, 3 * size, size]);
+    let kernels = b.codes("kernels", &[size, 1, size], 1, 2);
+    let mut ends = Vec::new();
+    for i in 0..layers {
+        let (y, end) = (b.value(&format!("y{i}")), b.value(&format!("end{i}")));
+        let gru = Recurrent {
+            cell: Cell::Gru as i32,
+            hidden_size: size,
+            functions: [UnaryFunction::Sigmoid, UnaryFunction::Tanh]
+                .map(|function| Unary { function: function as i32, ..Unary::default() })
+                .to_vec(),
+            ..Recurrent::default()
+        };
+        b.node(Op::Recurrent(Box::new(gru)), &[x, w, r], &[y, end]);
+        ends.push(end);
+        let conv = Conv {
+            strides: vec![1],
+            dilations: vec![1],
+            pads: vec![0; 2],
+            groups: 1,
+            ..Conv::default()
+        };
+        let turned = b.value(&format!("turned{i}"));
+        b.node(Op::Transpose(Transpose { perm: vec![1, 2, 0] }), &[x], &[turned]);
+        let sums = b.value(&format!("sums{i}"));
+        b.node(Op::Conv(conv), &[turned, kernels], &[sums]);
+    }
+    for end in [ends[0], ends[layers - 1]] {
+        b.output(end, DataType::F32, &[sized(1), sized(1), sized(256)]);
+    }
+    let bytes = b.finish();
+    let model = Model::load(&bytes).unwrap();
+    let mut session = Session::new(Arc::new(model));
+    let input = signal(512);
+    let outputs = session.run(&[("x", View::f32(&[2, 1, 256], &input))]).unwrap();
+    let [first, last] = ["end0", "end199"].map(|name| outputs.get(name).unwrap().as_f32().unwrap());
+    assert_eq!(first, last);
+    assert!(first.iter().any(|&h| h != 0.0));
+}

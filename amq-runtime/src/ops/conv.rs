@@ -16,7 +16,7 @@ use crate::weights::Constants;
 
 /// What a node keeps from its constants.
 pub(crate) struct Weights {
-    pub(super) matrix: ConvMatrix,
+    pub(super) matrix: Arc<ConvMatrix>,
     pub(super) bias: Option<Vec<f32>>,
 }
 

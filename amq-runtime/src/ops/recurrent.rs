@@ -25,22 +25,28 @@
 //! that of h. Each vector enters its product alone, so neither the batch nor the way in which a
 //! sequence is cut into calls changes a bit.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use amq_format::graph::{Cell, Direction, Recurrent, Unary};
 
 use crate::kernels::{Order, Target};
 use crate::probe::{Part, Tap};
-use crate::product::{Hands, Matrix, Packer, Scratch};
+use crate::product::{Hands, Matrix, PackError, Scratch};
 
 mod cell;
 mod pass;
 
-pub(crate) use pass::{LayerError, Weights};
+pub(crate) use pass::{LayerError, Weights, Which};
 use pass::{Pass, expect, product};
 
 /// Vectors of the sequence that are multiplied with W together, at most, unless the batch has more.
 const VECTORS: usize = 64;
+
+/// Gives a packed matrix: which, of which direction, and its rows.
+pub(crate) type Pack<'a> =
+    dyn FnMut(Which, usize, Range<usize>) -> Result<Arc<Matrix>, PackError> + 'a;
 
 /// What a call reads. Absent states are zero.
 #[derive(Clone, Copy, Debug)]
@@ -119,11 +125,13 @@ struct Work<'a> {
 }
 
 impl Layer {
-    /// Packs a layer; `weights` has one entry for each direction.
+    /// A layer whose matrices `pack` gives: rows of one of the two, of the direction that `weights` has as many entries
+    /// for.
     pub(crate) fn new(
         recurrent: &Recurrent,
         weights: &[Weights<'_>],
-        packer: Packer<'_>,
+        target: Target,
+        pack: &mut Pack<'_>,
     ) -> Result<Layer, LayerError> {
         let (cell, direction) = (recurrent.cell(), recurrent.direction());
         let hidden = usize::try_from(recurrent.hidden_size).map_err(|_| LayerError::TooLarge)?;
@@ -141,10 +149,12 @@ impl Layer {
         expect("functions", count * direction.count(), recurrent.functions.len())?;
         let input = weights.first().map_or(0, |weights| weights.w.shape().1);
         let mut passes = Vec::with_capacity(weights.len());
-        for (weights, chosen) in weights.iter().zip(recurrent.functions.chunks_exact(count)) {
+        let chosen = recurrent.functions.chunks_exact(count);
+        for (direction, (weights, chosen)) in weights.iter().zip(chosen).enumerate() {
             let mut functions = [Unary::default(); 3];
             functions[..count].copy_from_slice(chosen);
-            passes.push(Pass::new(recurrent, weights, functions, rows, input, packer)?);
+            let mut pack = |which, range| pack(which, direction, range);
+            passes.push(Pass::new(recurrent, weights, functions, rows, input, &mut pack)?);
         }
         Ok(Layer {
             cell,
@@ -154,7 +164,7 @@ impl Layer {
             clip: recurrent.clip,
             input_forget: recurrent.input_forget,
             linear_before_reset: recurrent.linear_before_reset,
-            target: packer.target,
+            target,
             passes,
         })
     }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use amq_format::graph::{ABSENT, Node, Recurrent};
 
-use super::recurrent::{Inputs, Layer, Outputs, Tools, Weights};
+use super::recurrent::{Inputs, Layer, Outputs, Tools, Weights, Which};
 use crate::call::{Call, Kernel, Memory, mismatch};
 use crate::compute::{Computation, Compute, Shapes};
 use crate::error::{Fault, fault};
@@ -32,13 +32,22 @@ impl Compute for Recurrent {
             Ok((0..directions).map(part).collect())
         };
         let matrices = |i: usize| constants.sources(input(i), 2, directions);
-        let products = matrices(1)?.into_iter().zip(matrices(2)?);
+        let (w, r) = (matrices(1)?, matrices(2)?);
+        let products = w.iter().cloned().zip(r.iter().cloned());
         let vectors = parts(3)?.into_iter().zip(parts(7)?);
         let weights: Vec<Weights<'_>> = products
             .zip(vectors)
             .map(|((w, r), (biases, peepholes))| Weights { w, r, biases, peepholes })
             .collect();
-        let layer = Layer::new(self, &weights, constants.packer());
+        let target = constants.packer().target;
+        let tensors = [constants.tensor(input(1))?, constants.tensor(input(2))?];
+        let layer = Layer::new(self, &weights, target, &mut |which, direction, rows| {
+            let (tensor, sources, activations) = match which {
+                Which::W => (tensors[0], &w, self.activations()),
+                Which::R => (tensors[1], &r, self.recurrent_activations()),
+            };
+            constants.rows(tensor, &sources[direction], direction, rows, activations)
+        });
         Ok(Arc::new(layer.map_err(|why| fault!("{why}"))?))
     }
 

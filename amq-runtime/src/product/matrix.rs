@@ -55,8 +55,8 @@ impl Packer<'static> {
 }
 
 impl Matrix {
-    /// Packs a matrix for a kind of activations. Plain weights ignore it: they are multiplied as
-    /// they are.
+    /// Packs a whole matrix.
+    #[cfg(test)]
     pub(crate) fn pack(
         source: &MatrixSource<'_>,
         activations: Activations,
@@ -65,7 +65,8 @@ impl Matrix {
         Matrix::pack_rows(source, 0..source.shape().0, activations, packer)
     }
 
-    /// Packs some rows of a matrix, a range within its rows.
+    /// Packs some rows of a matrix, a range within its rows, for a kind of activations. Plain weights ignore it: they are
+    /// multiplied as they are.
     pub(crate) fn pack_rows(
         source: &MatrixSource<'_>,
         range: Range<usize>,

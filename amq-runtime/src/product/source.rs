@@ -92,11 +92,14 @@ pub(crate) enum PackError {
     Taps { cols: usize, taps: usize },
     /// Groups of columns neither divide those of a position of a kernel nor are made of whole ones.
     Tap { group: usize, columns: usize },
+    /// Nodes would take more copies of constants than [allowed](crate::weights).
+    Copies,
 }
 
 impl fmt::Display for PackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            PackError::Copies => f.write_str("too many nodes take copies of large constants"),
             PackError::Length { part, expected, found } => {
                 write!(f, "{part} of the matrix: {found} elements where its shape has {expected}")
             }

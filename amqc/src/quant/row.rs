@@ -79,8 +79,15 @@ impl<'a> Row<'a> {
         Some(row)
     }
 
-    /// Shifts the levels of a fit to where they leave the least error; `None` if coefficients need a wider type.
+    /// Shifts the levels of a fit to where they leave the least error, unless all weights are of one sign: a bank of
+    /// filters of energies must not give negative ones, of which a logarithm follows. `None` if coefficients need a
+    /// wider type.
     pub(super) fn shifted(&self) -> Option<Self> {
+        let of_one_sign =
+            self.weights.iter().all(|&w| w >= 0.0) || self.weights.iter().all(|&w| w <= 0.0);
+        if of_one_sign {
+            return Some(Self { codes: self.codes.clone(), ..*self });
+        }
         let Affine { coefficients, offset } =
             best_affine(self.weights, &self.coefficients, self.planes, self.coefficient_type)?;
         let mut row = Self { coefficients, offset, codes: self.codes.clone(), ..*self };

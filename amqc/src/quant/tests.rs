@@ -596,6 +596,13 @@ fn few_levels_are_shifted_where_that_leaves_less() {
     // What has no middle of its own gets none, nor does any other method.
     let even: Vec<f32> = (0..100).map(|i| i as f32 - 49.5).collect();
     assert_eq!(with(&even, 100, shifted(2)).offsets, None);
+    // Sums of energies stay energies.
+    let energies: Vec<f32> = rows[0].iter().map(|w| w.max(0.0)).collect();
+    for bits in 1..AFFINE_BITS {
+        let matrix = with(&energies, 100, shifted(bits));
+        let zeros = decode(&matrix).into_iter().zip(&energies).filter(|(_, w)| **w == 0.0);
+        assert!(zeros.clone().count() > 30 && zeros.clone().all(|(d, _)| d >= 0.0), "{bits} bits");
+    }
     for method in Method::ALL.into_iter().filter(|&method| method != Method::Best) {
         if method != Method::Calibrated {
             let options = Options { shifts: true, ..options(method, 3, TWO_CYCLES) };

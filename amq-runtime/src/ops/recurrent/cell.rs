@@ -22,7 +22,7 @@ impl Layer {
         let (pass, hidden) = (&self.passes[direction], self.hidden);
         let (width, rows) = (pass.w.rows(), pass.r.rows());
         let batch = work.h.len() / hidden;
-        if let Some(r_reset) = &pass.r_reset {
+        if let Some(r_reset) = pass.r_reset.as_deref() {
             for n in (0..batch).filter(|n| active(*n)) {
                 let gates = &mut work.gates[at + n * width..][..rows];
                 let products = &work.products[n * rows..][..rows];

@@ -1,12 +1,14 @@
 //! The weights of one direction of a recurrent layer.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 
 use amq_format::graph::{Cell, Recurrent, Unary};
 
 use crate::kernels::gates::Terms;
-use crate::product::{Matrix, MatrixSource, PackError, Packer};
+use crate::product::{Matrix, MatrixSource, PackError};
 
 /// Weights of one direction, as a file holds them.
 #[derive(Clone, Debug)]
@@ -19,6 +21,13 @@ pub(crate) struct Weights<'f> {
     pub(crate) biases: Option<Vec<f32>>,
     /// LSTM: of i, o, f: `[3 * hidden]`.
     pub(crate) peepholes: Option<Vec<f32>>,
+}
+
+/// Which of the two matrices of a direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    W,
+    R,
 }
 
 /// Why a layer cannot be built or run.
@@ -71,11 +80,11 @@ pub(super) fn product(sizes: &[usize]) -> Result<usize, LayerError> {
 /// One direction.
 #[derive(Debug)]
 pub(super) struct Pass {
-    pub(super) w: Matrix,
+    pub(super) w: Arc<Matrix>,
     /// Of all gates that read h as it is.
-    pub(super) r: Matrix,
+    pub(super) r: Arc<Matrix>,
     /// GRU with linear_before_reset = 0: of the gate that reads `r . h`.
-    pub(super) r_reset: Option<Matrix>,
+    pub(super) r_reset: Option<Arc<Matrix>>,
     pub(super) w_bias: Vec<f32>,
     pub(super) r_bias: Vec<f32>,
     pub(super) peepholes: Option<Vec<f32>>,
@@ -90,7 +99,7 @@ impl Pass {
         functions: [Unary; 3],
         rows: usize,
         input: usize,
-        packer: Packer<'_>,
+        pack: &mut dyn FnMut(Which, Range<usize>) -> Result<Arc<Matrix>, PackError>,
     ) -> Result<Pass, LayerError> {
         let cell = recurrent.cell();
         let hidden = rows / cell.gates();
@@ -103,8 +112,6 @@ impl Pass {
         }
         let resets_before = cell == Cell::Gru && !recurrent.linear_before_reset;
         let at = if resets_before { 2 * hidden } else { rows };
-        let coded = recurrent.recurrent_activations();
-        let pack = |range| Matrix::pack_rows(&weights.r, range, coded, packer);
         let mut w_bias = match &weights.biases {
             Some(biases) => biases.clone(),
             None => alloc::vec![0.0; 2 * rows],
@@ -118,9 +125,9 @@ impl Pass {
             expect("P", 3 * hidden, peepholes.len())?;
         }
         Ok(Pass {
-            w: Matrix::pack(&weights.w, recurrent.activations(), packer)?,
-            r: pack(0..at)?,
-            r_reset: if resets_before { Some(pack(at..rows)?) } else { None },
+            w: pack(Which::W, 0..rows)?,
+            r: pack(Which::R, 0..at)?,
+            r_reset: if resets_before { Some(pack(Which::R, at..rows)?) } else { None },
             w_bias,
             r_bias,
             peepholes: weights.peepholes.clone(),

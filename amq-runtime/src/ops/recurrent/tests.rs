@@ -154,6 +154,17 @@ impl Problem {
         }
     }
 
+    fn layer(&self, target: Target) -> Result<Layer, LayerError> {
+        Layer::new(&self.recurrent, &self.weights, target, &mut |which, direction, rows| {
+            let weights = &self.weights[direction];
+            let (source, activations) = match which {
+                Which::W => (&weights.w, self.recurrent.activations()),
+                Which::R => (&weights.r, self.recurrent.recurrent_activations()),
+            };
+            Matrix::pack_rows(source, rows, activations, Packer::alone(target)).map(Arc::new)
+        })
+    }
+
     fn hidden(&self) -> usize {
         self.recurrent.hidden_size as usize
     }
@@ -172,7 +183,7 @@ impl Problem {
 
     /// The answer, which must be the same whichever end the weights are read from first.
     fn try_solve(&self, target: Target) -> Result<Answer, LayerError> {
-        let layer = Layer::new(&self.recurrent, &self.weights, Packer::alone(target))?;
+        let layer = self.layer(target)?;
         let mut scratch = Scratch::default();
         layer.reserve(self.steps, self.batch, &mut scratch);
         let answer = self.run(&layer, &mut scratch)?;
@@ -570,7 +581,7 @@ fn what_does_not_fit_is_refused() {
     assert!(error(|p| p.weights[0].biases = Some(vec![])).starts_with("B"));
     assert!(error(|p| p.weights[0].peepholes = Some(vec![])).starts_with("P"));
     assert!(error(|p| p.weights[0].r = MatrixSource::float(1, 1, &[0.0])).starts_with("rows of R"));
-    let layer = Layer::new(&problem.recurrent, &problem.weights, Packer::alone(best())).unwrap();
+    let layer = problem.layer(best()).unwrap();
     assert_eq!(layer.work_len(1, usize::MAX), Err(LayerError::TooLarge));
     let inputs = Inputs { x: &[], steps: 1, batch: 0, lengths: None, h: None, c: None };
     let huge = Inputs { steps: usize::MAX, batch: usize::MAX, ..inputs };
