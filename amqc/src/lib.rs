@@ -18,6 +18,7 @@ pub mod feed;
 pub mod fit;
 mod fits;
 pub mod histogram;
+mod input;
 pub mod interface;
 pub mod ir;
 pub mod loaded;

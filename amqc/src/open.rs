@@ -1,6 +1,5 @@
 //! Models, opened: an .amq file, or an ONNX file that is compiled in memory.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use serde::Deserialize;
 
 use crate::compile::compile;
 use crate::error::{Error, Result};
+use crate::input;
 use crate::interface::Interface;
 use crate::loaded::{Loaded, runtime};
 use crate::options::ConvertOptions;
@@ -61,6 +61,7 @@ impl Opened {
     /// # Errors
     /// A file that cannot be read.
     pub fn read_amq(path: &Path) -> Result<Opened> {
+        input::ordinary(path)?;
         let amq = amq_runtime::read(path).map_err(|error| Error::io(path, error))?;
         let size = amq.len() as u64;
         Ok(Opened { path: path.to_owned(), size, amq, report: None, external: Vec::new() })
@@ -131,7 +132,7 @@ struct Made {
 /// A file that cannot be read.
 pub fn is_amq(path: &Path) -> Result<bool> {
     let mut magic = Vec::new();
-    let file = File::open(path).map_err(|error| Error::io(path, error))?;
+    let file = input::ordinary(path)?;
     file.take(4).read_to_end(&mut magic).map_err(|error| Error::io(path, error))?;
     // A damaged .amq file is told what is wrong with it as such.
     Ok(magic == amq_format::spec::MAGIC[..4] || path.extension().is_some_and(|e| e == "amq"))

@@ -1,6 +1,5 @@
 //! Recipes: one YAML file that says all that the flags say, for each layer by pattern.
 
-use std::fs;
 use std::path::Path;
 
 use amq_format::graph::Activations;
@@ -8,6 +7,7 @@ use serde::Deserialize;
 use serde_saphyr::{MessageFormatter, Spanned, UserMessageFormatter};
 
 use crate::error::{Error, Result};
+use crate::input;
 use crate::quant::{Cycles, Method};
 use crate::settings::{self, Bits, Given, Group, Settings};
 
@@ -32,7 +32,7 @@ pub struct Layer {
 impl Recipe {
     /// Reads the recipe at `path`.
     pub fn read(path: &Path) -> Result<Recipe> {
-        let text = fs::read(path).map_err(|error| Error::io(path, error))?;
+        let text = input::whole(path, input::RECIPE_BYTES)?;
         let text = String::from_utf8(text)
             .map_err(|_| Error::usage(format!("{}: a recipe is UTF-8 text", path.display())))?;
         Recipe::parse(&path.display().to_string(), text)

@@ -1,10 +1,10 @@
 //! `amqc inspect`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use amq_format::graph::{Graph, Node, Port};
+use amq_format::graph::{self, Graph, Node, Port, ValueId};
 use amq_format::operator::{Role, Slot};
 use amq_format::{Validated, spec};
 use clap::Args;
@@ -17,7 +17,7 @@ use super::settings::Settings;
 use crate::compile::{Stage, dump, hex};
 use crate::effective::{self, EffectiveBits};
 use crate::error::{Error, ErrorKind, ErrorReport, Result};
-use crate::ir::{Outermost, visit};
+use crate::ir::visit;
 use crate::loaded::{port_text, value_name};
 use crate::names::shown;
 use crate::open::{Opened, is_amq};
@@ -284,22 +284,20 @@ impl Inspected {
 /// Every matrix of weights that a node works with, and every table.
 fn layers(file: &Validated<'_>) -> Vec<Layer> {
     let mut layers = Vec::new();
+    let tensors: HashMap<ValueId, &graph::Tensor> =
+        file.graph().tensors.iter().map(|tensor| (tensor.value, tensor)).collect();
     visit(file.graph(), &mut |_, node, outermost| {
         let slots = node.op.as_ref().map(|op| op.operator().slots()).unwrap_or_default();
-        layers.extend(slots.iter().filter_map(|slot| layer(file, node, slot, outermost)));
+        layers.extend(slots.iter().filter_map(|slot| {
+            let tensor = tensors.get(&outermost(*node.inputs.get(slot.input)?))?;
+            layer(file, node, slot, tensor)
+        }));
     });
     layers
 }
 
-fn layer(
-    file: &Validated<'_>,
-    node: &Node,
-    slot: &Slot,
-    outermost: &Outermost<'_>,
-) -> Option<Layer> {
+fn layer(file: &Validated<'_>, node: &Node, slot: &Slot, tensor: &graph::Tensor) -> Option<Layer> {
     let lead = slot.rows()?;
-    let value = outermost(*node.inputs.get(slot.input)?);
-    let tensor = file.graph().tensors.iter().find(|tensor| tensor.value == value)?;
     let rows = tensor.dims.get(..lead)?.iter().product();
     let bits = tensor
         .multi_bit
@@ -322,12 +320,14 @@ fn layer(
 
 fn sections(file: &Validated<'_>) -> Vec<Section> {
     let graph: &Graph = file.graph();
+    let tensors: HashMap<usize, ValueId> =
+        graph.tensors.iter().map(|tensor| (tensor.section as usize, tensor.value)).collect();
     let kind = |index: usize, kind| match kind {
         spec::GRAPH => "graph".to_owned(),
         spec::PROVENANCE => "provenance".to_owned(),
         spec::TENSOR => {
-            let tensor = graph.tensors.iter().find(|tensor| tensor.section as usize == index);
-            format!("tensor {}", tensor.map_or("", |tensor| value_name(graph, tensor.value)))
+            let value = tensors.get(&index);
+            format!("tensor {}", value.map_or("", |&value| value_name(graph, value)))
         }
         other => format!("unknown {other}"),
     };

@@ -15,12 +15,36 @@ pub(super) fn check_not_read<'a>(
     output: &Path,
     read: impl IntoIterator<Item = &'a PathBuf>,
 ) -> Result<()> {
-    let same = |path: &&PathBuf| matches!((fs::canonicalize(path), fs::canonicalize(output)), (Ok(a), Ok(b)) if a == b);
+    let same = |path: &&PathBuf| same_file(path, output);
     match read.into_iter().find(same) {
         None => Ok(()),
         Some(path) => Err(Error::usage(format!("the output {} is also read", path.display()))
             .remedy("name another output")),
     }
+}
+
+/// Whether two names are those of one file: by links of either kind.
+fn same_file(a: &Path, b: &Path) -> bool {
+    #[cfg(unix)]
+    if let (Ok(a), Ok(b)) = (fs::metadata(a), fs::metadata(b)) {
+        use std::os::unix::fs::MetadataExt;
+        return (a.dev(), a.ino()) == (b.dev(), b.ino());
+    }
+    matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+/// What a name stands for once links are followed, whether that is there or not.
+fn followed(path: &Path) -> PathBuf {
+    if let Ok(found) = fs::canonicalize(path) {
+        return found;
+    }
+    let mut path = path.to_owned();
+    // As many as Linux follows.
+    for _ in 0..40 {
+        let Ok(next) = fs::read_link(&path) else { break };
+        path = path.parent().unwrap_or(Path::new("")).join(next);
+    }
+    path
 }
 
 /// Fails if two outputs are one file.
@@ -52,7 +76,7 @@ pub(super) fn write_whole(
     write: impl FnOnce(&mut BufWriter<Sink>) -> io::Result<()>,
 ) -> Result<()> {
     // A link stays a link: what it names is replaced.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let target = followed(path);
     if fs::metadata(&target).is_ok_and(|found| !found.is_file()) {
         return Err(Error::io(path, "it exists and is not a regular file")
             .remedy("name a file that can be replaced"));
@@ -246,6 +270,19 @@ mod tests {
         let usual = fs::metadata(&file).unwrap().permissions().mode();
         write_whole(&link, |out| out.write_all(b"new")).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        // Of what is not there yet too.
+        let (later, dangling) = (directory.path().join("c"), directory.path().join("d"));
+        std::os::unix::fs::symlink("c", &dangling).unwrap();
+        write_whole(&dangling, |out| out.write_all(b"new")).unwrap();
+        assert!(fs::symlink_metadata(&dangling).unwrap().is_symlink());
+        assert_eq!(fs::read(&later).unwrap(), b"new");
+        // Links of both kinds are seen.
+        let hard = directory.path().join("e");
+        fs::hard_link(&file, &hard).unwrap();
+        for output in [&hard, &link] {
+            assert!(check_not_read(output, [&file]).is_err());
+        }
+        assert!(check_not_read(&later, [&file]).is_ok());
         assert_eq!(fs::read(&file).unwrap(), b"new");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode(), usual);
     }

@@ -1,10 +1,10 @@
 //! Texts as the numbers of a vocabulary's entries.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::input;
 
 /// What a text is cut into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -132,7 +132,7 @@ pub struct Tokens {
 }
 
 fn read_text(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).map_err(|error| Error::io(path, error))?;
+    let bytes = input::whole(path, input::TEXT_BYTES)?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         Error::bad_file(format!("byte {at} is not UTF-8")).within(path.display())
