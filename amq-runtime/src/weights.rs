@@ -177,10 +177,13 @@ impl<'f> Constants<'f> {
         value: ValueId,
         activations: Activations,
     ) -> Result<Arc<Matrix>, Fault> {
-        let source = self.source(value)?;
-        let rows = 0..source.shape().0;
         let tensor = self.tensor(value)?;
-        self.rows(tensor, &source, 0, rows, activations).map_err(|why| fault!("{why}"))
+        let rows = self.network.tensor(tensor).dims().iter().take(1).product();
+        if let Some(matrix) = self.matrices.get(&(tensor, 0, [0, rows], activations)) {
+            return Ok(Arc::clone(matrix));
+        }
+        let source = self.source(value)?;
+        self.rows(tensor, &source, 0, 0..rows, activations).map_err(|why| fault!("{why}"))
     }
 
     /// Some packed rows of `source`, which is that part of a tensor: the same for all nodes that multiply with them.
