@@ -310,6 +310,20 @@ impl Window {
         (self.kernel as i64 - 1) * self.dilation as i64 + 1
     }
 
+    /// The window with the borders that `auto_pad` asks for on an axis of size `input`, where it has
+    /// so many positions.
+    pub fn padded(self, input: usize, positions: usize) -> Window {
+        if self.auto_pad == AutoPad::Explicit {
+            return self;
+        }
+        let reach = positions.saturating_sub(1) as i64 * self.stride as i64 + self.extent();
+        let total = (reach - input as i64).max(0) as usize;
+        let (less, more) = (total / 2, total - total / 2);
+        let upper = self.auto_pad == AutoPad::SameUpper;
+        let (begin, end) = if upper { (less, more) } else { (more, less) };
+        Window { begin, end, ..self }
+    }
+
     /// Number of positions on an axis of size `input`. With `ceil` a last one that does not fit
     /// whole counts, if it starts before the border at the end.
     ///

@@ -6,7 +6,6 @@ use alloc::vec::Vec;
 
 use amq_format::graph::{ABSENT, Conv, Dim, Node};
 
-use super::window::with_pads;
 use crate::call::{Call, Kernel, Memory};
 use crate::compute::{Computation, Compute, Shapes};
 use crate::error::Fault;
@@ -47,7 +46,7 @@ impl Compute for Conv {
         let lead = 2 - windows.len();
         for (i, window) in windows.into_iter().enumerate() {
             let (input, output) = (x.dims[i + 2], y.dims[i + 2]);
-            let window = with_pads(window, input, output);
+            let window = window.padded(input, output);
             geometry.input[lead + i] = input;
             geometry.output[lead + i] = output;
             geometry.kernel[lead + i] = window.kernel;

@@ -7,7 +7,7 @@ use core::ops::Range;
 use amq_format::graph::{Pool, PoolKind, Window};
 
 use super::binary::larger;
-use super::window::{inside, with_pads};
+use super::window::inside;
 use crate::call::{Call, Kernel, mismatch};
 use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
 use crate::error::{Fault, fault};
@@ -30,7 +30,7 @@ impl Compute for Pool {
         let mut axes = Vec::with_capacity(2);
         for (i, window) in self.windows().into_iter().enumerate() {
             let (input, output) = (x.dims[i + 2], y.dims[i + 2]);
-            let window = with_pads(window, input, output);
+            let window = window.padded(input, output);
             let (before, padded) = (window.begin, window.begin + input + window.end);
             let span = |position| {
                 let (first, count) = inside(&window, position, 0, input);

@@ -1,19 +1,6 @@
 //! Where windows that move along an axis are: what convolution and pooling share.
 
-use amq_format::graph::{AutoPad, Window};
-
-/// A window with the borders that `auto_pad` asks for on an axis of size `input`.
-pub(super) fn with_pads(window: Window, input: usize, positions: usize) -> Window {
-    if window.auto_pad == AutoPad::Explicit {
-        return window;
-    }
-    let reach = positions.saturating_sub(1) as i64 * window.stride as i64 + window.extent();
-    let total = (reach - input as i64).max(0) as usize;
-    let (less, more) = (total / 2, total - total / 2);
-    let upper = window.auto_pad == AutoPad::SameUpper;
-    let (begin, end) = if upper { (less, more) } else { (more, less) };
-    Window { begin, end, ..window }
-}
+use amq_format::graph::Window;
 
 /// The elements of a window at `position` that fall on the `size` entries from `-before`: the entry
 /// (from the axis' first) of the first such element, and their number.
@@ -32,7 +19,7 @@ pub(super) fn inside(window: &Window, position: usize, before: usize, size: usiz
 #[cfg(test)]
 mod tests {
     use super::*;
-    use amq_format::graph::Dim;
+    use amq_format::graph::{AutoPad, Dim};
 
     fn window(kernel: usize, stride: usize, dilation: usize, begin: usize, end: usize) -> Window {
         Window { kernel, stride, dilation, begin, end, auto_pad: AutoPad::Explicit }
@@ -71,7 +58,7 @@ mod tests {
         for (auto_pad, pads) in [(AutoPad::SameUpper, (0, 1)), (AutoPad::SameLower, (1, 0))] {
             let w = Window { auto_pad, ..window(2, 1, 1, 0, 0) };
             assert_eq!(w.positions(&Dim::named("t"), false), Ok(Dim::named("t")));
-            let padded = with_pads(w, 5, 5);
+            let padded = w.padded(5, 5);
             assert_eq!((padded.begin, padded.end), pads);
         }
     }

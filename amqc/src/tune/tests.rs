@@ -1,5 +1,7 @@
 //! Gradients against differences, and the forward pass against the runtime.
 
+mod windows;
+
 use std::path::Path;
 
 use amq_format::graph::{Activations, ValueId};

@@ -7,8 +7,9 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::tensor::{Data, Tensor};
 
-/// Vectors that one piece of work codes.
+/// Vectors that one piece of work codes, or more that have so many elements.
 const VECTORS: usize = 8;
+const ELEMENTS: usize = 1 << 12;
 
 /// What a layer is given: of each of the node's inputs its value, none where it is absent.
 pub(in crate::tune) type Inputs<'a> = [Option<&'a Tensor>];
@@ -51,7 +52,7 @@ pub(super) fn code(
     if activations == Activations::F32 || columns == 0 {
         return Ok(());
     }
-    x.par_chunks_mut(columns * VECTORS)
+    x.par_chunks_mut(columns * VECTORS.max(ELEMENTS / columns))
         .try_for_each(|x| amq_runtime::approximate(isa, activations, columns, x))
         .map_err(|error| Error::unsupported(error.to_string()))
 }

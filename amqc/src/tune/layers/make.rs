@@ -5,6 +5,7 @@ use std::path::Path;
 use amq_format::graph::{Node, Op};
 use amq_runtime::Isa;
 
+use super::conv::Conv;
 use super::elementwise::{self, Elementwise};
 use super::layer::{Gradients, Inputs, Layer};
 use super::linear::Linear;
@@ -18,7 +19,7 @@ use crate::tensor::Tensor;
 /// Whether training goes through a node; `table` says that it looks up rows of a matrix.
 pub(in crate::tune) fn has_gradient(op: &Op, table: bool) -> bool {
     match op {
-        Op::Linear(_) | Op::Recurrent(_) => true,
+        Op::Linear(_) | Op::Conv(_) | Op::Recurrent(_) => true,
         Op::Gather(_) if table => true,
         op => moved(op, 0).is_some() || elementwise::has_gradient(op),
     }
@@ -39,6 +40,7 @@ impl Maker<'_> {
         let program = || Program::new(self.path, self.isa, node);
         match &node.op {
             Some(Op::Linear(op)) => Box::new(Linear::new(self.isa, op.activations())),
+            Some(Op::Conv(op)) => Box::new(Conv::new(self.isa, op)),
             Some(Op::Recurrent(op)) => Box::new(Recurrent::new(self.isa, op)),
             Some(Op::Gather(_)) if table => Box::new(Table::default()),
             Some(op) if elementwise::has_gradient(op) => Box::new(Elementwise(program())),

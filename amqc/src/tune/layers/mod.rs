@@ -1,5 +1,6 @@
 //! What nodes compute in training, and their gradients: a file for each family of operators.
 
+mod conv;
 mod elementwise;
 mod layer;
 mod linear;
