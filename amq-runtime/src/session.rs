@@ -37,6 +37,8 @@ pub struct Session {
     states: Vec<Kept>,
     /// For each graph input, which of those given it is.
     order: Vec<Option<usize>>,
+    /// Whether the last call gave outputs.
+    answered: bool,
 }
 
 impl fmt::Debug for Session {
@@ -106,6 +108,7 @@ impl Session {
             order: Vec::with_capacity(model.inputs().len()),
             frame: Frame::new(),
             states: Vec::new(),
+            answered: false,
             model,
         }
     }
@@ -123,7 +126,7 @@ impl Session {
     /// too large, [`Error::Node`] where a node cannot work on the data, such as an index out of range.
     pub fn run(&mut self, inputs: &[(&str, View<'_>)]) -> Result<Outputs<'_>, Error> {
         self.call(inputs, false, None)?;
-        Ok(self.outputs())
+        Ok(self.answer())
     }
 
     /// As [`run`](Session::run), and shows a probe what is computed. Results are the same. The first
@@ -159,7 +162,7 @@ impl Session {
         probe: &mut dyn Probe,
     ) -> Result<Outputs<'_>, Error> {
         self.call(inputs, false, Some(probe))?;
-        Ok(self.outputs())
+        Ok(self.answer())
     }
 
     /// Computes all outputs from those inputs that are no states; states come from the step before,
@@ -170,8 +173,7 @@ impl Session {
     /// After an error the state is what it was before.
     pub fn step(&mut self, inputs: &[(&str, View<'_>)]) -> Result<Outputs<'_>, Error> {
         self.call(inputs, true, None)?;
-        self.keep_states()?;
-        Ok(self.outputs())
+        Ok(self.answer())
     }
 
     /// As [`step`](Session::step), and shows a probe what is computed, as
@@ -185,8 +187,7 @@ impl Session {
         probe: &mut dyn Probe,
     ) -> Result<Outputs<'_>, Error> {
         self.call(inputs, true, Some(probe))?;
-        self.keep_states()?;
-        Ok(self.outputs())
+        Ok(self.answer())
     }
 
     /// Times what the quantization of activations takes of the calls that follow, on the caller's thread, by
@@ -205,6 +206,14 @@ impl Session {
         self.states.clear();
     }
 
+    /// The state: names of the inputs that take it, and what the next step starts from. None before the first.
+    pub fn states(&self) -> impl Iterator<Item = (&str, View<'_>)> {
+        let ports = self.model.inputs();
+        self.model.states().iter().zip(&self.states).map(|(state, Kept { dims, elements })| {
+            (ports[state.input].name.as_str(), View { dims, data: elements.data(usize::MAX) })
+        })
+    }
+
     /// The state as bytes, for [`restore`](Session::restore) in a session of the same file, on
     /// whatever machine.
     pub fn save(&self) -> Vec<u8> {
@@ -221,11 +230,32 @@ impl Session {
         Ok(())
     }
 
-    fn outputs(&self) -> Outputs<'_> {
+    /// The outputs that the last call gave, for those who cannot hold what it returned; none before the
+    /// first and after an error.
+    pub fn outputs(&self) -> Option<Outputs<'_>> {
+        self.answered.then(|| self.answer())
+    }
+
+    fn answer(&self) -> Outputs<'_> {
         Outputs { ports: self.model.outputs(), frame: &self.frame }
     }
 
     fn call(
+        &mut self,
+        inputs: &[(&str, View<'_>)],
+        stepping: bool,
+        probe: Option<&mut dyn Probe>,
+    ) -> Result<(), Error> {
+        self.answered = false;
+        self.compute(inputs, stepping, probe)?;
+        if stepping {
+            self.keep_states()?;
+        }
+        self.answered = true;
+        Ok(())
+    }
+
+    fn compute(
         &mut self,
         inputs: &[(&str, View<'_>)],
         stepping: bool,
@@ -241,7 +271,7 @@ impl Session {
         if stepping {
             self.check_state_shapes()?;
         }
-        let Session { model, frame, memory, workers, states, order } = self;
+        let Session { model, frame, memory, workers, states, order, .. } = self;
         let (program, target) = (model.program(), model.target());
         let mut means = Means { target, memory, workers: &**workers, probe };
         for i in 0..model.states().len() {

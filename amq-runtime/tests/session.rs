@@ -367,3 +367,31 @@ fn the_meter_counts_quantization_and_changes_nothing() {
         assert_eq!(session.quantization_time().as_nanos(), 2 * metered);
     }
 }
+
+#[test]
+fn a_session_tells_its_outputs_and_states_again() {
+    let mut session = Session::new(load(&language_model(Cell::Lstm, Activations::Int8)));
+    assert!(session.outputs().is_none());
+    assert_eq!(session.states().count(), 0);
+    let mut last = Vec::new();
+    for token in tokens(3) {
+        let outputs = session.step(&[("tokens", View::i64(&[1, 1], &[token]))]).unwrap();
+        last = outputs.iter().map(|(name, view)| (name.to_owned(), bits(view))).collect();
+    }
+    let again = session.outputs().unwrap();
+    let again: Vec<_> = again.iter().map(|(name, view)| (name.to_owned(), bits(view))).collect();
+    assert_eq!(again, last);
+    // A state is what the output that gives it was.
+    let model = Arc::clone(session.model());
+    let states: Vec<_> = session.states().collect();
+    assert_eq!(states.len(), 2);
+    for (state, (name, view)) in model.states().iter().zip(states) {
+        assert_eq!(name, model.inputs()[state.input].name);
+        assert_eq!(view.dims, [1, 1, HIDDEN]);
+        assert_eq!(bits(view), last[state.output].1);
+    }
+    assert!(session.step(&[]).is_err());
+    assert!(session.outputs().is_none());
+    session.reset();
+    assert_eq!(session.states().count(), 0);
+}

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path as FilePath, PathBuf};
 use std::{fs, iter};
 
-const CRATES: [&str; 3] = ["amq-format", "amq-runtime", "amqc"];
+const CRATES: [&str; 4] = ["amq-format", "amq-runtime", "amq-runtime-c", "amqc"];
 
 /// Most lines of a file that is neither a table nor a test.
 const LINES: usize = 500;

@@ -1,0 +1,23 @@
+# What the scripts of this folder share. Each says PASS, or SKIPPED with the tools that are missing, and
+# ends with 1 where something is wrong.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+model=$root/fixtures/lstm/model.amq
+# Tokens, and the digest that their scores must have: amq-runtime/tests/shipped.rs says how it is made.
+read -r -a tokens <"$root/fixtures/lstm/stream.txt"
+digest=$(sed -n 2p "$root/fixtures/lstm/stream.txt")
+made=$(mktemp -d)
+trap 'rm -rf "$made"' EXIT
+
+# Ends the script where a tool is missing; more words say what it is needed for.
+needs() {
+    command -v "$1" >/dev/null || { echo "SKIPPED ${0##*/}: no $*"; exit 0; }
+}
+
+# Takes what a program printed; its last line must be the digest.
+check_digest() {
+    local found
+    found=$(tail -n 1)
+    [ "$found" = "$digest" ] || { echo "FAILED ${0##*/}: $1 gave '$found', not '$digest'" >&2; exit 1; }
+    echo "$1: $found"
+}
