@@ -8,7 +8,7 @@ use amq_format::graph::{Activations, Conv as Op};
 use amq_runtime::Isa;
 use rayon::prelude::*;
 
-use super::layer::{Gradients, Inputs, Layer, code, floats, optional};
+use super::layer::{Gradients, Inputs, Layer, by_output, code, floats, optional};
 use crate::error::Result;
 use crate::tensor::{Data, Tensor};
 use crate::tune::product::{Matrix, add_product, product};
@@ -99,7 +99,7 @@ impl Layer for Conv {
         wanted: &[bool],
     ) -> Result<Gradients> {
         let mut found: Gradients = vec![None; inputs.len()];
-        let Some(Some(by_y)) = gradients.first() else { return Ok(found) };
+        let by_y = by_output(gradients)?;
         let (x, w) = (floats(inputs, 0)?, floats(inputs, 1)?);
         let sizes = Sizes::new(&self.op, inputs)?;
         if wanted.get(2) == Some(&true) {

@@ -2,11 +2,16 @@
 
 use amq_format::graph::{BinaryFunction as B, Op, ReduceKind, Softmax};
 
-use super::layer::{Gradients, Inputs, Layer, floats, optional};
+use rayon::prelude::*;
+
+use super::layer::{Gradients, Inputs, Layer, by_output, floats, optional};
 use super::single::Program;
 use crate::error::Result;
 use crate::tensor::Tensor;
 use crate::tune::function::{derivative, is_smooth};
+
+/// Elements that one piece of work has at least.
+const LEAST: usize = 1 << 12;
 
 /// Whether the operator is one of these and has a gradient.
 pub(super) fn has_gradient(op: &Op) -> bool {
@@ -25,7 +30,7 @@ pub(super) fn has_gradient(op: &Op) -> bool {
 pub(super) struct Elementwise(pub(in crate::tune) Program);
 
 /// For each element of a shape, its place in one that is broadcast to it; a size of 1 is stretched.
-fn places(dims: &[usize], of: &[usize]) -> Vec<usize> {
+pub(super) fn places(dims: &[usize], of: &[usize]) -> Vec<usize> {
     let mut places = vec![0];
     let mut stride = 1;
     let strides: Vec<usize> = (0..dims.len())
@@ -95,21 +100,30 @@ impl Layer for Elementwise {
         _: &[bool],
     ) -> Result<Gradients> {
         let mut found: Gradients = vec![None; inputs.len()];
-        let (Some(Some(by_y)), Some(op)) = (gradients.first(), &self.0.node().op) else {
-            return Ok(found);
-        };
+        let by_y = by_output(gradients)?;
+        let Some(op) = &self.0.node().op else { return Ok(found) };
         let y = floats(outputs, 0)?;
         let dims = |index: usize| inputs[index].map_or(&[][..], |tensor| &tensor.dims);
         let out = outputs[0].map_or(&[][..], |tensor| &tensor.dims);
         match op {
             Op::Unary(function) => {
                 let x = floats(inputs, 0)?;
-                let terms = by_y.iter().zip(x.iter().zip(y));
+                let terms = by_y.par_iter().zip(x.par_iter().zip(y)).with_min_len(LEAST);
                 found[0] =
                     Some(terms.map(|(g, (&x, &y))| g * derivative(function, x, y)).collect());
             }
             Op::Binary(binary) => {
                 let (a, b) = (floats(inputs, 0)?, floats(inputs, 1)?);
+                if dims(0) == dims(1) {
+                    let terms = a.par_iter().zip(b).zip(y).zip(by_y).with_min_len(LEAST);
+                    let terms = terms.map(|(((&a, &b), &y), by_y)| {
+                        let [da, db] = partial(binary.function(), a, b, y);
+                        (by_y * da, by_y * db)
+                    });
+                    let (by_a, by_b) = terms.unzip();
+                    (found[0], found[1]) = (Some(by_a), Some(by_b));
+                    return Ok(found);
+                }
                 let (of_a, of_b) = (places(out, dims(0)), places(out, dims(1)));
                 let [mut by_a, mut by_b] = [vec![0.0; a.len()], vec![0.0; b.len()]];
                 for (at, (&i, &j)) in of_a.iter().zip(&of_b).enumerate() {

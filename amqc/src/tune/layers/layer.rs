@@ -73,6 +73,15 @@ pub(super) fn optional<'a>(inputs: &Inputs<'a>, index: usize) -> Option<&'a [f32
     }
 }
 
+/// The gradient by the first output, which is the only one of floats that most operators have.
+///
+/// # Errors
+/// It is not there.
+pub(super) fn by_output(gradients: &[Option<Vec<f32>>]) -> Result<&[f32]> {
+    let by_y = gradients.first().and_then(Option::as_deref);
+    by_y.ok_or_else(|| Error::unsupported("a node without a gradient by its first output"))
+}
+
 /// Adds the rows of a matrix of so many columns to `sum`.
 pub(super) fn add_rows(rows: &[f32], sum: &mut [f32]) {
     for row in rows.chunks_exact(sum.len().max(1)) {

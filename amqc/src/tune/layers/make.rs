@@ -7,10 +7,15 @@ use amq_runtime::Isa;
 
 use super::conv::Conv;
 use super::elementwise::{self, Elementwise};
+use super::fold::Fold;
 use super::layer::{Gradients, Inputs, Layer};
 use super::linear::Linear;
+use super::matmul::MatMul;
+use super::mirrored::{Mirrored, mirror};
 use super::movement::{Movement, moved};
+use super::pool::Pool;
 use super::recurrent::Recurrent;
+use super::resize::Resize;
 use super::single::Program;
 use super::table::Table;
 use crate::error::{Error, Result};
@@ -19,9 +24,15 @@ use crate::tensor::Tensor;
 /// Whether training goes through a node; `table` says that it looks up rows of a matrix.
 pub(in crate::tune) fn has_gradient(op: &Op, table: bool) -> bool {
     match op {
-        Op::Linear(_) | Op::Conv(_) | Op::Recurrent(_) => true,
+        Op::Linear(_)
+        | Op::MatMul(_)
+        | Op::Conv(_)
+        | Op::Pool(_)
+        | Op::Recurrent(_)
+        | Op::Fold(_)
+        | Op::Resize(_) => true,
         Op::Gather(_) if table => true,
-        op => moved(op, 0).is_some() || elementwise::has_gradient(op),
+        op => moved(op, 0).is_some() || mirror(op).is_some() || elementwise::has_gradient(op),
     }
 }
 
@@ -41,12 +52,17 @@ impl Maker<'_> {
         match &node.op {
             Some(Op::Linear(op)) => Box::new(Linear::new(self.isa, op.activations())),
             Some(Op::Conv(op)) => Box::new(Conv::new(self.isa, op)),
+            Some(Op::MatMul(_)) => Box::new(MatMul),
+            Some(Op::Pool(op)) => Box::new(Pool::new(op, &program())),
+            Some(Op::Fold(op)) => Box::new(Fold::new(op, program())),
+            Some(Op::Resize(op)) => Box::new(Resize::new(op, program())),
             Some(Op::Recurrent(op)) => Box::new(Recurrent::new(self.isa, op)),
             Some(Op::Gather(_)) if table => Box::new(Table::default()),
             Some(op) if elementwise::has_gradient(op) => Box::new(Elementwise(program())),
-            Some(op) => match moved(op, node.inputs.len()) {
-                Some(moved) => Box::new(Movement::new(moved, program())),
-                None => Box::new(Plain(program())),
+            Some(op) => match (moved(op, node.inputs.len()), mirror(op)) {
+                (Some(moved), _) => Box::new(Movement::new(moved, program())),
+                (_, Some(mirror)) => Box::new(Mirrored::new(program(), mirror)),
+                _ => Box::new(Plain(program())),
             },
             None => Box::new(Plain(program())),
         }

@@ -1,18 +1,16 @@
 //! Nodes that move elements: their gradients go back where the elements came from.
 
-use std::ops::Range;
+use amq_format::graph::{Op, ScatterKind};
 
-use amq_format::graph::Op;
-
-use super::layer::{Gradients, Inputs, Layer};
+use super::layer::{Gradients, Inputs, Layer, by_output};
 use super::single::Program;
 use crate::error::{Error, Result};
 use crate::tensor::{Data, Tensor};
 
 /// Which inputs of an operator it moves; none if it does more than that.
-pub(super) fn moved(op: &Op, inputs: usize) -> Option<Range<usize>> {
+pub(super) fn moved(op: &Op, inputs: usize) -> Option<Vec<usize>> {
     match op {
-        Op::Concat(_) => Some(0..inputs),
+        Op::Concat(_) => Some((0..inputs).collect()),
         Op::Reshape(_)
         | Op::Transpose(_)
         | Op::Slice(_)
@@ -21,21 +19,23 @@ pub(super) fn moved(op: &Op, inputs: usize) -> Option<Range<usize>> {
         | Op::Gather(_)
         | Op::GatherElements(_)
         | Op::GatherNd(_)
-        | Op::ReverseSequence(_) => Some(0..1),
+        | Op::ReverseSequence(_) => Some(vec![0]),
+        Op::ScatterElements(op) if op.kind() == ScatterKind::Replace => Some(vec![0, 2]),
+        Op::ScatterNd(op) if op.kind() == ScatterKind::Replace => Some(vec![0, 2]),
         _ => None,
     }
 }
 
 /// A node that moves elements of some of its inputs.
 pub(super) struct Movement {
-    moved: Range<usize>,
+    moved: Vec<usize>,
     values: Program,
     /// The same for numbers of elements, in the place of these.
     places: Program,
 }
 
 impl Movement {
-    pub(super) fn new(moved: Range<usize>, program: Program) -> Movement {
+    pub(super) fn new(moved: Vec<usize>, program: Program) -> Movement {
         Movement { moved, places: program.clone(), values: program }
     }
 
@@ -57,9 +57,9 @@ impl Layer for Movement {
         wanted: &[bool],
     ) -> Result<Gradients> {
         let mut found: Gradients = vec![None; inputs.len()];
-        let Some(Some(y)) = gradients.first() else { return Ok(found) };
+        let y = by_output(gradients)?;
         if self.is_flat() {
-            found[0] = Some(y.clone());
+            found[0] = Some(y.to_vec());
             return Ok(found);
         }
         // Elements are numbered from 1 through all that are moved; 0 is none of them.
@@ -70,7 +70,8 @@ impl Layer for Movement {
         };
         let mut numbered: Vec<Option<Tensor>> = inputs.iter().enumerate().map(keep).collect();
         let mut first = 1;
-        for input in numbered[self.moved.clone()].iter_mut().flatten() {
+        for &index in &self.moved {
+            let Some(input) = &mut numbered[index] else { continue };
             let count = input.data.len() as i64;
             input.data = Data::I64((first..first + count).collect());
             first += count;
@@ -87,7 +88,7 @@ impl Layer for Movement {
             }
         }
         let mut rest = all.as_slice();
-        for index in self.moved.clone() {
+        for &index in &self.moved {
             let count = inputs[index].map_or(0, |input| input.data.len());
             let (own, after) = rest.split_at(count);
             found[index] = wanted[index].then(|| own.to_vec());

@@ -116,6 +116,11 @@ impl Program {
         Program { path: path.to_owned(), isa, node: node.clone(), single: None }
     }
 
+    /// That of another node.
+    pub(super) fn of(&self, node: Node) -> Program {
+        Program { path: self.path.clone(), isa: self.isa, node, single: None }
+    }
+
     /// The node.
     pub(super) fn node(&self) -> &Node {
         &self.node

@@ -1,6 +1,6 @@
 //! Tables whose rows are looked up.
 
-use super::layer::{Gradients, Inputs, Layer, floats};
+use super::layer::{Gradients, Inputs, Layer, by_output, floats};
 use crate::error::{Error, Result};
 use crate::tensor::{Data, Tensor};
 
@@ -45,10 +45,10 @@ impl Layer for Table {
         wanted: &[bool],
     ) -> Result<Gradients> {
         let mut found = vec![None; inputs.len()];
-        let (Some(y), Some(true)) = (gradients.first().and_then(Option::as_ref), wanted.first())
-        else {
+        if !wanted[0] {
             return Ok(found);
-        };
+        }
+        let y = by_output(gradients)?;
         let w = floats(inputs, 0)?;
         let columns = y.len().checked_div(self.rows.len()).unwrap_or(0);
         let mut by_w = vec![0.0; w.len()];

@@ -6,6 +6,7 @@ use amq_format::graph::{Conv as Op, Dim, Window};
 
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
+use crate::tune::layers::axis::Axis;
 use crate::tune::layers::layer::Inputs;
 use crate::tune::product::Matrix;
 
@@ -14,31 +15,6 @@ use crate::tune::product::Matrix;
 const ELEMENTS: usize = 1 << 17;
 const LEAST: usize = 256;
 const MOST: usize = 4096;
-
-/// An axis that windows move along.
-#[derive(Clone, Copy, Debug)]
-struct Axis {
-    input: usize,
-    output: usize,
-    window: Window,
-}
-
-impl Axis {
-    /// The entry that element `tap` of the window at a position lies on; none on the border.
-    fn entry(&self, position: usize, tap: usize) -> Option<usize> {
-        let Window { stride, dilation, begin, .. } = self.window;
-        (position * stride + tap * dilation).checked_sub(begin).filter(|&at| at < self.input)
-    }
-
-    /// The positions at which element `tap` of the window lies on an entry.
-    fn inside(&self, tap: usize) -> Range<usize> {
-        let Window { stride, dilation, begin, .. } = self.window;
-        let first_from = |entry: usize| {
-            (begin + entry).saturating_sub(tap * dilation).div_ceil(stride).min(self.output)
-        };
-        first_from(0)..first_from(self.input)
-    }
-}
 
 /// Sizes of a convolution for a call; that over one axis is one over two, of which the first has size 1. The lines of
 /// the output are numbered through all batch items.
