@@ -49,12 +49,12 @@ pub(super) fn add_product(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32]) {
         return;
     }
     let work = rows * cols * a.cols;
+    if work < SMALL {
+        return add_product_here(a, b, out);
+    }
     let (a, b) = (a.view(), b.view());
     let out = ArrayViewMut2::from_shape((rows, cols), out);
     let mut out = out.expect("as many elements as rows and columns have");
-    if work < SMALL {
-        return general_mat_mul(1.0, &a, &b, 1.0, &mut out);
-    }
     let axis = if cols >= rows { Axis(1) } else { Axis(0) };
     let size = out.len_of(axis).div_ceil(PIECES).next_multiple_of(16).max(LEAST);
     let pieces: Vec<_> = out.axis_chunks_iter_mut(axis, size).enumerate().collect();
@@ -66,6 +66,16 @@ pub(super) fn add_product(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32]) {
             _ => general_mat_mul(1.0, &a, &b.slice(s![.., from..end]), 1.0, &mut out),
         }
     });
+}
+
+/// The same, by the thread that asks.
+///
+/// # Panics
+/// As [`add_product`].
+pub(super) fn add_product_here(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32]) {
+    let out = ArrayViewMut2::from_shape((a.rows, b.cols), out);
+    let mut out = out.expect("as many elements as rows and columns have");
+    general_mat_mul(1.0, &a.view(), &b.view(), 1.0, &mut out);
 }
 
 /// `a b`

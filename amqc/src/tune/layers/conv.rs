@@ -1,5 +1,6 @@
 //! Convolutions: products with windows, which are laid out as columns of a matrix, some lines of the output at a time.
 
+mod products;
 mod sizes;
 
 use std::ops::Range;
@@ -11,12 +12,8 @@ use rayon::prelude::*;
 use super::layer::{Gradients, Inputs, Layer, by_output, code, floats, optional};
 use crate::error::Result;
 use crate::tensor::{Data, Tensor};
-use crate::tune::product::{Matrix, add_product, product};
-use sizes::Sizes;
-
-/// Pieces that the way back is divided into, each with sums of its own: their number depends on sizes alone, so that
-/// results do not depend on the number of threads.
-const PIECES: usize = 8;
+use products::Products;
+use sizes::{PIECES, Sizes};
 
 /// A convolution over one or two axes.
 pub(super) struct Conv {
@@ -69,13 +66,13 @@ impl Layer for Conv {
             self.code(x, &sizes)?;
             let (x, blocks) = (self.entered(x), sizes.blocks());
             let group = |group: usize| blocks.iter().map(move |lines| (group, lines.clone()));
+            let products = sizes.products(blocks.len());
             let pieces: Vec<_> = (0..sizes.groups).flat_map(group).collect();
             let parts: Vec<Vec<f32>> = pieces
                 .into_par_iter()
                 .map(|(group, lines)| {
                     let columns = sizes.columns(x, group, &lines);
-                    let count = lines.len() * sizes.line();
-                    product(sizes.weights(w, group), Matrix::new(&columns, count))
+                    products.results(sizes.weights(w, group), &columns)
                 })
                 .collect();
             let bias = optional(inputs, 2);
@@ -153,10 +150,11 @@ impl Back<'_> {
         let size = blocks.len().div_ceil((PIECES / self.sizes.groups).max(1)).max(1);
         let group = |group: usize| blocks.chunks(size).map(move |blocks| (group, blocks));
         let pieces: Vec<_> = (0..self.sizes.groups).flat_map(group).collect();
-        pieces.into_par_iter().map(|(group, blocks)| self.piece(group, blocks)).collect()
+        let products = self.sizes.products(blocks.len());
+        pieces.into_par_iter().map(|(group, blocks)| self.piece(&products, group, blocks)).collect()
     }
 
-    fn piece(&self, group: usize, blocks: &[Range<usize>]) -> Piece {
+    fn piece(&self, products: &Products, group: usize, blocks: &[Range<usize>]) -> Piece {
         let Back { sizes, x, w, by_y, wanted } = *self;
         let ends = blocks.first().zip(blocks.last());
         let items = ends.map_or(0..0, |(first, last)| sizes.items(&(first.start..last.end)));
@@ -164,15 +162,13 @@ impl Back<'_> {
         let mut by_x = vec![0.0; if wanted[0] { of_items } else { 0 }];
         let mut by_w = vec![0.0; if wanted[1] { sizes.rows * sizes.window() } else { 0 }];
         for lines in blocks {
-            let count = lines.len() * sizes.line();
             let by_y = sizes.gathered(by_y, group, lines);
-            let by_y = Matrix::new(&by_y, count);
             if wanted[1] {
                 let columns = sizes.columns(x, group, lines);
-                add_product(by_y, Matrix::new(&columns, count).t(), &mut by_w);
+                products.add_by_weights(&by_y, &columns, &mut by_w);
             }
             if wanted[0] {
-                let by_columns = product(sizes.weights(w, group).t(), by_y);
+                let by_columns = products.by_columns(sizes.weights(w, group), &by_y);
                 sizes.put_back(&by_columns, lines, items.start, &mut by_x);
             }
         }

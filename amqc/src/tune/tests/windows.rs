@@ -46,7 +46,7 @@ fn convolutions_of_one_axis() {
 fn large() -> (Build, [usize; 4]) {
     let pads = ("pads", A::Is(&[1, 1, 1, 1]));
     let group = ("group", A::I(2));
-    (convolution("5 3 17 31", &[4, 2, 3, 3], &[pads, group], &[4, 3, 1, 1]), [5, 3, 17, 31])
+    (convolution("5 3 17 31", &[4, 32, 3, 3], &[pads, group], &[64, 3, 1, 1]), [5, 3, 17, 31])
 }
 
 #[test]

@@ -4,11 +4,15 @@ use std::ops::Range;
 
 use amq_format::graph::{Conv as Op, Dim, Window};
 
+use super::products::Products;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use crate::tune::layers::axis::Axis;
 use crate::tune::layers::layer::Inputs;
-use crate::tune::product::Matrix;
+
+/// Pieces that the way back is divided into, each with sums of its own: their number depends on sizes alone, so that
+/// results do not depend on the number of threads.
+pub(super) const PIECES: usize = 8;
 
 /// Elements of a matrix of windows that stay in a cache, and the least and most columns that it has: with fewer,
 /// what is summed up over all columns would be read and written more than it is worked with.
@@ -98,9 +102,15 @@ impl Sizes {
     }
 
     /// The rows of W that are a group's.
-    pub(super) fn weights<'a>(&self, w: &'a [f32], group: usize) -> Matrix<'a> {
+    pub(super) fn weights<'a>(&self, w: &'a [f32], group: usize) -> &'a [f32] {
         let size = self.rows * self.window();
-        Matrix::new(&w[group * size..][..size], self.window())
+        &w[group * size..][..size]
+    }
+
+    /// How products are made where all lines are so many matrices.
+    pub(super) fn products(&self, blocks: usize) -> Products {
+        let alone = self.groups * blocks >= PIECES;
+        Products { window: self.window(), rows: self.rows, alone }
     }
 
     /// The first channel that a group has of a batch item of x, among all.
