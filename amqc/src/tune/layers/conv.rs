@@ -52,8 +52,9 @@ impl Conv {
 
 /// A matrix of so many columns, transposed.
 fn turned(matrix: &[f32], columns: usize) -> Vec<f32> {
-    let all = |column: usize| matrix[column..].iter().step_by(columns).copied();
-    (0..columns).flat_map(all).collect()
+    let mut all = Vec::with_capacity(matrix.len());
+    (0..columns).for_each(|column| all.extend(matrix[column..].iter().step_by(columns)));
+    all
 }
 
 impl Layer for Conv {

@@ -50,7 +50,9 @@ impl Products {
     /// The gradient by windows.
     pub(super) fn by_columns(&self, w: &[f32], by_y: &[f32]) -> Vec<f32> {
         if self.rows == 1 {
-            return w.iter().flat_map(|w| by_y.iter().map(move |y| w * y)).collect();
+            let mut columns = Vec::with_capacity(w.len() * by_y.len());
+            w.iter().for_each(|w| columns.extend(by_y.iter().map(|y| w * y)));
+            return columns;
         }
         let places = by_y.len() / self.rows;
         let mut columns = vec![0.0; self.window * places];
