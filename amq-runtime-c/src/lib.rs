@@ -13,6 +13,8 @@ mod model;
 mod session;
 mod status;
 mod tensor;
+#[cfg(target_family = "wasm")]
+mod wasm;
 
 pub use model::{
     amq_model, amq_model_counts, amq_model_free, amq_model_input, amq_model_load, amq_model_open,
@@ -24,3 +26,5 @@ pub use session::{
 };
 pub use status::{amq_error, amq_status};
 pub use tensor::amq_tensor;
+#[cfg(target_family = "wasm")]
+pub use wasm::{amq_alloc, amq_release};

@@ -22,6 +22,25 @@ impl Tables {
     pub(crate) const ZERO: Tables = Tables([0; 128]);
 }
 
+/// Byte 0 of all rows, then byte 1 of all rows and so on. Rows 0 to 7 have even places, 8 to 15 odd ones:
+/// 16-bit sums of either are in order.
+#[cfg(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128")))]
+#[inline(always)]
+pub(super) fn by_byte(Line(words): Line) -> Line {
+    // Of each position and row below 8, its byte and that of the row 8 below.
+    let mut pairs = [[0; 8]; 4];
+    for (position, pairs) in pairs.iter_mut().enumerate() {
+        for (row, pair) in pairs.iter_mut().enumerate() {
+            let byte = |row: usize| words[row] >> (8 * position) & 0xff;
+            *pair = byte(row) | byte(row + 8) << 8;
+        }
+    }
+    Line(core::array::from_fn(|word| {
+        let pairs = &pairs[word / 4][word % 4 * 2..][..2];
+        pairs[0] | pairs[1] << 16
+    }))
+}
+
 /// Words of which twice the sum of entries fits in 16 bits with a sign.
 pub(crate) const SHORT: usize = 8;
 

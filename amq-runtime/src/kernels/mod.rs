@@ -15,8 +15,12 @@ pub(crate) mod layout;
 pub(crate) mod math;
 pub(crate) mod memory;
 pub(crate) mod panels;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod quads;
 pub(crate) mod tables;
 mod target;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm32;
 pub(crate) mod windows;
 mod work;
 #[cfg(target_arch = "x86_64")]

@@ -2,7 +2,11 @@
 
 use core::fmt;
 
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use super::lanes::by_byte;
 use super::lanes::{Lanes, Line, Portable};
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use super::wasm32;
 use super::work::Work;
 #[cfg(target_arch = "x86_64")]
 use super::x86_64;
@@ -11,17 +15,20 @@ use super::x86_64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Isa {
-    /// Portable code: the reference that the others must agree with.
+    /// Portable code: the reference that the others must agree with. It is everywhere but in modules of
+    /// WebAssembly that are compiled with simd128, which it would make larger.
     Scalar,
     /// x86-64 with AVX2, FMA and POPCNT.
     Avx2,
     /// x86-64 with AVX-512 F, BW, VL, VBMI, VNNI and VPOPCNTDQ.
     Avx512,
+    /// WebAssembly with simd128, compiled so.
+    Simd128,
 }
 
 impl Isa {
     /// Every instruction set that has kernels.
-    pub const ALL: [Isa; 3] = [Isa::Scalar, Isa::Avx2, Isa::Avx512];
+    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Simd128];
 
     /// The fastest that this CPU has.
     pub fn detect() -> Isa {
@@ -37,7 +44,8 @@ impl Isa {
     /// Whether this CPU has it. Without `std`, only what the compiler was told to assume.
     pub fn is_available(self) -> bool {
         match self {
-            Isa::Scalar => true,
+            Isa::Scalar => !Isa::Simd128.is_available(),
+            Isa::Simd128 => cfg!(all(target_arch = "wasm32", target_feature = "simd128")),
             #[cfg(all(target_arch = "x86_64", feature = "std"))]
             Isa::Avx2 => {
                 std::arch::is_x86_feature_detected!("avx2")
@@ -85,6 +93,7 @@ impl Isa {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Simd128 => "simd128",
         }
     }
 
@@ -127,15 +136,15 @@ impl Target {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => unsafe { x86_64::with_avx512(work) },
-            // `new` finds no other instruction set on this architecture.
-            #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => work(),
+            // Those that `new` finds here are what everything is compiled for.
+            _ => work(),
         }
     }
 
     /// Runs `work` on this instruction set's lanes.
     pub(crate) fn run<W: Work>(self, work: W) -> W::Output {
         match self.0 {
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             Isa::Scalar => work.run(Portable),
             // SAFETY: `new` found that this CPU has every feature that the function enables.
             #[cfg(target_arch = "x86_64")]
@@ -143,9 +152,11 @@ impl Target {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => unsafe { x86_64::run_avx512(work) },
-            // `new` finds no other instruction set on this architecture.
-            #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => work.run(Portable),
+            // `new` finds no other on these architectures.
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            _ => work.run(wasm32::LANES),
+            #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+            _ => work.run(Portable),
         }
     }
 
@@ -168,6 +179,8 @@ impl Target {
             Isa::Avx2 => <x86_64::Avx2 as Lanes>::arrange(line),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => <x86_64::Avx512 as Lanes>::arrange(line),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Isa::Simd128 => by_byte(line),
             _ => <Portable as Lanes>::arrange(line),
         }
     }

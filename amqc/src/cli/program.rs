@@ -31,7 +31,7 @@ Exit codes:
   5  a file cannot be read or written
 
 Environment:
-  AMQ_ISA   instruction set to run models with: scalar, avx2 or avx512
+  AMQ_ISA   instruction set to run models with: scalar, avx2, avx512 or simd128
             (default: the fastest that the CPU has)
   NO_COLOR  no colours";
 

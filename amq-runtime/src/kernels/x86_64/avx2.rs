@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use crate::kernels::lanes::{Lanes, Line, Tables};
+use crate::kernels::lanes::{Lanes, Line, Tables, by_byte};
 
 /// Proof that the CPU has AVX2, FMA and POPCNT.
 #[derive(Clone, Copy, Debug)]
@@ -122,22 +122,10 @@ impl Lanes for Avx2 {
     const COUNT_STEPS: usize = 31;
     const SUM_STEPS: usize = 64;
 
-    /// Byte 0 of all rows, then byte 1 of all rows and so on: each half of a register then needs
-    /// one table. Rows 0 to 7 have even places, 8 to 15 odd ones: sums of either are in order.
+    /// Each half of a register then needs one table.
     #[inline(always)]
-    fn arrange(Line(words): Line) -> Line {
-        // Of each position and row below 8, its byte and that of the row 8 below.
-        let mut pairs = [[0; 8]; 4];
-        for (position, pairs) in pairs.iter_mut().enumerate() {
-            for (row, pair) in pairs.iter_mut().enumerate() {
-                let byte = |row: usize| words[row] >> (8 * position) & 0xff;
-                *pair = byte(row) | byte(row + 8) << 8;
-            }
-        }
-        Line(core::array::from_fn(|word| {
-            let pairs = &pairs[word / 4][word % 4 * 2..][..2];
-            pairs[0] | pairs[1] << 16
-        }))
+    fn arrange(line: Line) -> Line {
+        by_byte(line)
     }
 
     #[inline(always)]
