@@ -31,6 +31,7 @@ pub mod page;
 mod passes;
 pub mod plan;
 pub mod quant;
+mod random;
 pub mod recipe;
 pub mod report;
 pub mod sensitivity;

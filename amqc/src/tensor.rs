@@ -57,26 +57,36 @@ impl Tensor {
     /// # Panics
     /// If there is no such axis, or it ends before the range does.
     pub fn slice(&self, axis: usize, range: Range<usize>) -> Tensor {
-        fn take<T: Copy>(values: &[T], size: usize, inner: usize, range: Range<usize>) -> Vec<T> {
-            let part = range.start * inner..range.end * inner;
-            let outer = values.chunks_exact((size * inner).max(1));
-            outer.flat_map(|values| values[part.clone()].iter().copied()).collect()
+        self.select(axis, &range.collect::<Vec<_>>())
+    }
+
+    /// The parts of it at these places along `axis`, in this order.
+    ///
+    /// # Panics
+    /// If there is no such axis, or no such place along it.
+    pub fn select(&self, axis: usize, places: &[usize]) -> Tensor {
+        fn take<T: Copy>(values: &[T], size: usize, inner: usize, places: &[usize]) -> Vec<T> {
+            let mut taken = Vec::with_capacity(values.len() / size.max(1) * places.len());
+            for values in values.chunks_exact((size * inner).max(1)) {
+                places.iter().for_each(|at| taken.extend(&values[at * inner..][..inner]));
+            }
+            taken
         }
         let size = self.dims[axis];
         let inner: usize = self.dims[axis + 1..].iter().product();
         let mut dims = self.dims.clone();
-        dims[axis] = range.len();
+        dims[axis] = places.len();
         let data = match &self.data {
-            Data::F32(values) => Data::F32(take(values, size, inner, range)),
-            Data::I64(values) => Data::I64(take(values, size, inner, range)),
-            Data::I32(values) => Data::I32(take(values, size, inner, range)),
-            Data::U8(values) => Data::U8(take(values, size, inner, range)),
-            Data::I8(values) => Data::I8(take(values, size, inner, range)),
-            Data::I16(values) => Data::I16(take(values, size, inner, range)),
-            Data::U16(values) => Data::U16(take(values, size, inner, range)),
-            Data::U32(values) => Data::U32(take(values, size, inner, range)),
-            Data::U64(values) => Data::U64(take(values, size, inner, range)),
-            Data::Bool(values) => Data::Bool(take(values, size, inner, range)),
+            Data::F32(values) => Data::F32(take(values, size, inner, places)),
+            Data::I64(values) => Data::I64(take(values, size, inner, places)),
+            Data::I32(values) => Data::I32(take(values, size, inner, places)),
+            Data::U8(values) => Data::U8(take(values, size, inner, places)),
+            Data::I8(values) => Data::I8(take(values, size, inner, places)),
+            Data::I16(values) => Data::I16(take(values, size, inner, places)),
+            Data::U16(values) => Data::U16(take(values, size, inner, places)),
+            Data::U32(values) => Data::U32(take(values, size, inner, places)),
+            Data::U64(values) => Data::U64(take(values, size, inner, places)),
+            Data::Bool(values) => Data::Bool(take(values, size, inner, places)),
         };
         Tensor { dims, data }
     }

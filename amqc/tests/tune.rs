@@ -8,9 +8,12 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use amq_format::graph::DataType;
 use amq_runtime::Isa;
 use amqc::calibrate::gather::gather;
+use amqc::calibrate::samples::Samples;
 use amqc::calibrate::source::Source;
+use amqc::data::{read_npy, read_npz, write_npy, write_npz};
 use amqc::eval::perplexity;
 use amqc::feed::stream::PortNames;
 use amqc::feed::text::{Unit, Vocabulary};
@@ -19,7 +22,10 @@ use amqc::open::Opened;
 use amqc::options::ConvertOptions;
 use amqc::sequence::Calibrated;
 use amqc::settings::{Given, parse_activations};
-use amqc::tune::{Event, Length, Reading, Rule, Texts, Training, Tuned, Watch, tune};
+use amqc::tune::{
+    Arrays, Event, Figure, Group, Length, Matter, Reading, Rule, Texts, Training, Tuned, Watch,
+    tune,
+};
 
 fn fixture(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name);
@@ -28,10 +34,11 @@ fn fixture(name: &str) -> String {
 
 /// The shipped language model, what is known of it on some of the shipped text, and texts to train with.
 struct Lesson {
+    model: String,
     options: ConvertOptions,
     data: Calibrated,
     float: Loaded,
-    texts: Texts,
+    matter: Matter,
 }
 
 fn lesson() -> &'static Lesson {
@@ -64,24 +71,46 @@ fn lesson() -> &'static Lesson {
         let mut learned = vocabulary.read_tokens(fixture("text/heldout.txt").as_ref()).unwrap().ids;
         let mut valid = learned.split_off(6000);
         valid.truncate(400);
-        Lesson { options, data, float, texts: Texts { learned, valid, classes: vocabulary.len() } }
+        let matter = Matter::Text(Texts { learned, valid, classes: vocabulary.len() });
+        Lesson { model, options, data, float, matter }
     })
+}
+
+/// The shipped convolutional net, with some of its images.
+fn images() -> Lesson {
+    let model = fixture("digits/model.onnx");
+    let source = Source {
+        path: fixture("digits/images.npz").into(),
+        vocabulary: None,
+        axis: 0,
+        most: Some(64),
+    };
+    let (options, isa) = (lesson().options.clone(), Isa::detect());
+    let opened = Opened::read(model.as_ref()).unwrap();
+    let float = opened.load(isa).unwrap();
+    let moments = gather(&opened, &source, isa, &|_, _| ()).unwrap();
+    let samples = source.read(&float).unwrap();
+    let Samples::Arrays { files, axis } = samples.clone() else { panic!("images are arrays") };
+    let learned = files.into_iter().map(|inputs| Group { inputs, labels: None }).collect();
+    let matter = Matter::Arrays(Arrays { learned, valid: Vec::new(), axis });
+    Lesson { model, options, data: Calibrated { samples, moments, isa }, float, matter }
 }
 
 /// Trains for so many steps, of which the loop may be left after `stop`. Gives the outcome, the loss after each step
 /// to the bit, and the checkpoint that is written when it is left.
 fn train(
+    lesson: &Lesson,
     steps: u64,
     rule: Rule,
     resumed: Option<&[u8]>,
     stop: Option<u64>,
 ) -> (amqc::Result<Tuned>, Vec<(u64, u64)>, Vec<u8>) {
-    let Lesson { options, data, float, texts } = lesson();
+    let Lesson { model, options, data, float, matter } = lesson;
     let training = Training {
         length: Length::Steps(steps),
         seed: 1,
         rule,
-        rate: None,
+        rate: Some(if rule == Rule::Adam { 0.003 } else { 20.0 }),
         reading: Reading { batch: 5, span: 10, share: 0.5 },
         interval: Duration::from_secs(3600),
     };
@@ -102,35 +131,41 @@ fn train(
         keep: Some(&mut keep),
         stop: &|| stop.is_some_and(|stop| reached.get() >= stop),
     };
-    let model = fixture("lstm/model.onnx");
-    let done = tune(model.as_ref(), (options, data), float, texts, &training, resumed, &mut watch);
+    let done = tune(model.as_ref(), (options, data), float, matter, &training, resumed, &mut watch);
     (done, losses, checkpoint)
 }
 
 /// Training is worth something, and the file predicts a text as training said it would.
 #[test]
 fn a_student_is_better_than_what_it_began_with() {
-    let (tuned, losses, _) = train(60, Rule::Adam, None, None);
+    let (tuned, losses, _) = train(lesson(), 60, Rule::Adam, None, None);
     let tuned = tuned.unwrap();
     assert_eq!(losses.len(), 60);
-    assert!(tuned.perplexity < 0.995 * tuned.before, "{} {}", tuned.perplexity, tuned.before);
+    let (Figure::Perplexity(before), Figure::Perplexity(after)) = (tuned.before, tuned.figure)
+    else {
+        panic!("a text has a perplexity")
+    };
+    assert!(after < 0.995 * before, "{after} {before}");
     let file = Opened::of_bytes("m.amq".as_ref(), &tuned.compiled.bytes);
     let loaded = file.load(Isa::detect()).unwrap();
-    let Texts { valid, classes, .. } = &lesson().texts;
+    let Matter::Text(Texts { valid, classes, .. }) = &lesson().matter else {
+        panic!("a text is learned")
+    };
     let found = perplexity(&loaded, *classes, valid, PortNames::default()).unwrap().perplexity;
-    assert_eq!(found, tuned.perplexity);
+    assert_eq!(found, after);
 }
 
 #[test]
 fn neither_threads_nor_a_break_change_a_bit() {
-    for rule in [Rule::Adam, Rule::Sgd] {
-        let (whole, losses, _) = train(7, rule, None, None);
+    let (text, images) = (lesson(), images());
+    for (lesson, rule) in [(text, Rule::Adam), (text, Rule::Sgd), (&images, Rule::Adam)] {
+        let (whole, losses, _) = train(lesson, 7, rule, None, None);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-        let (threaded, of_threads, _) = pool.install(|| train(7, rule, None, None));
+        let (threaded, of_threads, _) = pool.install(|| train(lesson, 7, rule, None, None));
         assert_eq!(losses, of_threads);
-        let (left, before, checkpoint) = train(7, rule, None, Some(4));
+        let (left, before, checkpoint) = train(lesson, 7, rule, None, Some(4));
         assert!(left.is_err());
-        let (resumed, after, _) = train(7, rule, Some(&checkpoint), None);
+        let (resumed, after, _) = train(lesson, 7, rule, Some(&checkpoint), None);
         assert_eq!(losses, [before, after].concat());
         let bytes = |tuned: amqc::Result<Tuned>| tuned.unwrap().compiled.bytes;
         let whole = bytes(whole);
@@ -140,9 +175,9 @@ fn neither_threads_nor_a_break_change_a_bit() {
 
 #[test]
 fn checkpoints_are_checked() {
-    let (_, _, mut checkpoint) = train(7, Rule::Adam, None, Some(1));
+    let (_, _, mut checkpoint) = train(lesson(), 7, Rule::Adam, None, Some(1));
     let message = |bytes: &[u8], steps| {
-        train(steps, Rule::Adam, Some(bytes), None).0.unwrap_err().to_string()
+        train(lesson(), steps, Rule::Adam, Some(bytes), None).0.unwrap_err().to_string()
     };
     assert!(message(&checkpoint, 8).contains("of another training"));
     assert!(message(&checkpoint[..checkpoint.len() - 1], 7).contains("damaged"));
@@ -175,10 +210,92 @@ fn bad_data_get_a_sentence_and_no_file() {
     };
     refused(&["--text", &text], 2, "--vocab");
     refused(&["--text", "short.txt", "--vocab", &vocabulary], 4, "too");
-    refused(&["--text", "empty.txt", "--vocab", &vocabulary], 4, "too few tokens");
+    refused(&["--text", "empty.txt", "--vocab", &vocabulary], 4, "2 tokens or more");
+    refused(&["--text", &text, "--vocab", &vocabulary, "-b", "f32"], 2, "no weight");
     refused(&["--text", &text, "--vocab", "three.txt"], 4, "3 entries");
     refused(&["--text", &text, "--vocab", &vocabulary, "--rate", "0"], 2, "above 0");
     refused(&["--text", &text, "--vocab", &vocabulary, "--distill", "2"], 2, "from 0 to 1");
     refused(&["--text", &text, "--vocab", &vocabulary, "--checkpoint", "o.amq"], 2, "two outputs");
     refused(&["--text", &text, "--vocab", &vocabulary, "--resume", "none"], 5, "none");
+}
+
+/// The shipped digits: images and labels to learn in `a.npz` and `a.npy`, others to choose by in `v.npz`.
+fn digits() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| fs::File::create(folder.path().join(name)).unwrap();
+    let arrays = read_npz(fixture("digits/images.npz").as_ref(), |_| Ok(())).unwrap();
+    let (name, images) = arrays.into_iter().next().unwrap();
+    let images = images.into_tensor(&name, DataType::F32).unwrap();
+    for (to, items) in [("a.npz", 0..240), ("v.npz", 240..360)] {
+        write_npz(file(to), &[(name.clone(), images.slice(0, items))]).unwrap();
+    }
+    let labels = read_npy(fixture("digits/labels.npy").as_ref()).unwrap();
+    let labels = labels.into_tensor("labels", DataType::I64).unwrap();
+    write_npy(file("a.npy"), &labels.slice(0, 0..240)).unwrap();
+    let next: Vec<i64> = labels.data.integers().unwrap().iter().map(|y| (y + 1) % 10).collect();
+    let next = amqc::tensor::Tensor { dims: vec![360], data: amqc::tensor::Data::I64(next) };
+    write_npy(file("next.npy"), &next.slice(0, 0..240)).unwrap();
+    let mut wrong = labels.slice(0, 0..240);
+    wrong.data = amqc::tensor::Data::I64(vec![10; 240]);
+    write_npy(file("ten.npy"), &wrong).unwrap();
+    write_npy(file("few.npy"), &labels.slice(0, 0..239)).unwrap();
+    folder
+}
+
+/// A convolutional net learns what the float model says, and comes nearer to it on images that it did not learn: what
+/// verify finds there is what was printed.
+#[test]
+fn samples_bring_a_net_nearer_to_its_float_model() {
+    let folder = digits();
+    let model = fixture("digits/model.onnx");
+    let run = |args: &[&str]| {
+        let output = amqc(folder.path(), args);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let tune = ["tune", &model, "--calib", "a.npz", "-b", "2", "-a", "2", "-q", "--json"];
+    let more = ["--valid", "v.npz", "--steps", "100", "--rate", "0.012", "-o", "t.amq"];
+    let tuned = run(&[&tune[..], &more[..]].concat());
+    let [before, after] = ["before", "snr_db"].map(|name| tuned[name].as_f64().unwrap());
+    assert!(after > before + 0.4, "{before} {after}");
+    let found = run(&["verify", "t.amq", "--against", &model, "--inputs", "v.npz", "--json"]);
+    let found = found["outputs"][0]["snr_db"].as_f64().unwrap();
+    assert!((found - after).abs() < 0.01, "{found} {after}");
+}
+
+/// Labels are learned, though the float model says otherwise: each is the next digit.
+#[test]
+fn labels_are_learned() {
+    let folder = digits();
+    let model = fixture("digits/model.onnx");
+    let args = ["--calib", "a.npz", "--labels", "next.npy", "--distill", "0", "--steps", "60"];
+    let output =
+        amqc(folder.path(), &[&["tune", &model, "-b", "2", "-o", "t.amq"], &args[..]].concat());
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    let losses: Vec<f64> = (told.lines())
+        .filter_map(|line| line.split_once("(loss ")?.1.split_once(')')?.0.parse().ok())
+        .collect();
+    let (first, last) = (losses[0], losses[losses.len() - 1]);
+    assert!(losses.len() == 13 && last < 0.5 * first, "{losses:?}");
+}
+
+#[test]
+fn bad_samples_get_a_sentence_and_no_file() {
+    let folder = digits();
+    let model = fixture("digits/model.onnx");
+    let refused = |args: &[&str], code: i32, what: &str| {
+        let begin = ["tune", &model, "-o", "o.amq", "--steps", "2"];
+        let output = amqc(folder.path(), &[&begin, args].concat());
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{args:?} {error}");
+        assert!(error.contains(what), "{error}");
+        assert!(!folder.path().join("o.amq").exists());
+    };
+    refused(&[], 2, "--calib");
+    refused(&["--calib", "a.npz", "--labels", "ten.npy"], 4, "10 classes");
+    refused(&["--calib", "a.npz", "--labels", "few.npy"], 4, "239 labels for 240 samples");
+    refused(&["--calib", "a.npz", "--labels", "a.npy", "--valid", "v.npz"], 2, "--valid");
+    refused(&["--calib", "a.npz", "--text", "v.npz", "--vocab", "a.npy"], 2, "--text");
+    refused(&["--calib", "a.npz", "-b", "f32"], 2, "no weight");
 }

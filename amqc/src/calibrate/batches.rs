@@ -46,7 +46,7 @@ pub(crate) fn batches(loaded: &Loaded, samples: &Samples, most: usize) -> Result
 }
 
 /// How many samples the model takes in a call, if it fixes that.
-pub(super) fn fixed(loaded: &Loaded, axis: usize) -> Result<Option<usize>> {
+pub(crate) fn fixed(loaded: &Loaded, axis: usize) -> Result<Option<usize>> {
     let mut sizes = BTreeSet::new();
     for port in loaded.inputs() {
         sizes.extend(port.dims.get(axis).and_then(|dim| dim.as_size()));

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use amq_runtime::Isa;
@@ -14,42 +14,59 @@ use super::progress::Bar;
 use super::settings::Settings;
 use super::{Outcome, output::write_whole};
 use crate::calibrate::gather::gather;
+use crate::calibrate::samples::Samples;
 use crate::calibrate::source::Source;
 use crate::error::{Error, Result};
+use crate::eval::Labels;
 use crate::feed::text::{Unit, Vocabulary};
+use crate::loaded::Loaded;
 use crate::open::{Opened, is_amq};
 use crate::options::ConvertOptions;
 use crate::report::Report;
 use crate::sequence::Calibrated;
-use crate::tune::{Event, Length, Reading, Rule, Texts, Training, Tuned, Watch, tune};
+use crate::tune::{
+    Arrays, Event, Figure, Group, Length, Matter, Reading, Rule, Texts, Training, Tuned, Watch,
+    tune,
+};
 
 /// Seconds between two checkpoints.
 const INTERVAL: u64 = 120;
 /// Of a text, the share that is kept to choose by, as one part in so many.
 const KEPT: usize = 20;
 
-/// Train a language model with its quantization in the loop, from its ONNX file and a text
+/// Train a model with its quantization in the loop, from its ONNX file and a text, or samples in arrays
 ///
-/// The model begins with codes that are fitted to the text. In each step weights and activations enter products as
-/// they will in the file; gradients pass straight through. The loss is a mix of the divergence from the float model
-/// and of cross-entropy with the next token. The file is the student that predicts the text best that is kept to choose by.
+/// The model begins with codes that are fitted to the data. In each step weights and activations enter products as
+/// they will in the file; gradients pass straight through. Of a text, or with labels, the loss is a mix of the divergence
+/// from the float model and of cross-entropy with the next token or the label; without labels it is how far outputs are from the
+/// float model's. The file is the student that does best on what is kept to choose by.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("length").required(true)))]
+#[command(group(ArgGroup::new("length").required(true)), group(ArgGroup::new("data").required(true)))]
 pub(super) struct Tune {
     /// The ONNX model
     #[arg(value_name = "MODEL.onnx")]
     model: PathBuf,
-    /// Text to learn
-    #[arg(long, value_name = "T")]
-    text: PathBuf,
+    /// Text to learn, by a language model
+    #[arg(long, value_name = "T", group = "data", requires = "vocab")]
+    text: Option<PathBuf>,
     /// Vocabulary: one entry a line, the first is number 0
-    #[arg(long, value_name = "V")]
-    vocab: PathBuf,
+    #[arg(long, value_name = "V", requires = "text")]
+    vocab: Option<PathBuf>,
     /// What texts are cut into
-    #[arg(long, value_enum, default_value_t = Unit::Word)]
+    #[arg(long, value_enum, default_value_t = Unit::Word, requires = "vocab")]
     unit: Unit,
-    /// Text to choose the best student by [default: the last twentieth of the text, which is then not learned]
-    #[arg(long, value_name = "T")]
+    /// Samples to learn: an .npz, or a folder of .npz or .npy; each is a slice along the first axis
+    #[arg(long, value_name = "DATA", group = "data")]
+    calib: Option<PathBuf>,
+    /// Axis of the arrays along which samples stand
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "calib")]
+    calib_axis: usize,
+    /// Class of each sample
+    #[arg(long, value_name = "L.npy", requires = "calib", conflicts_with = "valid")]
+    labels: Option<PathBuf>,
+    /// Data to choose the best student by [default: the last twentieth of the text or each eighth sample, which are then not
+    /// learned]
+    #[arg(long, value_name = "DATA")]
     valid: Option<PathBuf>,
     /// Steps of training: the same file each time
     #[arg(long, value_name = "N", group = "length", value_parser = clap::value_parser!(u64).range(1..))]
@@ -72,17 +89,17 @@ pub(super) struct Tune {
     /// How weights follow gradients
     #[arg(long, value_enum, default_value_t = Rule::Adam)]
     rule: Rule,
-    /// How far: for adam in root mean squares of a matrix [default: 0.003 for adam, 20 for sgd]
+    /// How far: for adam in root mean squares of a matrix [default: 0.02 for adam, 20 for sgd]
     #[arg(long, value_name = "R", value_parser = positive)]
     rate: Option<f64>,
-    /// Streams that the text is divided into
+    /// Streams that the text is divided into, or samples at once
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = count)]
     batch: usize,
     /// Tokens of a stream that gradients go back through
     #[arg(long, value_name = "N", default_value_t = 35, value_parser = count)]
     span: usize,
-    /// Share of the loss that is the divergence from the float model
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = share)]
+    /// Share of the loss that is the divergence from the float model, where there is a next token or a label to learn
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9, value_parser = share)]
     distill: f64,
     #[command(flatten)]
     settings: Settings,
@@ -122,9 +139,20 @@ struct Trained {
     output: String,
     bytes_out: u64,
     seconds: f64,
-    /// Perplexity of the text to choose by: calibrated, and tuned.
+    /// Of which a step took, in the mean.
+    seconds_a_step: f64,
+    /// How good the calibrated model is on what students are judged by.
     before: f64,
-    perplexity: f64,
+    /// How good the file is, as one of these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    perplexity: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accuracy: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snr_db: Option<f64>,
+    /// In words.
+    #[serde(skip)]
+    told: [String; 2],
     steps: u64,
     best_step: u64,
     #[serde(flatten)]
@@ -143,19 +171,14 @@ impl Tune {
         let outputs: Vec<&PathBuf> = [Some(&target), checkpoint].into_iter().flatten().collect();
         output::check_apart(&outputs)?;
         for path in &outputs {
-            let read = [&self.model, &self.text, &self.vocab].into_iter();
-            output::check_not_read(path, read.chain(&self.valid).chain(self.settings.recipe()))?;
+            let data = [&self.text, &self.vocab, &self.calib, &self.labels, &self.valid];
+            let read = data.into_iter().flatten().chain([&self.model]);
+            output::check_not_read(path, read.chain(self.settings.recipe()))?;
         }
-        let source = Source {
-            path: self.text.clone(),
-            vocabulary: Some((self.vocab.clone(), self.unit)),
-            axis: 0,
-            most: None,
-        };
+        let source = self.source(None, None)?;
         let options =
             ConvertOptions { calibration: Some(source.clone()), ..self.settings.options()? };
         options.resolver()?;
-        let texts = self.texts()?;
         let resumed = match &self.resume {
             Some(path) => Some(fs::read(path).map_err(|error| Error::io(path, error))?),
             None => None,
@@ -166,6 +189,7 @@ impl Tune {
         let float = opened.load_with(isa, threads)?;
         let moments = gather(&opened, &source, isa, &|_, _| ())?;
         let data = Calibrated { samples: source.read(&float)?, moments, isa };
+        let matter = self.matter(&float)?;
         let training = self.training();
         let guard = SignalGuard::new();
         let mut write = |bytes: &[u8]| match checkpoint {
@@ -192,7 +216,7 @@ impl Tune {
             &self.model,
             (&options, &data),
             &float,
-            &texts,
+            &matter,
             &training,
             resumed.as_deref(),
             &mut Watch {
@@ -203,7 +227,7 @@ impl Tune {
         );
         bar.clear();
         drop(guard);
-        let Tuned { compiled, before, perplexity, step, steps } = tuned?;
+        let Tuned { compiled, before, figure, step, steps, stepping } = tuned?;
         for path in &outputs {
             output::check_not_read(path, &compiled.external)?;
         }
@@ -213,8 +237,12 @@ impl Tune {
             output: target.display().to_string(),
             bytes_out: compiled.bytes.len() as u64,
             seconds: start.elapsed().as_secs_f64(),
-            before,
-            perplexity,
+            seconds_a_step: stepping.as_secs_f64() / steps.max(1) as f64,
+            before: number_of(&before),
+            perplexity: matches!(figure, Figure::Perplexity(_)).then(|| number_of(&figure)),
+            accuracy: matches!(figure, Figure::Accuracy { .. }).then(|| number_of(&figure)),
+            snr_db: matches!(figure, Figure::Decibels(_)).then(|| number_of(&figure)),
+            told: [before, figure].map(|figure| figure.to_string()),
             steps,
             best_step: step,
             report: compiled.report,
@@ -225,16 +253,56 @@ impl Tune {
         }
     }
 
+    /// Where data come from: what is learned, or the data at `path`; all, or so many.
+    fn source(&self, path: Option<&PathBuf>, most: Option<usize>) -> Result<Source> {
+        let learned = self.text.as_ref().or(self.calib.as_ref());
+        let path = path.or(learned).ok_or_else(|| Error::usage("give --text or --calib"))?.clone();
+        let vocabulary = self.vocab.clone().map(|vocabulary| (vocabulary, self.unit));
+        Ok(Source { path, vocabulary, axis: self.calib_axis, most })
+    }
+
+    /// What is learned, and what students are judged by.
+    fn matter(&self, float: &Loaded) -> Result<Matter> {
+        match (&self.text, &self.vocab) {
+            (Some(text), Some(vocabulary)) => Ok(Matter::Text(self.texts(text, vocabulary)?)),
+            _ => Ok(Matter::Arrays(self.arrays(float)?)),
+        }
+    }
+
+    fn arrays(&self, float: &Loaded) -> Result<Arrays> {
+        let read = |path: Option<&PathBuf>| -> Result<Vec<Group>> {
+            let samples = self.source(path, Some(usize::MAX))?.read(float)?;
+            let Samples::Arrays { files, .. } = samples else { return Ok(Vec::new()) };
+            Ok(files.into_iter().map(|inputs| Group { inputs, labels: None }).collect())
+        };
+        let mut learned = read(None)?;
+        let valid = self.valid.as_ref().map_or(Ok(Vec::new()), |path| read(Some(path)))?;
+        if let Some(path) = &self.labels {
+            let mut labels = Labels::read(path)?.into_classes();
+            let count: usize = learned.iter().map(|group| group.samples(self.calib_axis)).sum();
+            if labels.len() != count {
+                let found = labels.len();
+                return Err(Error::bad_file(format!("{found} labels for {count} samples"))
+                    .within(path.display()));
+            }
+            for group in &mut learned {
+                let rest = labels.split_off(group.samples(self.calib_axis));
+                group.labels = Some(std::mem::replace(&mut labels, rest));
+            }
+        }
+        Ok(Arrays { learned, valid, axis: self.calib_axis })
+    }
+
     /// The texts, as numbers.
-    fn texts(&self) -> Result<Texts> {
-        let vocabulary = Vocabulary::read(&self.vocab, self.unit)?;
-        let mut learned = vocabulary.read_tokens(&self.text)?.ids;
+    fn texts(&self, text: &PathBuf, vocabulary: &Path) -> Result<Texts> {
+        let vocabulary = Vocabulary::read(vocabulary, self.unit)?;
+        let mut learned = vocabulary.read_tokens(text)?.ids;
         let valid = match &self.valid {
             Some(path) => vocabulary.read_tokens(path)?.ids,
             None => learned.split_off(learned.len() - learned.len() / KEPT),
         };
         if valid.len() < 2 {
-            let path = self.valid.as_ref().unwrap_or(&self.text);
+            let path = self.valid.as_ref().unwrap_or(text);
             return Err(Error::bad_file("too few tokens to choose the best student by")
                 .within(path.display())
                 .remedy("give a longer text"));
@@ -269,13 +337,11 @@ fn left(done: f64, elapsed: Duration) -> String {
 fn line(event: &Event) -> String {
     match event {
         Event::Step { step, .. } => format!("step {step}"),
-        Event::Valid { step, done, loss, perplexity, best, elapsed } => {
+        Event::Valid { step, done, loss, figure, best, elapsed } => {
             let loss = loss.map(|loss| format!(", loss {loss:.4}")).unwrap_or_default();
             let best = if *best { " (best)" } else { "" };
             let left = left(*done, *elapsed);
-            format!("step {step}{loss}, perplexity {perplexity:.2}{best}, {left}")
-                .trim_end_matches(", ")
-                .to_owned()
+            format!("step {step}{loss}, {figure}{best}, {left}").trim_end_matches(", ").to_owned()
         }
         Event::Undone { step, why } => {
             format!("step {step}: {why}; back to the best student, with half the rate")
@@ -285,12 +351,19 @@ fn line(event: &Event) -> String {
 
 impl Trained {
     fn text(&self) -> String {
-        let Trained { input, output, bytes_out, seconds, before, perplexity, steps, .. } = self;
+        let Trained { input, output, bytes_out, seconds, told: [before, after], steps, .. } = self;
         format!(
-            "{}{input} -> {output}: {bytes_out} bytes; perplexity {before:.2} calibrated, {perplexity:.2} after step {} \
-             of {steps}, {seconds:.1} s\n",
+            "{}{input} -> {output}: {bytes_out} bytes; {before} calibrated, {after} after step {} of {steps}, {seconds:.1} s\n",
             self.report.text(),
             self.best_step
         )
+    }
+}
+
+/// The number that stands for a figure.
+fn number_of(figure: &Figure) -> f64 {
+    match *figure {
+        Figure::Perplexity(number) | Figure::Decibels(number) => number,
+        Figure::Accuracy { share, .. } => share,
     }
 }

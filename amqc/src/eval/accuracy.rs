@@ -31,6 +31,11 @@ impl Labels {
                 .within(path.display())),
         }
     }
+
+    /// Them.
+    pub(crate) fn into_classes(self) -> Vec<i64> {
+        self.classes
+    }
 }
 
 /// How often a model's largest score is at the label.

@@ -8,7 +8,7 @@ use amq_format::graph::Port;
 use crate::data::{self, Array};
 use crate::error::{Error, Result};
 use crate::loaded::{Loaded, port_text};
-use crate::tensor::{Data, Tensor};
+use crate::tensor::Tensor;
 
 /// The arrays of an `.npz` file, each for an input of the model.
 ///
@@ -110,34 +110,16 @@ impl<'a> Batches<'a> {
 
 /// Items `start..start + length` of a tensor; beyond its end, the last one again.
 fn rows(tensor: &Tensor, start: usize, length: usize) -> Tensor {
-    fn take<T: Copy>(values: &[T], count: usize, start: usize, length: usize) -> Vec<T> {
-        let width = values.len() / count.max(1);
-        let items = (start..start + length).map(|item| item.min(count.saturating_sub(1)));
-        items.flat_map(|item| values[item * width..(item + 1) * width].iter().copied()).collect()
-    }
-    let count = tensor.dims.first().copied().unwrap_or(1);
-    let data = match &tensor.data {
-        Data::F32(values) => Data::F32(take(values, count, start, length)),
-        Data::I64(values) => Data::I64(take(values, count, start, length)),
-        Data::I32(values) => Data::I32(take(values, count, start, length)),
-        Data::U8(values) => Data::U8(take(values, count, start, length)),
-        Data::I8(values) => Data::I8(take(values, count, start, length)),
-        Data::I16(values) => Data::I16(take(values, count, start, length)),
-        Data::U16(values) => Data::U16(take(values, count, start, length)),
-        Data::U32(values) => Data::U32(take(values, count, start, length)),
-        Data::U64(values) => Data::U64(take(values, count, start, length)),
-        Data::Bool(values) => Data::Bool(take(values, count, start, length)),
-    };
-    let mut dims = tensor.dims.clone();
-    if let Some(first) = dims.first_mut() {
-        *first = length;
-    }
-    Tensor { dims, data }
+    let Some(&count) = tensor.dims.first() else { return tensor.clone() };
+    let last = count.saturating_sub(1);
+    let places: Vec<usize> = (start..start + length).map(|item| item.min(last)).collect();
+    tensor.select(0, &places)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor::Data;
 
     #[test]
     fn a_short_batch_is_filled_with_its_last_item() {

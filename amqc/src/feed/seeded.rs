@@ -9,6 +9,7 @@ use crate::data::rounded;
 use crate::error::{Error, Result};
 use crate::loaded::Loaded;
 use crate::names::no_such;
+use crate::random::SplitMix64;
 use crate::tensor::{Data, Tensor};
 
 /// The most elements of an input.
@@ -122,22 +123,4 @@ fn index_range(graph: &Graph, input: ValueId) -> Range<i64> {
     }
     // Small enough for every integer type.
     range.filter(|range| !range.is_empty()).unwrap_or(0..1)
-}
-
-/// Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// In [-1, 1), exact.
-    fn uniform(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
 }

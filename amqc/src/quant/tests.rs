@@ -1,16 +1,17 @@
 use std::sync::Mutex;
 
 use super::*;
+use crate::random::SplitMix64;
 
-/// Seeded pseudorandom numbers (SplitMix64).
+/// Seeded pseudorandom numbers.
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
     pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
+        let mut random = SplitMix64(self.0);
+        let next = random.next();
+        self.0 = random.0;
+        next
     }
 
     /// Uniform in (0, 1).

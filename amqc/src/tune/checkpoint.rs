@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::course::{Course, Length, Texts, Training};
+use super::course::{Course, Length, Training};
+use super::lesson::{Figure, Lesson, Measure};
 use super::optimizer::Optimizer;
 use super::params::Params;
-use super::text::Text;
 use crate::error::{Error, Result};
 use crate::options::ConvertOptions;
 
-const MAGIC: &[u8; 8] = b"AMQTUNE\x01";
+const MAGIC: &[u8; 8] = b"AMQTUNE\x02";
 const DIGEST: usize = 32;
 
 /// What a training is: one with another of these does not go on from its checkpoint.
@@ -19,7 +19,7 @@ pub(super) fn identity(
     source: &[u8],
     options: &ConvertOptions,
     training: &Training,
-    texts: &Texts,
+    lesson: &dyn Lesson,
 ) -> [u8; DIGEST] {
     let mut digest = Sha256::new();
     digest.update(source);
@@ -31,11 +31,8 @@ pub(super) fn identity(
         // How long a training with a clock goes on may change.
         Length::Time(_) => "a time".into(),
     };
-    digest.update(format!("{length} {seed} {rule:?} {rate:?} {reading:?} {}", texts.classes));
-    for text in [&texts.learned, &texts.valid] {
-        digest.update((text.len() as u64).to_le_bytes());
-        text.iter().for_each(|token| digest.update(token.to_le_bytes()));
-    }
+    digest.update(format!("{length} {seed} {rule:?} {rate:?} {reading:?}"));
+    lesson.identify(&mut digest);
     digest.finalize().into()
 }
 
@@ -45,7 +42,7 @@ pub(super) fn write(
     course: &Course,
     params: &Params,
     optimizer: &Optimizer,
-    text: &Text<'_>,
+    lesson: &dyn Lesson,
 ) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(identity);
@@ -54,7 +51,8 @@ pub(super) fn write(
     for number in [*step, elapsed.as_nanos() as u64, *best_step, student.len() as u64] {
         bytes.extend(number.to_le_bytes());
     }
-    for number in [*scale, *loss, *before, *best] {
+    let ([before, before_loss], [best, best_loss]) = (before.numbers(), best.numbers());
+    for number in [*scale, *loss, before, before_loss, best, best_loss] {
         bytes.extend(number.to_le_bytes());
     }
     bytes.extend(valid.to_le_bytes());
@@ -62,7 +60,7 @@ pub(super) fn write(
     bytes.extend(student);
     params.save(&mut bytes);
     optimizer.save(&mut bytes);
-    text.save(&mut bytes);
+    lesson.save(&mut bytes);
     let digest = Sha256::digest(&bytes);
     bytes.extend(digest);
     bytes
@@ -77,7 +75,7 @@ pub(super) fn read(
     identity: &[u8; DIGEST],
     params: &mut Params,
     optimizer: &mut Optimizer,
-    text: &mut Text<'_>,
+    lesson: &mut dyn Lesson,
 ) -> Result<Course> {
     let damaged = || Error::bad_file("the checkpoint is damaged").remedy("begin anew, without it");
     let (body, digest) = bytes.split_last_chunk::<DIGEST>().ok_or_else(damaged)?;
@@ -91,19 +89,21 @@ pub(super) fn read(
         return Err(Error::bad_file("the checkpoint is of another training")
             .remedy("give the model, the data and the options that it was made with"));
     }
-    let course = course(&mut rest).ok_or_else(damaged)?;
+    let course = course(lesson.measure(), &mut rest).ok_or_else(damaged)?;
     let restored = params
         .restore(&mut rest)
         .and_then(|()| optimizer.restore(&mut rest))
-        .and_then(|()| text.restore(&mut rest));
+        .and_then(|()| lesson.restore(&mut rest));
     restored.filter(|()| rest.is_empty()).map(|()| course).ok_or_else(damaged)
 }
 
-fn course(from: &mut &[u8]) -> Option<Course> {
+fn course(measure: Measure, from: &mut &[u8]) -> Option<Course> {
     let mut number = || Some(u64::from_le_bytes(from.split_off(..8)?.try_into().ok()?));
     let [step, elapsed, best_step, length] = [number()?, number()?, number()?, number()?];
-    let [scale, loss, before, best] =
-        [number()?, number()?, number()?, number()?].map(f64::from_bits);
+    let [scale, loss] = [number()?, number()?].map(f64::from_bits);
+    let mut figure =
+        || Some(Figure::of_numbers(measure, [number()?, number()?].map(f64::from_bits)));
+    let (before, best) = (figure()?, figure()?);
     let mut small = || Some(u32::from_le_bytes(from.split_off(..4)?.try_into().ok()?));
     let [valid, undone] = [small()?, small()?];
     let student = from.split_off(..usize::try_from(length).ok()?)?.to_vec();

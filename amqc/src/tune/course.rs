@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use super::items::Arrays;
+use super::lesson::Figure;
 use super::optimizer::{Optimizer, Rule};
 use super::params::Params;
-use super::text::Reading;
+use super::text::{Reading, Texts};
 use crate::compile::Compiled;
 use crate::error::{Error, Result};
 
@@ -33,21 +35,19 @@ pub struct Training {
     pub rule: Rule,
     /// The rate, unless it is the rule's own.
     pub rate: Option<f64>,
-    /// How the text is read.
+    /// How what is learned is cut into pieces.
     pub reading: Reading,
     /// Time between two checkpoints.
     pub interval: Duration,
 }
 
-/// A text to learn, and one to choose by, as numbers of a vocabulary of so many entries.
+/// What is learned.
 #[derive(Clone, Debug)]
-pub struct Texts {
-    /// What is learned.
-    pub learned: Vec<i64>,
-    /// What students are judged by.
-    pub valid: Vec<i64>,
-    /// Entries of the vocabulary.
-    pub classes: usize,
+pub enum Matter {
+    /// A text, by a language model.
+    Text(Texts),
+    /// What the float model says of samples, or their labels.
+    Arrays(Arrays),
 }
 
 /// What is told on the way.
@@ -74,8 +74,8 @@ pub enum Event {
         done: f64,
         /// The loss, in nats; none before the first step.
         loss: Option<f64>,
-        /// Its perplexity.
-        perplexity: f64,
+        /// How good it is.
+        figure: Figure,
         /// Whether none before was better.
         best: bool,
         /// Time since training began.
@@ -109,14 +109,16 @@ pub struct Watch<'a> {
 pub struct Tuned {
     /// The best student.
     pub compiled: Compiled,
-    /// Perplexity of the network that training began with, on what students are judged by.
-    pub before: f64,
-    /// That of the best student.
-    pub perplexity: f64,
+    /// How good the network was that training began with, on what students are judged by.
+    pub before: Figure,
+    /// How good the best student is.
+    pub figure: Figure,
     /// The step after which it was there.
     pub step: u64,
     /// Steps in all.
     pub steps: u64,
+    /// Time that steps took, without validation.
+    pub stepping: Duration,
 }
 
 /// What changes from step to step, beside params, optimizer and text.
@@ -131,8 +133,8 @@ pub(super) struct Course {
     pub(super) undone: u32,
     /// The mean loss, NaN before the first step.
     pub(super) loss: f64,
-    pub(super) before: f64,
-    pub(super) best: f64,
+    pub(super) before: Figure,
+    pub(super) best: Figure,
     pub(super) best_step: u64,
     /// Weights and codes of the best student.
     pub(super) student: Vec<u8>,
@@ -165,7 +167,7 @@ impl Training {
 }
 
 impl Course {
-    pub(super) fn new(before: f64) -> Course {
+    pub(super) fn new(before: Figure) -> Course {
         Course {
             step: 0,
             elapsed: Duration::ZERO,
@@ -180,9 +182,9 @@ impl Course {
         }
     }
 
-    pub(super) fn validated(&self, done: f64, perplexity: f64, best: bool) -> Event {
+    pub(super) fn validated(&self, done: f64, figure: Figure, best: bool) -> Event {
         let loss = Some(self.loss).filter(|loss| !loss.is_nan());
-        Event::Valid { step: self.step, done, loss, perplexity, best, elapsed: self.elapsed }
+        Event::Valid { step: self.step, done, loss, figure, best, elapsed: self.elapsed }
     }
 
     /// Goes back to the best student.

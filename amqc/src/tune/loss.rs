@@ -49,6 +49,19 @@ pub(super) fn of_scores(
     (losses.iter().sum::<f64>() / count.max(1) as f64, gradient)
 }
 
+/// The mean of squared differences, in parts of a mean square, and its gradient by `values`.
+pub(super) fn of_values(values: &[f32], expected: &[f32], energy: f64) -> (f64, Vec<f32>) {
+    let scale = 1.0 / (energy.max(f64::MIN_POSITIVE) * values.len().max(1) as f64);
+    let mut loss = 0.0;
+    let gradient = values.iter().zip(expected).map(|(&y, &t)| {
+        let off = f64::from(y) - f64::from(t);
+        loss += scale * off * off;
+        (2.0 * scale * off) as f32
+    });
+    let gradient = gradient.collect();
+    (loss, gradient)
+}
+
 /// The largest of scores.
 fn largest(row: &[f32]) -> f32 {
     let mut most = [f32::NEG_INFINITY; LANES];
@@ -196,6 +209,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn squares_are_in_parts_of_the_energy() {
+        let (values, expected) = ([1.0, -2.0, 0.5], [0.0, -2.0, 1.5]);
+        let (loss, gradient) = of_values(&values, &expected, 4.0);
+        assert!((loss - 2.0 / 12.0).abs() < 1e-12);
+        assert_eq!(gradient, [2.0 / 12.0, 0.0, -2.0 / 12.0]);
+        assert!(of_values(&[f32::NAN], &[0.0], 1.0).0.is_nan());
     }
 
     #[test]

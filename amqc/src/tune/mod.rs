@@ -6,7 +6,9 @@
 mod checkpoint;
 pub mod course;
 mod function;
+mod items;
 mod layers;
+mod lesson;
 mod loss;
 mod optimizer;
 mod params;
@@ -17,7 +19,9 @@ mod tests;
 pub mod text;
 pub mod train;
 
-pub use course::{Event, Length, Texts, Training, Tuned, Watch};
+pub use course::{Event, Length, Matter, Training, Tuned, Watch};
+pub use items::{Arrays, Group};
+pub use lesson::Figure;
 pub use optimizer::Rule;
-pub use text::Reading;
+pub use text::{Reading, Texts};
 pub use train::tune;

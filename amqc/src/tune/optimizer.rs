@@ -21,7 +21,7 @@ impl Rule {
     /// The rate where none is asked for.
     pub fn rate(self) -> f64 {
         match self {
-            Rule::Adam => 0.003,
+            Rule::Adam => 0.02,
             Rule::Sgd => 20.0,
         }
     }

@@ -1,7 +1,7 @@
 //! Products of float matrices, by all of rayon's threads.
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, ArrayViewMut2, Axis, ShapeBuilder, s};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, ShapeBuilder, s};
 use rayon::prelude::*;
 
 /// Products of fewer multiplications are one piece of work.
@@ -10,6 +10,9 @@ const SMALL: usize = 1 << 17;
 /// sizes alone, so that results do not depend on the number of threads.
 const PIECES: usize = 16;
 const LEAST: usize = 48;
+
+/// Products with so many times as many terms as rows or columns are divided along the terms.
+const DEEP: usize = 8;
 
 /// A matrix, as it is or turned.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +58,19 @@ pub(super) fn add_product(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32]) {
     let (a, b) = (a.view(), b.view());
     let out = ArrayViewMut2::from_shape((rows, cols), out);
     let mut out = out.expect("as many elements as rows and columns have");
+    let inner = a.len_of(Axis(1));
+    if inner > rows.max(cols) * DEEP {
+        let size = inner.div_ceil(PIECES);
+        let sums: Vec<Array2<f32>> = (0..inner.div_ceil(size))
+            .into_par_iter()
+            .map(|piece| {
+                let terms = piece * size..inner.min((piece + 1) * size);
+                a.slice(s![.., terms.clone()]).dot(&b.slice(s![terms, ..]))
+            })
+            .collect();
+        sums.iter().for_each(|sum| out += sum);
+        return;
+    }
     let axis = if cols >= rows { Axis(1) } else { Axis(0) };
     let size = out.len_of(axis).div_ceil(PIECES).next_multiple_of(16).max(LEAST);
     let pieces: Vec<_> = out.axis_chunks_iter_mut(axis, size).enumerate().collect();
@@ -99,7 +115,9 @@ mod tests {
     /// Elements are eighths, so that all sums are exact.
     #[test]
     fn products_are_those_of_their_definition() {
-        for (rows, inner, cols) in [(1, 1, 1), (3, 70, 5), (20, 64, 130), (130, 64, 20)] {
+        for (rows, inner, cols) in
+            [(1, 1, 1), (3, 70, 5), (20, 64, 130), (130, 64, 20), (12, 2000, 9)]
+        {
             let (a, b) = (numbers(rows * inner, 7), numbers(inner * cols, 11));
             let expected: Vec<f32> = (0..rows * cols)
                 .map(|at| {
@@ -130,7 +148,9 @@ mod tests {
         let scaled: Vec<f32> = a.iter().map(|x| x * 0.317).collect();
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| product(Matrix::new(&scaled, 90), Matrix::new(&b, 200)))
+            let [a, b] = [(&scaled, 90), (&b, 200)].map(|(data, cols)| Matrix::new(data, cols));
+            let deep = [Matrix::new(&scaled, 13_500), Matrix::new(&scaled[..13_500], 1)];
+            pool.install(|| [product(a, b), product(deep[0], deep[1])])
         };
         assert_eq!(run(1), run(3));
     }

@@ -74,12 +74,24 @@ impl Route {
     }
 }
 
-/// A network for inputs of one shape, whose gradients can be found.
+/// Shapes of inputs that layers are kept for.
+const MOST_SHAPES: usize = 8;
+
+/// The shapes of inputs.
+type Shapes = Vec<(ValueId, Vec<usize>)>;
+
+/// The layers of a network for inputs of one shape.
+type Layers = Vec<Option<Box<dyn Layer>>>;
+
+/// A network whose gradients can be found.
 pub(super) struct Tape<'a> {
     module: &'a Module,
     route: &'a Route,
     maker: Maker<'a>,
-    layers: Vec<Option<Box<dyn Layer>>>,
+    layers: Layers,
+    /// Those for inputs of other shapes than `shapes`.
+    others: BTreeMap<Shapes, Layers>,
+    shapes: Shapes,
     values: Vec<Option<Tensor>>,
     sizes: BTreeMap<String, i64>,
 }
@@ -87,9 +99,9 @@ pub(super) struct Tape<'a> {
 impl<'a> Tape<'a> {
     /// Of a network with its activations, before its first call.
     pub(super) fn new(module: &'a Module, route: &'a Route, maker: Maker<'a>) -> Tape<'a> {
-        let layers = module.graph.nodes.iter().map(|_| None).collect();
         let values = vec![None; module.graph.values.len()];
-        Tape { module, route, maker, layers, values, sizes: BTreeMap::new() }
+        let (layers, others, shapes) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Tape { module, route, maker, layers, others, shapes, values, sizes: BTreeMap::new() }
     }
 
     /// A value of the last call.
@@ -97,7 +109,7 @@ impl<'a> Tape<'a> {
         self.values.get(value as usize).and_then(Option::as_ref)
     }
 
-    /// Runs the network on inputs that have the same shapes in each call.
+    /// Runs the network.
     ///
     /// # Errors
     /// What a node cannot take.
@@ -106,6 +118,7 @@ impl<'a> Tape<'a> {
         params: &Params,
         inputs: Vec<(ValueId, Tensor)>,
     ) -> Result<()> {
+        self.turn_to(inputs.iter().map(|(value, tensor)| (*value, tensor.dims.clone())).collect());
         for (value, tensor) in inputs {
             self.set(value, tensor);
         }
@@ -129,6 +142,22 @@ impl<'a> Tape<'a> {
             self.layers[index] = Some(layer);
         }
         Ok(())
+    }
+
+    /// Takes the layers for inputs of these shapes.
+    fn turn_to(&mut self, shapes: Shapes) {
+        let count = self.module.graph.nodes.len();
+        if shapes == self.shapes && self.layers.len() == count {
+            return;
+        }
+        if self.others.len() >= MOST_SHAPES {
+            self.others.clear();
+        }
+        let found = self.others.remove(&shapes);
+        let layers = found.unwrap_or_else(|| (0..count).map(|_| None).collect());
+        let before = std::mem::replace(&mut self.shapes, shapes);
+        self.others.insert(before, std::mem::replace(&mut self.layers, layers));
+        self.sizes.clear();
     }
 
     fn set(&mut self, value: ValueId, tensor: Tensor) {

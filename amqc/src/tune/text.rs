@@ -1,16 +1,19 @@
 //! A text as a language model learns it: as several streams, their states carried along.
 
-use amq_format::graph::{DataType, Dim, ValueId};
+use amq_format::graph::{Dim, ValueId};
 use amq_runtime::Session;
+use sha2::{Digest, Sha256};
 
+use super::lesson::{Figure, Lesson, Measure, start};
 use super::loss::{Targets, of_scores};
 use super::params::{Params, restore};
 use super::tape::{Tape, floats};
 use crate::error::{Error, Result};
-use crate::eval::Scores;
+use crate::eval::{Scores, perplexity};
 use crate::feed::stream::{PortNames, TextReader};
 use crate::ir::Module;
 use crate::loaded::Loaded;
+use crate::random::SplitMix64;
 use crate::tensor::{Data, Tensor, views};
 
 /// How a text is learned.
@@ -23,6 +26,17 @@ pub struct Reading {
     /// How much of the loss is the divergence from the float model, 0 to 1; the rest is cross-entropy with the next
     /// token.
     pub share: f64,
+}
+
+/// A text to learn, and one to choose by, as numbers of a vocabulary of so many entries.
+#[derive(Clone, Debug)]
+pub struct Texts {
+    /// What is learned.
+    pub learned: Vec<i64>,
+    /// What students are judged by.
+    pub valid: Vec<i64>,
+    /// Entries of the vocabulary.
+    pub classes: usize,
 }
 
 /// A state of the model.
@@ -41,8 +55,7 @@ struct State {
 pub(super) struct Text<'a> {
     float: &'a Loaded,
     session: Session,
-    tokens: &'a [i64],
-    classes: usize,
+    texts: &'a Texts,
     scores: Scores,
     reading: Reading,
     input: ValueId,
@@ -67,10 +80,12 @@ impl<'a> Text<'a> {
     pub(super) fn new(
         float: &'a Loaded,
         module: &Module,
-        (tokens, classes): (&'a [i64], usize),
+        texts: &'a Texts,
         mut reading: Reading,
         seed: u64,
     ) -> Result<Text<'a>> {
+        let Texts { learned: tokens, classes, .. } = texts;
+        let classes = *classes;
         let within = |error: Error| error.within(float.path.display());
         let reader = TextReader::new(float, classes, PortNames::default())?;
         let (port, time_axis) = reader.input();
@@ -102,26 +117,12 @@ impl<'a> Text<'a> {
         let mut states = Vec::new();
         for state in &module.graph.states {
             let names = [state.input, state.output].map(|value| module.name(value).to_owned());
-            let unusable = || {
+            let start = start(module, state, &sizes).ok_or_else(|| {
+                let name = &names[0];
                 within(Error::unsupported(format!(
-                    "tune cannot carry the state {:?} in a batch",
-                    names[0]
+                    "tune cannot carry the state {name:?} in a batch"
                 )))
-            };
-            let port = module.graph.inputs.iter().find(|port| port.value == state.input);
-            let port =
-                port.filter(|port| port.data_type() == DataType::F32).ok_or_else(unusable)?;
-            let size = |dim: &Dim| usize::try_from(dim.substitute(&sizes).ok()?.as_size()?).ok();
-            let dims: Option<Vec<usize>> = port.dims.iter().map(size).collect();
-            let dims = dims.ok_or_else(unusable)?;
-            let start = match module.constant(state.initial) {
-                Some(constant) if constant.dims == dims => constant.clone(),
-                Some(_) => return Err(unusable()),
-                None => {
-                    let count = dims.iter().product();
-                    Tensor { dims, data: Data::F32(vec![0.0; count]) }
-                }
-            };
+            })?;
             let (student, teacher) = (start.clone(), start.clone());
             let (input, output) = (state.input, state.output);
             states.push(State { input, output, names, start, student, teacher });
@@ -131,8 +132,7 @@ impl<'a> Text<'a> {
         let text = Text {
             session: float.session(),
             float,
-            tokens,
-            classes,
+            texts,
             scores,
             reading,
             input: number(&input_name),
@@ -157,26 +157,17 @@ impl<'a> Text<'a> {
         Ok(text)
     }
 
-    /// The output that the loss is of.
-    pub(super) fn output(&self) -> ValueId {
-        self.output
-    }
-
     /// Tokens before the first stream: each time the text is read, pieces begin elsewhere.
     fn offset(&self) -> usize {
-        let mut mixed = self.seed.wrapping_add(self.epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        if self.epoch == 0 {
-            0
-        } else {
-            ((mixed ^ mixed >> 31) % self.reading.span as u64) as usize
+        match self.epoch {
+            0 => 0,
+            epoch => SplitMix64(self.seed.wrapping_add(epoch << 32)).below(self.reading.span),
         }
     }
 
     /// Tokens of a stream.
     fn stream(&self) -> usize {
-        (self.tokens.len().saturating_sub(1 + self.offset())) / self.reading.batch
+        (self.texts.learned.len().saturating_sub(1 + self.offset())) / self.reading.batch
     }
 
     /// Pieces of which a stream is read.
@@ -204,46 +195,15 @@ impl<'a> Text<'a> {
             _ => first + index % span + index / span * stream,
         };
         let places: Vec<usize> = (0..batch * span).map(at).collect();
-        let ids = places.iter().map(|&at| self.tokens[at]).collect();
+        let ids = places.iter().map(|&at| self.texts.learned[at]).collect();
         let dims = match (rank, time) {
             (1, _) => vec![span],
             (_, 0) => vec![span, batch],
             _ => vec![batch, span],
         };
         self.piece += 1;
-        let labels = places.iter().map(|&at| self.tokens[at + 1] as usize).collect();
+        let labels = places.iter().map(|&at| self.texts.learned[at + 1] as usize).collect();
         (Tensor { dims, data: Data::I64(ids) }, labels)
-    }
-
-    /// Reads the next piece; gives the loss of it, whose gradients are added to those of the params.
-    ///
-    /// # Errors
-    /// What the models cannot take.
-    pub(super) fn learn(&mut self, tape: &mut Tape<'_>, params: &mut Params) -> Result<f64> {
-        let (tokens, labels) = self.next();
-        let share = self.reading.share;
-        let teacher = match share > 0.0 {
-            true => Some(self.teacher(&tokens)?),
-            false => None,
-        };
-        let states = self.states.iter().map(|state| (state.input, state.student.clone()));
-        let inputs = states.chain([(self.input, tokens)]).collect();
-        tape.forward(params, inputs)?;
-        let scores = floats(tape.value(self.output))?;
-        if scores.len() != labels.len() * self.classes {
-            return Err(Error::unsupported("tune needs a prediction after every token")
-                .within(self.float.path.display()));
-        }
-        let (labels, teacher) = (Some(labels.as_slice()), teacher.as_deref());
-        let targets = Targets { labels, teacher, share: share as f32 };
-        let (loss, gradient) = of_scores(self.scores, self.classes, scores, targets);
-        for state in &mut self.states {
-            if let Some(value) = tape.value(state.output) {
-                state.student = value.clone();
-            }
-        }
-        tape.backward(params, vec![(self.output, gradient)])?;
-        Ok(loss)
     }
 
     /// The float model's scores; its states go on.
@@ -261,9 +221,60 @@ impl<'a> Text<'a> {
         let scores = outputs.get(&self.output_name).and_then(|view| view.as_f32());
         Ok(scores.unwrap_or_default().to_vec())
     }
+}
 
-    /// Where it is, as bytes.
-    pub(super) fn save(&self, to: &mut Vec<u8>) {
+impl Lesson for Text<'_> {
+    fn outputs(&self) -> Vec<ValueId> {
+        vec![self.output]
+    }
+
+    fn measure(&self) -> Measure {
+        Measure::Perplexity
+    }
+
+    fn learn(&mut self, tape: &mut Tape<'_>, params: &mut Params) -> Result<f64> {
+        let (tokens, labels) = self.next();
+        let share = self.reading.share;
+        let teacher = match share > 0.0 {
+            true => Some(self.teacher(&tokens)?),
+            false => None,
+        };
+        let states = self.states.iter().map(|state| (state.input, state.student.clone()));
+        let inputs = states.chain([(self.input, tokens)]).collect();
+        tape.forward(params, inputs)?;
+        let scores = floats(tape.value(self.output))?;
+        if scores.len() != labels.len() * self.texts.classes {
+            return Err(Error::unsupported("tune needs a prediction after every token")
+                .within(self.float.path.display()));
+        }
+        let (labels, teacher) = (Some(labels.as_slice()), teacher.as_deref());
+        let targets = Targets { labels, teacher, share: share as f32 };
+        let (loss, gradient) = of_scores(self.scores, self.texts.classes, scores, targets);
+        for state in &mut self.states {
+            if let Some(value) = tape.value(state.output) {
+                state.student = value.clone();
+            }
+        }
+        tape.backward(params, vec![(self.output, gradient)])?;
+        Ok(loss)
+    }
+
+    fn judge(&self, student: &Loaded) -> Result<Figure> {
+        let Texts { valid, classes, .. } = self.texts;
+        let found = perplexity(student, *classes, valid, PortNames::default())?;
+        Ok(Figure::Perplexity(found.perplexity))
+    }
+
+    fn identify(&self, digest: &mut Sha256) {
+        let Texts { learned, valid, classes } = self.texts;
+        digest.update(format!("{classes}"));
+        for text in [learned, valid] {
+            digest.update((text.len() as u64).to_le_bytes());
+            text.iter().for_each(|token| digest.update(token.to_le_bytes()));
+        }
+    }
+
+    fn save(&self, to: &mut Vec<u8>) {
         to.extend(self.epoch.to_le_bytes());
         to.extend((self.piece as u64).to_le_bytes());
         for state in &self.states {
@@ -272,8 +283,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Takes back what [`Text::save`] gave; none if the bytes end before.
-    pub(super) fn restore(&mut self, from: &mut &[u8]) -> Option<()> {
+    fn restore(&mut self, from: &mut &[u8]) -> Option<()> {
         self.epoch = u64::from_le_bytes(from.split_off(..8)?.try_into().ok()?);
         self.piece = u64::from_le_bytes(from.split_off(..8)?.try_into().ok()?) as usize;
         for state in &mut self.states {

@@ -1,13 +1,15 @@
 //! The loop: steps, validation, and what is undone.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use amq_runtime::Isa;
 
 use super::checkpoint;
-use super::course::{Course, Event, Texts, Training, Tuned, Watch};
+use super::course::{Course, Event, Matter, Training, Tuned, Watch};
+use super::items::Items;
 use super::layers::Maker;
+use super::lesson::{Figure, Lesson};
 use super::optimizer::{Optimizer, Rule};
 use super::params::Params;
 use super::tape::{Route, Tape};
@@ -15,32 +17,28 @@ use super::text::Text;
 use crate::compile::{Compiled, Prepared, finish};
 use crate::emit::corrected;
 use crate::error::{Error, Result};
-use crate::eval::perplexity;
-use crate::feed::stream::PortNames;
 use crate::fit::Fitted;
 use crate::ir::Module;
 use crate::loaded::Loaded;
 use crate::open::Opened;
 use crate::options::ConvertOptions;
-use crate::plan::Plan;
+use crate::plan::{Choice, Plan, Planned};
 use crate::sequence::{self, Calibrated};
 use crate::threads::Threads;
 
 /// How often a student is validated on its way.
 const VALIDATIONS: f64 = 12.0;
-/// A perplexity so many times the best says that training went astray.
-const ASTRAY: f64 = 1.5;
 
-/// Trains the network of the ONNX model at `path`, whose float form is `float`, on a text.
+/// Trains the network of the ONNX model at `path`, whose float form is `float`.
 ///
 /// # Errors
-/// What [`crate::compile::compile_for`] refuses, operators that training cannot go through, texts that cannot be fed, a
+/// What [`crate::compile::compile_for`] refuses, operators that training cannot go through, data that cannot be fed, a
 /// checkpoint of another training or that is damaged, training that goes astray again and again, and a request to stop.
 pub fn tune(
     path: &Path,
     (options, data): (&ConvertOptions, &Calibrated),
     float: &Loaded,
-    texts: &Texts,
+    matter: &Matter,
     training: &Training,
     resumed: Option<&[u8]>,
     watch: &mut Watch<'_>,
@@ -49,27 +47,37 @@ pub fn tune(
     let prepared = Prepared::read(path, options)?;
     let mut plan =
         Plan::new(&prepared.module, &prepared.weights, options.resolver()?).map_err(located)?;
+    let is_coded = |planned: &Planned| matches!(planned.choice, Choice::Codes { .. });
+    if !plan.matrices.iter().any(is_coded) {
+        return Err(located(Error::usage(
+            "no weight would be coded, so there is nothing to train",
+        ))
+        .remedy("ask for bits, as with -b 2"));
+    }
     let fitted = sequence::fit(path, &prepared.module, &mut plan, data, &|_, _, _| ())?;
     let (module, fitted) = corrected(prepared.module.clone(), &plan, &fitted);
     let mut params = Params::new(&module, &plan, &fitted);
     let student = Student { path, options, prepared, plan, fitted, module, isa: data.isa };
-    let mut text = Text::new(
-        float,
-        &student.module,
-        (&texts.learned, texts.classes),
-        training.reading,
-        training.seed,
-    )?;
-    let route = Route::new(&student.module, &params, &[text.output()]).map_err(located)?;
+    let Training { reading, seed, .. } = *training;
+    let mut lesson: Box<dyn Lesson> = match matter {
+        Matter::Text(texts) => Box::new(Text::new(float, &student.module, texts, reading, seed)?),
+        Matter::Arrays(arrays) => {
+            let cut = (reading.batch, reading.share);
+            Box::new(Items::new(float, &student.module, arrays.clone(), cut, seed)?)
+        }
+    };
+    let route = Route::new(&student.module, &params, &lesson.outputs()).map_err(located)?;
     let maker = Maker { path, isa: data.isa };
     let mut tape = Tape::new(&student.module, &route, maker);
     let mut optimizer = Optimizer::new(training.rule, &params);
     let identity =
-        checkpoint::identity(&student.prepared.source.sha256(), options, training, texts);
+        checkpoint::identity(&student.prepared.source.sha256(), options, training, &*lesson);
     let mut course = match resumed {
-        Some(bytes) => checkpoint::read(bytes, &identity, &mut params, &mut optimizer, &mut text)?,
+        Some(bytes) => {
+            checkpoint::read(bytes, &identity, &mut params, &mut optimizer, &mut *lesson)?
+        }
         None => {
-            let before = student.perplexity(&params, texts)?;
+            let before = student.judge(&params, &*lesson)?;
             let mut course = Course::new(before);
             params.save(&mut course.student);
             (watch.tell)(&course.validated(0.0, before, true));
@@ -78,14 +86,15 @@ pub fn tune(
     };
     let begun = Instant::now() - course.elapsed;
     let mut kept = Instant::now();
+    let mut stepping = Duration::ZERO;
     loop {
         course.elapsed = begun.elapsed();
         let done = training.done(&course);
         let due = done >= f64::from(course.valid + 1) / VALIDATIONS;
         if due {
             course.valid = (done * VALIDATIONS) as u32;
-            let found = student.perplexity(&params, texts)?;
-            let best = found < course.best;
+            let found = student.judge(&params, &*lesson)?;
+            let best = found.is_better_than(&course.best);
             (watch.tell)(&course.validated(done, found, best));
             if best {
                 (course.best, course.best_step) = (found, course.step);
@@ -94,8 +103,8 @@ pub fn tune(
             } else if training.rule == Rule::Sgd {
                 course.scale /= 1.2;
             }
-            if found.is_nan() || found > ASTRAY * course.best.min(course.before) {
-                let why = format!("a perplexity of {found:.4}");
+            if found.is_astray_from(&course.best) {
+                let why = found.to_string();
                 course.undo(why, &mut params, &mut optimizer, watch)?;
             }
         }
@@ -106,14 +115,15 @@ pub fn tune(
         if let Some(keep) = &mut watch.keep
             && (stop || kept.elapsed() >= training.interval)
         {
-            keep(&checkpoint::write(&identity, &course, &params, &optimizer, &text))?;
+            keep(&checkpoint::write(&identity, &course, &params, &optimizer, &*lesson))?;
             kept = Instant::now();
         }
         if stop {
             return Err(Error::io("tune", "interrupted"));
         }
+        let step_begun = Instant::now();
         params.clear();
-        let loss = text.learn(&mut tape, &mut params)?;
+        let loss = lesson.learn(&mut tape, &mut params)?;
         let norm = Optimizer::norm(&params);
         course.step += 1;
         if !loss.is_finite() || !norm.is_finite() {
@@ -124,6 +134,7 @@ pub fn tune(
         let rate = training.rate(done) * course.scale;
         optimizer.step(&mut params, norm, rate);
         params.follow();
+        stepping += step_begun.elapsed();
         course.loss = if course.loss.is_nan() { loss } else { 0.98 * course.loss + 0.02 * loss };
         let (step, loss, elapsed) = (course.step, course.loss, course.elapsed);
         (watch.tell)(&Event::Step { step, done, loss, rate, elapsed });
@@ -131,7 +142,7 @@ pub fn tune(
     params.restore(&mut course.student.as_slice());
     let compiled = student.compile(&params)?;
     let Course { before, best, best_step, step, .. } = course;
-    Ok(Tuned { compiled, before, perplexity: best, step: best_step, steps: step })
+    Ok(Tuned { compiled, before, figure: best, step: best_step, steps: step, stepping })
 }
 
 /// The network that is trained.
@@ -155,12 +166,10 @@ impl Student<'_> {
         finish(self.path, self.options, source, module, weights, &self.plan, &fitted)
     }
 
-    /// Its perplexity, as eval finds it of the file.
-    fn perplexity(&self, params: &Params, texts: &Texts) -> Result<f64> {
+    /// How good the file of a student is.
+    fn judge(&self, params: &Params, lesson: &dyn Lesson) -> Result<Figure> {
         let bytes = self.compile(params)?.bytes;
         let threads = Threads::new(rayon::current_num_threads())?;
-        let loaded = Opened::of_bytes(self.path, &bytes).load_with(self.isa, threads)?;
-        let found = perplexity(&loaded, texts.classes, &texts.valid, PortNames::default())?;
-        Ok(found.perplexity)
+        lesson.judge(&Opened::of_bytes(self.path, &bytes).load_with(self.isa, threads)?)
     }
 }
