@@ -134,7 +134,12 @@ fn the_header_declares_what_the_library_exports() {
             .collect();
     let mut exported = BTreeSet::new();
     for file in fs::read_dir(here("src")).unwrap() {
-        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        let path = file.unwrap().path();
+        // What it exports is for JavaScript, and is in WebAssembly alone.
+        if path.ends_with("wasm.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(path).unwrap();
         exported.extend(names(&text, "extern \"C\" fn "));
     }
     assert!(declared.len() > 10);
