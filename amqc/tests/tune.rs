@@ -235,8 +235,10 @@ fn digits() -> tempfile::TempDir {
     let next: Vec<i64> = labels.data.integers().unwrap().iter().map(|y| (y + 1) % 10).collect();
     let next = amqc::tensor::Tensor { dims: vec![360], data: amqc::tensor::Data::I64(next) };
     write_npy(file("next.npy"), &next.slice(0, 0..240)).unwrap();
-    let mut wrong = labels.slice(0, 0..240);
-    wrong.data = amqc::tensor::Data::I64(vec![10; 240]);
+    // One alone, which two steps would hardly meet.
+    let mut wrong = labels.slice(0, 0..240).data.integers().unwrap();
+    wrong[0] = 10;
+    let wrong = amqc::tensor::Tensor { dims: vec![240], data: amqc::tensor::Data::I64(wrong) };
     write_npy(file("ten.npy"), &wrong).unwrap();
     write_npy(file("few.npy"), &labels.slice(0, 0..239)).unwrap();
     folder

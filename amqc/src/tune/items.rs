@@ -182,7 +182,7 @@ impl<'a> Items<'a> {
         Ok(items)
     }
 
-    /// Runs the float model on what students are judged by.
+    /// Runs the float model on what students are judged by, and checks all labels against the classes that it has.
     fn expect(&mut self) -> Result<()> {
         let axis = self.arrays.axis;
         let mut sums = vec![(0.0, 0usize); self.outputs.len()];
@@ -199,6 +199,12 @@ impl<'a> Items<'a> {
                     *count += values.len();
                 }
                 self.judged.push(Judged { batch, new, expected });
+            }
+        }
+        if let Some(Judged { batch, expected, .. }) = self.judged.first() {
+            let classes = expected[0].len() / batch.samples(axis).max(1);
+            for group in self.arrays.learned.iter().chain(&self.arrays.valid) {
+                self.classes(group, classes)?;
             }
         }
         for (output, (sum, count)) in self.outputs.iter_mut().zip(sums) {
@@ -237,6 +243,8 @@ impl<'a> Items<'a> {
         let class = |&label: &i64| {
             usize::try_from(label).ok().filter(|&label| label < classes).ok_or_else(|| {
                 Error::bad_file(format!("a label {label}: there are {classes} classes"))
+                    .within(self.float.path.display())
+                    .remedy("labels are numbers of the model's scores, the first is 0")
             })
         };
         labels.iter().map(class).collect::<Result<_>>().map(Some)
@@ -284,7 +292,8 @@ impl<'a> Items<'a> {
             let classes = y.len().checked_div(batch.samples(self.arrays.axis)).unwrap_or(0);
             let labels = self.classes(batch, classes)?;
             let share = self.share as f32;
-            let targets = Targets { labels: labels.as_deref(), teacher: Some(expected), share };
+            let teacher = Some(expected).filter(|_| share > 0.0);
+            let targets = Targets { labels: labels.as_deref(), teacher, share };
             return Ok(of_scores(self.scores, classes, y, targets));
         }
         if output.distribution {
@@ -312,7 +321,11 @@ impl Lesson for Items<'_> {
         let (group, places) = &self.order[self.piece];
         let batch = self.arrays.learned[*group].select(self.arrays.axis, places);
         self.piece += 1;
-        let expected = answers(self.float, &mut self.session, &self.outputs, &batch)?;
+        let is_told = !self.labelled || self.share > 0.0;
+        let expected = match is_told {
+            true => answers(self.float, &mut self.session, &self.outputs, &batch)?,
+            false => vec![Vec::new(); self.outputs.len()],
+        };
         tape.forward(params, self.inputs(&batch)?)?;
         let (mut total, mut gradients) = (0.0, Vec::new());
         let part = 1.0 / self.outputs.len() as f64;
@@ -320,7 +333,7 @@ impl Lesson for Items<'_> {
             let tensor = tape.value(output.value);
             let width = tensor.and_then(|y| y.dims.last().copied()).unwrap_or(1);
             let y = floats(tensor)?;
-            if y.len() != expected.len() {
+            if is_told && y.len() != expected.len() {
                 return Err(Error::unsupported(format!(
                     "in training {:?} has {} elements, in the float model {}",
                     output.name,
