@@ -5,6 +5,7 @@ mod samples;
 
 use amq_format::graph::{CoefficientType, Op};
 use amq_format::{Draft, MultiBitView, TensorView, Validated, spec, write, write_with};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
 fn golden() -> Vec<u8> {
@@ -121,6 +122,41 @@ fn tensors_are_what_their_bytes_say() {
         }
     }
     assert_eq!((coded, grouped), (8, 1));
+}
+
+/// Digests of weights, which a reader in another language compares with its own.
+#[test]
+fn weights_decode_to_the_stored_digests() {
+    let golden = std::fs::read_dir(samples::fixtures("golden")).expect("the folder");
+    let mut paths: Vec<_> = golden.map(|entry| entry.expect("an entry").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "amq"));
+    paths.sort();
+    paths.push(samples::fixtures("lstm").join("model.amq"));
+    let mut lines = String::new();
+    for path in paths {
+        let file = std::fs::read(&path).expect("a file");
+        let validated = Validated::new(&file).expect("it keeps every rule");
+        let graph = validated.graph();
+        let names: Vec<_> = path.iter().rev().take(2).map(|name| name.to_string_lossy()).collect();
+        for (index, tensor) in graph.tensors.iter().enumerate() {
+            let TensorView::MultiBit(view) = validated.tensor(index) else { continue };
+            let mut digest = Sha256::new();
+            let mut row = vec![0.0; view.cols];
+            for number in 0..view.rows {
+                view.decode_row(number, &mut row);
+                row.iter().for_each(|weight| digest.update(weight.to_le_bytes()));
+            }
+            let value = &graph.values[tensor.value as usize];
+            lines += &format!("{}/{} {value} ", names[1], names[0]);
+            digest.finalize().iter().for_each(|byte| lines += &format!("{byte:02x}"));
+            lines.push('\n');
+        }
+    }
+    let stored = samples::fixtures("golden").join("weights.txt");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&stored, &lines).expect("a file that can be written");
+    }
+    assert_eq!(std::fs::read_to_string(&stored).expect("the digests"), lines);
 }
 
 #[test]
