@@ -109,7 +109,7 @@ impl Prepared {
     /// # Errors
     /// What of the file cannot be read, is damaged or not supported.
     pub(crate) fn read(path: &Path, options: &ConvertOptions) -> Result<Prepared> {
-        let source = onnx::load(path, &onnx::Limits::default())?;
+        let source = onnx::load(path, &options.limits())?;
         let located = |error: Error| error.within(path.display());
         let module = simplified(&source, options).map_err(located)?;
         let weights = Weights::find(&module).map_err(located)?;
@@ -313,7 +313,7 @@ fn histograms(module: &Module, plan: &Plan, fitted: &Fitted) -> Vec<Option<Histo
 /// As [`compile`], of the stages up to this one.
 pub fn dump(path: &Path, options: &ConvertOptions, stage: Stage) -> Result<String> {
     let resolver = options.resolver()?;
-    let source = onnx::load(path, &onnx::Limits::default())?;
+    let source = onnx::load(path, &options.limits())?;
     let located = |error: Error| error.within(path.display());
     if stage == Stage::Import {
         return Ok(onnx::import(&source, &options.interface).map_err(located)?.to_string());

@@ -11,17 +11,21 @@ pub(crate) const TEXT_BYTES: u64 = 1 << 30;
 /// Most bytes of a recipe.
 pub(crate) const RECIPE_BYTES: u64 = 1 << 20;
 
-/// Opens a file that is read more than once, as a pipe or a device cannot be.
+/// Opens a file that is read more than once or has to have an end, unlike a pipe or a device.
 pub(crate) fn ordinary(path: &Path) -> Result<File> {
     let found = fs::metadata(path).map_err(|error| Error::io(path, error))?;
     if !found.is_file() {
-        return Err(Error::io(
-            path,
-            "it is not an ordinary file, and models are read more than once",
-        )
-        .remedy("save it first, and name the file"));
+        return Err(Error::io(path, "it is not an ordinary file")
+            .remedy("save it first, and name the file"));
     }
     File::open(path).map_err(|error| Error::io(path, error))
+}
+
+/// All of an ordinary file.
+pub(crate) fn ordinary_bytes(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    ordinary(path)?.read_to_end(&mut bytes).map_err(|error| Error::io(path, error))?;
+    Ok(bytes)
 }
 
 /// All of a file, or of what a pipe gives, if that is no more than `most` bytes.

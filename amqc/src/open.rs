@@ -46,10 +46,18 @@ impl Opened {
     /// # Errors
     /// As [`Opened::read`], and what is said of inputs that are not there.
     pub fn read_with(path: &Path, interface: &Interface) -> Result<Opened> {
+        Opened::read_as(path, &ConvertOptions::float_with(interface))
+    }
+
+    /// As [`Opened::read`], with what these options say of an ONNX model and of reading it.
+    ///
+    /// # Errors
+    /// As [`Opened::read_with`].
+    pub fn read_as(path: &Path, options: &ConvertOptions) -> Result<Opened> {
         if is_amq(path)? {
             return Opened::read_amq(path);
         }
-        let compiled = compile(path, &ConvertOptions::float_with(interface), &|_| ())?;
+        let compiled = compile(path, &options.as_float(), &|_| ())?;
         let size = compiled.report.bytes_in;
         let report = Some(compiled.report);
         let external = compiled.external;

@@ -7,6 +7,7 @@ use amq_format::graph::Activations;
 use crate::calibrate::source::Source;
 use crate::error::{Error, Result};
 use crate::interface::Interface;
+use crate::onnx::Limits;
 use crate::quant::Method;
 use crate::recipe::Recipe;
 use crate::settings::{Bits, Given, MOST_BITS_BY_CODES, Needs, Settings};
@@ -22,6 +23,8 @@ pub struct ConvertOptions {
     pub recipe: Option<Recipe>,
     /// Data that weights are fitted to.
     pub calibration: Option<Source>,
+    /// Most bytes of the model's constants as they are decoded, and again of what is computed of them.
+    pub max_constants: Option<u64>,
 }
 
 impl ConvertOptions {
@@ -34,6 +37,21 @@ impl ConvertOptions {
     pub fn float_with(interface: &Interface) -> ConvertOptions {
         let flags = Given { bits: Some(Bits::F32), ..Given::default() };
         ConvertOptions { flags, interface: interface.clone(), ..ConvertOptions::default() }
+    }
+
+    /// The same model with every weight in float.
+    pub(crate) fn as_float(&self) -> ConvertOptions {
+        let max_constants = self.max_constants;
+        ConvertOptions { max_constants, ..ConvertOptions::float_with(&self.interface) }
+    }
+
+    /// What reading the model may take.
+    pub(crate) fn limits(&self) -> Limits {
+        let limits = Limits::default();
+        match self.max_constants {
+            Some(most) => Limits { constant_bytes: most, folded_bytes: most, ..limits },
+            None => limits,
+        }
     }
 
     /// Finds the settings of matrices. Fails if the flags contradict each other.
@@ -92,6 +110,7 @@ impl fmt::Display for ConvertOptions {
         flags.extend(cycles.map(|cycles| format!("--cycles {cycles}")));
         flags.extend(self.calibration.as_ref().map(Source::to_string));
         flags.extend((!self.interface.is_empty()).then(|| self.interface.to_string()));
+        flags.extend(self.max_constants.map(|most| format!("--max-constants {most}")));
         f.write_str(&flags.join(" "))
     }
 }

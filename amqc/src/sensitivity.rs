@@ -76,7 +76,7 @@ pub fn sensitivity(
     isa: Isa,
     progress: &(dyn Fn(&str, usize, usize) + Sync),
 ) -> Result<Sensitivity> {
-    let opened = Opened::read_with(path, &options.interface)?;
+    let opened = Opened::read_as(path, options)?;
     let moments =
         gather(&opened, source, isa, &|done, total| progress("calibration", done, total))?;
     let float = opened.load(isa)?;

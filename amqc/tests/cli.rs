@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use amq_format::graph::{
     Binary, BinaryFunction, DataType, Dim, Gather, Graph, Node, Op, Port, Reduce, ReduceKind,
@@ -525,24 +525,4 @@ fn help_is_short_and_complete() {
     for command in ["inspect", "run", "verify", "sensitivity", "eval", "bench"] {
         insta::assert_snapshot!(format!("help_{command}"), place.amqc(&[command, "-h"]).done());
     }
-}
-
-#[cfg(unix)]
-#[test]
-fn a_reader_that_has_enough_is_no_error() {
-    let place = Place::new();
-    let mut command = place.command(&["inspect", "m.amq"]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_full_disk_is_an_error_that_names_what_was_written() {
-    let place = Place::new();
-    let full = fs::File::options().write(true).open("/dev/full").unwrap();
-    let output = place.command(&["inspect", "m.amq"]).stdout(full).output().unwrap();
-    Ran(output).fails(5, &["standard output"]);
 }

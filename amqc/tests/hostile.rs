@@ -7,9 +7,12 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use amq_runtime::Model;
 use amqc::compile::{Compiled, compile};
 use amqc::error::{Error, ErrorKind};
 use amqc::options::ConvertOptions;
+use amqc::settings::{Given, parse_activations};
+use proptest::prelude::*;
 
 fn convert(folder: &Path, onnx: &[u8]) -> Result<Compiled, Error> {
     let path = folder.join("m.onnx");
@@ -32,9 +35,13 @@ fn damaged_files_are_refused_or_other_models() {
             flipped
         });
         for damaged in prefixes.chain(flips) {
-            if let Err(error) = convert(folder.path(), &damaged) {
-                let expected = matches!(error.kind(), ErrorKind::BadFile | ErrorKind::Unsupported);
-                assert!(expected && !error.message().is_empty(), "{error}");
+            match convert(folder.path(), &damaged) {
+                Err(error) => {
+                    let kind = error.kind();
+                    let expected = matches!(kind, ErrorKind::BadFile | ErrorKind::Unsupported);
+                    assert!(expected && !error.message().is_empty(), "{error}");
+                }
+                Ok(compiled) => drop(Model::load(&compiled.bytes).unwrap()),
             }
         }
     }
@@ -91,6 +98,34 @@ fn chain(ops: &[&str], length: usize) -> Vec<u8> {
     }
     model(nodes, constants, &last)
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    /// What is converted can be loaded, however many nodes share their constants and whatever was asked for.
+    #[test]
+    fn what_is_converted_loads(
+        ops in prop::collection::vec(prop::sample::select(OPERATORS), 1..12),
+        length in 1usize..300,
+        bits in prop::sample::select(&["f32", "1", "2", "3", "4", "8"][..]),
+        activations in prop::sample::select(&["f32", "int8", "int16", "2"][..]),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let flags = Given {
+            bits: Some(bits.parse().unwrap()),
+            activations: (bits != "f32").then(|| parse_activations(activations).unwrap()),
+            ..Given::default()
+        };
+        let options = ConvertOptions { flags, ..ConvertOptions::default() };
+        let path = folder.path().join("m.onnx");
+        fs::write(&path, chain(&ops, length)).unwrap();
+        match compile(&path, &options, &|_| ()) {
+            Ok(compiled) => drop(Model::load(&compiled.bytes).unwrap()),
+            Err(error) => prop_assert_eq!(error.kind(), ErrorKind::Usage, "{}", error),
+        }
+    }
+}
+
+const OPERATORS: &[&str] = &["Add", "Mul", "MatMul", "Relu", "Tanh", "Softmax", "Neg", "Identity"];
 
 /// Eight times the nodes take eight times the instructions, and up to twice that in time, for they no longer
 /// fit caches; each looking at all took sixty-four. The shortest of some times counts: another process

@@ -41,7 +41,8 @@ fn bits(text: &str) -> Result<f64, String> {
     }
 }
 
-fn size(text: &str) -> Result<u64, String> {
+/// Bytes as people write them.
+pub(super) fn size(text: &str) -> Result<u64, String> {
     let at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(at);
     let scale = match unit.to_ascii_lowercase().as_str() {

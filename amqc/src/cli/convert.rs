@@ -163,7 +163,7 @@ impl Convert {
         isa: Isa,
         show: &(dyn Fn(&str, usize, usize) + Sync),
     ) -> Result<Made> {
-        let float = || Opened::read_with(&self.model, &options.interface);
+        let float = || Opened::read_as(&self.model, &options);
         let data = match &options.calibration {
             Some(source) => {
                 let float = float()?;

@@ -12,7 +12,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 
 use super::Outcome;
-use super::interface::open;
+use super::interface::check;
 use super::settings::Settings;
 use crate::compile::{Stage, dump, hex};
 use crate::effective::{self, EffectiveBits};
@@ -140,13 +140,13 @@ impl Inspect {
             }
             return Ok(Outcome::text(dump(&self.file, &options, stage)?));
         }
-        let interface = self.settings.interface();
-        if options != (ConvertOptions { interface: interface.clone(), ..ConvertOptions::default() })
-        {
+        let (interface, max_constants) = (options.interface.clone(), options.max_constants);
+        if options != (ConvertOptions { interface, max_constants, ..ConvertOptions::default() }) {
             return Err(Error::usage("settings have no meaning without --stage")
                 .remedy("add --stage plan, or leave them out"));
         }
-        let opened = match open(&self.file, &interface) {
+        check(&self.file, &options.interface)?;
+        let opened = match Opened::read_as(&self.file, &options) {
             Err(error) if error.kind() == ErrorKind::Unsupported => {
                 let refused = Refused {
                     file: self.file.display().to_string(),

@@ -43,10 +43,16 @@ impl Ports {
 
 /// Opens a model, of which `interface` speaks if it is an ONNX model.
 pub(super) fn open(path: &std::path::Path, interface: &Interface) -> Result<Opened> {
+    check(path, interface)?;
+    Opened::read_with(path, interface)
+}
+
+/// Fails if something is said of an .amq file.
+pub(super) fn check(path: &std::path::Path, interface: &Interface) -> Result<()> {
     if !interface.is_empty() && crate::open::is_amq(path)? {
         return Err(Error::usage(format!("{interface} has no meaning for an .amq file"))
             .within(path.display())
             .remedy("say it when the model is converted"));
     }
-    Opened::read_with(path, interface)
+    Ok(())
 }

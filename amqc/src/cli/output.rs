@@ -67,7 +67,8 @@ pub(super) fn check_apart(outputs: &[&PathBuf]) -> Result<()> {
     }
 }
 
-/// Writes the file at `path` by way of a temporary one beside it: written, synced, renamed.
+/// Writes the file at `path` by way of a temporary one beside it: written, synced, renamed. On Linux that has no name before
+/// it is whole, so that nothing is left of a process that is killed while it writes.
 ///
 /// Nothing is left at `path` if this fails; what was there before stays. A signal that would end
 /// the process does so after the temporary file is gone.
@@ -116,17 +117,67 @@ fn replace(
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     // The error would name the temporary file, which means nothing to who named another.
-    let temporary =
-        builder.tempfile_in(directory).map_err(|error| io::Error::from(error.kind()))?;
-    let mut sink = BufWriter::with_capacity(1 << 20, Sink(temporary.as_file().try_clone()?));
-    write(&mut sink)?;
-    sink.flush()?;
-    temporary.as_file().sync_all()?;
-    interrupted()?;
-    temporary.persist(target)?;
+    let anonymous = |error: io::Error| io::Error::from(error.kind());
+    if let Some(file) = nameless(directory) {
+        fill(&file, write)?;
+        // Only what is not there can be linked: over what is there, the file needs a name to be moved from.
+        if link(&file, target).is_err() {
+            let named = builder.make_in(directory, |path| link(&file, path)).map_err(anonymous)?;
+            named.persist(target)?;
+        }
+    } else {
+        let temporary = builder.tempfile_in(directory).map_err(anonymous)?;
+        fill(temporary.as_file(), write)?;
+        temporary.persist(target)?;
+    }
     #[cfg(unix)]
     File::open(directory)?.sync_all()?;
     Ok(())
+}
+
+/// Writes the contents of a temporary file, to the disk.
+fn fill(file: &File, write: impl FnOnce(&mut BufWriter<Sink>) -> io::Result<()>) -> io::Result<()> {
+    let mut sink = BufWriter::with_capacity(1 << 20, Sink(file.try_clone()?));
+    write(&mut sink)?;
+    sink.flush()?;
+    file.sync_all()?;
+    interrupted()
+}
+
+/// A new file that has no name in its folder, so that it is gone when the process is, however that ends; none where the system
+/// has no such files.
+#[cfg(target_os = "linux")]
+fn nameless(directory: &Path) -> Option<File> {
+    use rustix::fs::{Mode, OFlags, open};
+    // What an ordinary new file gets: the process's mask is applied to it.
+    let mode = Mode::from_raw_mode(0o666);
+    let file = open(directory, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode).ok()?;
+    let file = File::from(file);
+    named(&file).exists().then_some(file)
+}
+
+/// Gives a file without a name one.
+#[cfg(target_os = "linux")]
+fn link(file: &File, path: &Path) -> io::Result<()> {
+    use rustix::fs::{AtFlags, CWD, linkat};
+    Ok(linkat(CWD, named(file), CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+/// What the system calls an open file.
+#[cfg(target_os = "linux")]
+fn named(file: &File) -> PathBuf {
+    use std::os::fd::AsRawFd;
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn nameless(_: &Path) -> Option<File> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+fn link(_: &File, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// The file being written. It refuses to go on once a signal has asked the process to end.
@@ -297,7 +348,8 @@ mod tests {
             let _ = write_whole(&Path::new(&directory).join("a"), |file| {
                 file.write_all(b"half")?;
                 file.flush()?;
-                assert_eq!(fs::read_dir(&directory)?.count(), 1, "the temporary file");
+                let names = usize::from(nameless(directory.as_ref()).is_none());
+                assert_eq!(fs::read_dir(&directory)?.count(), names, "the temporary file");
                 signal_hook::low_level::raise(SIGTERM)?;
                 file.write_all(b"and half")
             });

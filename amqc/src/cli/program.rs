@@ -29,6 +29,7 @@ Exit codes:
   3  the model needs something that is not supported
   4  a file is damaged, or not what it should be
   5  a file cannot be read or written
+  141  whoever read the answer closed the pipe before its end
 
 Environment:
   AMQ_ISA   instruction set to run models with: scalar, avx2, avx512 or simd128
@@ -58,23 +59,21 @@ pub fn main(
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         // Help and version are no errors: clap knows the stream and the code of each.
-        Err(error) => {
-            let stream: &mut dyn Write = if error.use_stderr() { stderr } else { stdout };
-            let _ = write!(stream, "{}", error.render().ansi()).and_then(|()| stream.flush());
+        Err(error) if error.use_stderr() => {
+            let _ = write!(stderr, "{}", error.render().ansi());
             return u8::try_from(error.exit_code()).unwrap_or(2);
+        }
+        Err(help) => {
+            let text = help.render().ansi().to_string();
+            let answered = answer(stdout, &text, 0);
+            return answered.unwrap_or_else(|error| tell(stderr, &error));
         }
     };
     let done = execute(&cli.command, stderr).and_then(|outcome| {
         for warning in &outcome.warnings {
             let _ = writeln!(stderr, "warning: {}", visible(warning));
         }
-        match stdout.write_all(visible(&outcome.text).as_bytes()).and_then(|()| stdout.flush()) {
-            // Whoever reads has enough.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Error::io("standard output", error))
-            }
-            _ => Ok(u8::from(outcome.differs)),
-        }
+        answer(stdout, &visible(&outcome.text), u8::from(outcome.differs))
     });
     done.unwrap_or_else(|error| {
         if cli.command.json() {
@@ -82,12 +81,28 @@ pub fn main(
             let text = serde_json::to_string_pretty(&failed).unwrap_or_default();
             let _ = writeln!(stdout, "{}", visible(&text)).and_then(|()| stdout.flush());
         }
-        // As clap shows its own.
-        let styles = Styles::styled();
-        let style = styles.get_error();
-        let _ = writeln!(stderr, "{style}error:{style:#} {}", visible(&error.to_string()));
-        error.kind().exit_code()
+        tell(stderr, &error)
     })
+}
+
+/// What a shell says of a program that writes to a pipe that nobody reads and does not catch the signal.
+const UNREAD: u8 = 141;
+
+/// Writes an answer; gives the exit code, which is `done` only if all of it is written.
+fn answer(stdout: &mut dyn Write, text: &str, done: u8) -> Result<u8> {
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(done),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(UNREAD),
+        Err(error) => Err(Error::io("standard output", error)),
+    }
+}
+
+/// Tells an error, as clap shows its own; gives its exit code.
+fn tell(stderr: &mut dyn Write, error: &Error) -> u8 {
+    let styles = Styles::styled();
+    let style = styles.get_error();
+    let _ = writeln!(stderr, "{style}error:{style:#} {}", visible(&error.to_string()));
+    error.kind().exit_code()
 }
 
 /// What --json asks for where a command fails.

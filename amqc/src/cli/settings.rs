@@ -8,7 +8,6 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::interface::{Dims, Ports};
 use crate::error::Result;
-use crate::interface::Interface;
 use crate::options::ConvertOptions;
 use crate::quant::{Cycles, Method};
 use crate::recipe::Recipe;
@@ -50,6 +49,12 @@ pub(super) struct Settings {
     /// override the recipe's defaults, its layers override both.
     #[arg(long, value_name = "R.yaml")]
     recipe: Option<PathBuf>,
+    /// Refuse a model whose constants take more than this once they are read: bytes, or 64MB, 1GiB [default: 8GiB]
+    ///
+    /// What is computed of constants ahead of time takes no more either; the rest is computed when the model runs.
+    /// For services, which read what others send: a small file can stand for large constants.
+    #[arg(long, value_name = "S", value_parser = super::budget::size)]
+    max_constants: Option<u64>,
 }
 
 fn bits() -> impl TypedValueParser<Value = Bits> {
@@ -72,11 +77,6 @@ impl Settings {
         self.recipe.as_ref()
     }
 
-    /// What is said of the model's inputs and outputs.
-    pub(super) fn interface(&self) -> Interface {
-        self.ports.interface(&self.dims)
-    }
-
     /// The options that the flags and the recipe give.
     pub(super) fn options(&self) -> Result<ConvertOptions> {
         Ok(ConvertOptions {
@@ -87,9 +87,10 @@ impl Settings {
                 method: self.method,
                 cycles: self.cycles,
             },
-            interface: self.interface(),
+            interface: self.ports.interface(&self.dims),
             recipe: self.recipe.as_deref().map(Recipe::read).transpose()?,
             calibration: None,
+            max_constants: self.max_constants,
         })
     }
 }

@@ -1,6 +1,5 @@
 //! `amqc tune`
 
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -19,6 +18,7 @@ use crate::calibrate::source::Source;
 use crate::error::{Error, Result};
 use crate::eval::Labels;
 use crate::feed::text::{Unit, Vocabulary};
+use crate::input;
 use crate::loaded::Loaded;
 use crate::open::{Opened, is_amq};
 use crate::options::ConvertOptions;
@@ -180,11 +180,11 @@ impl Tune {
             ConvertOptions { calibration: Some(source.clone()), ..self.settings.options()? };
         options.resolver()?;
         let resumed = match &self.resume {
-            Some(path) => Some(fs::read(path).map_err(|error| Error::io(path, error))?),
+            Some(path) => Some(input::ordinary_bytes(path)?),
             None => None,
         };
         let start = Instant::now();
-        let opened = Opened::read_with(&self.model, &options.interface)?;
+        let opened = Opened::read_as(&self.model, &options)?;
         let threads = crate::threads::Threads::new(rayon::current_num_threads())?;
         let float = opened.load_with(isa, threads)?;
         let moments = gather(&opened, &source, isa, &|_, _| ())?;

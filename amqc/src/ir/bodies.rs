@@ -129,7 +129,8 @@ impl Module {
         at: usize,
         captured: &[ValueId],
     ) -> (Module, BTreeMap<ValueId, ValueId>) {
-        let mut inner = Module { graph, ..Module::default() };
+        let folded_bytes = self.folded_bytes;
+        let mut inner = Module { graph, folded_bytes, ..Module::default() };
         let mut known = BTreeMap::new();
         let ports = inner.graph.inputs.split_off(at);
         for (port, &outer) in ports.into_iter().zip(captured) {

@@ -32,12 +32,15 @@ pub struct Module {
     pub constants: BTreeMap<ValueId, Arc<Tensor>>,
     /// What the user should know, such as a changed precision.
     pub notes: Vec<String>,
+    /// Most bytes of what is computed of constants, each element counted as 8.
+    pub folded_bytes: u64,
 }
 
 impl Default for Module {
     fn default() -> Self {
         let graph = Graph { values: vec![String::new()], ..Graph::default() };
-        Module { graph, constants: BTreeMap::new(), notes: Vec::new() }
+        let constants = BTreeMap::new();
+        Module { graph, constants, notes: Vec::new(), folded_bytes: u64::MAX }
     }
 }
 

@@ -57,6 +57,7 @@ pub fn import(source: &Source, interface: &Interface) -> Result<Module> {
 
     let mut module = builder.module;
     module.notes = builder.notes.finish();
+    module.folded_bytes = source.limits.folded_bytes;
     Ok(module)
 }
 

@@ -13,7 +13,7 @@ use super::proto::{ModelProto, check_growth};
 use crate::error::{Error, Result};
 
 /// What a model may take at most.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
     /// Bytes of the file. Protobuf itself ends at 2 GiB.
     pub file_bytes: u64,
@@ -21,11 +21,19 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Bytes of all constants together, those in other files included.
     pub constant_bytes: u64,
+    /// Bytes of what is computed of constants while a model is read, each element counted as 8; what is more is
+    /// computed when the model runs. Whatever this says, it is at most 512 MiB and four times the constants' bytes.
+    pub folded_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { file_bytes: (1 << 31) - 1, message_bytes: 256 << 20, constant_bytes: 8 << 30 }
+        Limits {
+            file_bytes: (1 << 31) - 1,
+            message_bytes: 256 << 20,
+            constant_bytes: 8 << 30,
+            folded_bytes: u64::MAX,
+        }
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) struct Store<'a> {
     /// The model's file, where large raw data stay in it.
     file: Option<&'a File>,
     left: u64,
+    /// What there was to begin with.
+    most: u64,
 }
 
 /// The float type that a value has in the model. All are computed in f32; what is shorter is rounded
@@ -104,7 +106,7 @@ pub(super) fn data_type(element: i32) -> Option<(DataType, Precision)> {
 
 impl<'a> Store<'a> {
     pub(super) fn new(folder: &'a Path, file: Option<&'a File>, limits: &Limits) -> Self {
-        Store { folder, file, left: limits.constant_bytes }
+        Store { folder, file, left: limits.constant_bytes, most: limits.constant_bytes }
     }
 
     /// Decodes a tensor; floats are f32 from now on, of a precision that is given too.
@@ -164,8 +166,10 @@ impl<'a> Store<'a> {
     /// Takes the memory of `count` elements from what is left.
     fn take(&mut self, count: usize, bytes: u64) -> Result<()> {
         let left = self.left.checked_sub((count as u64).saturating_mul(bytes));
+        let most = self.most;
         self.left = left.ok_or_else(|| {
-            Error::unsupported("the model's constants exceed the limit of memory for them")
+            Error::unsupported(format!("the model's constants take more than {most} bytes"))
+                .remedy("allow more with --max-constants, or convert a smaller model")
         })?;
         Ok(())
     }

@@ -35,7 +35,9 @@ pub(super) fn run(module: &mut Module) -> Result<()> {
     known.insert(ABSENT);
     let given =
         module.constants.values().map(|c| (c.data.len() * c.data.data_type().size()) as i64);
-    let mut left = Budget { bytes: given.fold(MAX_BYTES, |sum, c| sum + 4 * c), work: MAX_WORK };
+    let most = i64::try_from(module.folded_bytes).unwrap_or(i64::MAX);
+    let bytes = given.fold(MAX_BYTES, |sum, c| sum + 4 * c).min(most);
+    let mut left = Budget { bytes, work: MAX_WORK };
     let largest = module.constants.values().map(|c| 8 * c.data.len() as i64).max();
     let together = TOGETHER.max(largest.unwrap_or_default());
     let mut same = Same::default();

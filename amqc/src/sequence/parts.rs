@@ -222,7 +222,7 @@ impl Part<'_, '_> {
         let graph = Graph { values, nodes, ..Graph::default() };
         let constants = module.constants.iter().filter(|(value, _)| wanted.contains(value));
         let constants = constants.map(|(&value, constant)| (value, Arc::clone(constant))).collect();
-        let mut part = Module { graph, constants, notes: Vec::new() };
+        let mut part = Module { graph, constants, ..Module::default() };
         for Shape { value, data_type, dims, sizes } in &shapes {
             match sizes {
                 Some(sizes) => {
