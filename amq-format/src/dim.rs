@@ -13,6 +13,7 @@ use core::fmt;
 ///
 /// Elements of shapes may be negative (as the start of a slice may be); a dimension may not.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Message)]
+#[prost(skip_debug)]
 pub struct Dim {
     #[prost(oneof = "DimKind", tags = "1, 2, 3")]
     kind: Option<DimKind>,
@@ -96,6 +97,13 @@ const MAX_FACTORS: usize = 16;
 const MAX_DEPTH: usize = 12;
 /// Bounds what products of sums, each inside the next, would otherwise grow to.
 const MAX_PARTS: usize = 512;
+
+/// As it is displayed: `batch`, `2*seq + 1`.
+impl fmt::Debug for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 impl From<i64> for Dim {
     fn from(size: i64) -> Dim {

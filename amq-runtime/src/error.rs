@@ -25,9 +25,9 @@ pub enum Error {
         what: String,
     },
     /// An input of a call is missing, unknown, or of another type or shape than the model's.
-    Input(String),
+    Input(Misfit),
     /// The state of a session does not fit the call, or saved state does not fit the model.
-    State(String),
+    State(Misfit),
     /// A call needs more memory than the model's limit allows, or than there is.
     Memory {
         /// Bytes needed.
@@ -35,6 +35,70 @@ pub enum Error {
         /// Bytes allowed.
         limit: u64,
     },
+}
+
+/// What does not fit: an input, a state, or what a model says of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    kind: MisfitKind,
+    name: String,
+    what: String,
+}
+
+/// In what something does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MisfitKind {
+    /// The model has no input or state of that name or number.
+    Unknown,
+    /// It is not given.
+    Missing,
+    /// It is given twice, or as an input of a step, whose state the session has.
+    Given,
+    /// Its elements are of another type.
+    Type,
+    /// It has another shape, or as many elements as its shape does not have.
+    Shape,
+    /// An element is not one of its type.
+    Value,
+    /// Saved state is damaged.
+    Damaged,
+    /// Saved state is that of another model.
+    OtherModel,
+    /// There is no memory for it.
+    Memory,
+    /// What the model declares is not what it computes.
+    Model,
+}
+
+impl Misfit {
+    /// In what it does not fit.
+    pub fn kind(&self) -> MisfitKind {
+        self.kind
+    }
+
+    /// The input, output or state, as it was asked for; empty where it is none alone.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Visible(&self.what).fmt(f)
+    }
+}
+
+impl Error {
+    /// An input does not fit.
+    pub(crate) fn input(kind: MisfitKind, name: &str, what: String) -> Error {
+        Error::Input(Misfit { kind, name: name.into(), what })
+    }
+
+    /// A state does not fit.
+    pub(crate) fn state(kind: MisfitKind, name: &str, what: String) -> Error {
+        Error::State(Misfit { kind, name: name.into(), what })
+    }
 }
 
 impl fmt::Display for Error {
@@ -45,7 +109,7 @@ impl fmt::Display for Error {
                 write!(f, "this CPU does not have {isa}: choose another, such as {}", Isa::detect())
             }
             Error::Node { node, op, what } => write!(f, "node {node:?} ({op}): {}", Visible(what)),
-            Error::Input(what) | Error::State(what) => Visible(what).fmt(f),
+            Error::Input(misfit) | Error::State(misfit) => misfit.fmt(f),
             Error::Memory { needed, limit } => write!(
                 f,
                 "a call with these shapes needs {needed} bytes of memory, {limit} are allowed: \

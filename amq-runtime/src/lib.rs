@@ -54,7 +54,7 @@ mod workers;
 
 /// The file, in whose types models tell of their inputs and outputs.
 pub use amq_format;
-pub use error::Error;
+pub use error::{Error, Misfit, MisfitKind};
 #[cfg(feature = "std")]
 pub use file::read;
 pub use kernels::Isa;

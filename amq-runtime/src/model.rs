@@ -7,7 +7,7 @@ use core::fmt;
 use amq_format::graph::{self, Graph, ValueId};
 use amq_format::{Network, Validated};
 
-use crate::error::Error;
+use crate::error::{Error, MisfitKind};
 use crate::kernels::{Isa, Target};
 use crate::product::Packer;
 use crate::program::{Port, Program};
@@ -134,7 +134,10 @@ impl Model {
         let graph = &program.graph;
         let number = |ports: &[graph::Port], value: ValueId| {
             let at = ports.iter().position(|port| port.value == value);
-            at.ok_or_else(|| Error::State(format!("value {value} is no input or output")))
+            at.ok_or_else(|| {
+                let what = format!("value {value} is no input or output");
+                Error::state(MisfitKind::Model, "", what)
+            })
         };
         let mut states = Vec::with_capacity(graph.states.len());
         for state in &graph.states {
@@ -161,6 +164,17 @@ impl Model {
     /// The outputs, in the file's order.
     pub fn outputs(&self) -> &[Port] {
         &self.program.outputs
+    }
+
+    /// The number of the input of this name, by which calls find it at once: see
+    /// [`Session::run_by_number`](crate::Session::run_by_number).
+    pub fn input_number(&self, name: &str) -> Option<usize> {
+        self.inputs().iter().position(|port| port.name == name)
+    }
+
+    /// The number of the output of this name: see [`Outputs::at`](crate::Outputs::at).
+    pub fn output_number(&self, name: &str) -> Option<usize> {
+        self.outputs().iter().position(|port| port.name == name)
     }
 
     /// What a stream carries from one step to the next.

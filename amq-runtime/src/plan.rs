@@ -15,7 +15,7 @@ use amq_format::graph::{self, ABSENT, DataType, Dim, ValueId};
 
 use crate::arena::{self, Arena, Slot};
 use crate::compute::{Computation, Shapes};
-use crate::error::{Error, Fault};
+use crate::error::{Error, Fault, MisfitKind};
 use crate::fuse::fuse;
 use crate::infer::{self, Fact, list};
 use crate::ops::{self, Chain, Part};
@@ -109,7 +109,9 @@ impl<'a> Planner<'a> {
             places: alloc::vec![Place { source: Source::Nowhere, len: 0 }; values],
         };
         for (port, fact) in program.graph.inputs.iter().zip(inputs) {
-            let shape = Shape::new(fact).map_err(|Fault(what)| Error::Input(what))?;
+            let name = program.graph.values.get(port.value as usize).map_or("", |name| name);
+            let shape = Shape::new(fact)
+                .map_err(|Fault(what)| Error::input(MisfitKind::Shape, name, what))?;
             planner.limit(&shape)?;
             planner.shapes[port.value as usize] = Some(shape);
         }
@@ -369,10 +371,10 @@ impl<'a> Planner<'a> {
                 });
             if !fits {
                 let (found, declared) = (list(&found.dims), list(&port.dims));
-                return Err(Error::Input(format!(
-                    "output {} has shape {found}, the model declares {declared}",
-                    port.name
-                )));
+                let name = &port.name;
+                let what =
+                    format!("output {name} has shape {found}, the model declares {declared}");
+                return Err(Error::input(MisfitKind::Model, name, what));
             }
         }
         for port in &program.graph.outputs {
@@ -388,10 +390,10 @@ impl<'a> Planner<'a> {
     }
 
     fn shape(&self, value: ValueId) -> Result<&Shape, Error> {
-        self.shapes
-            .get(value as usize)
-            .and_then(Option::as_ref)
-            .ok_or_else(|| Error::Input(format!("value number {value} is given by nothing")))
+        self.shapes.get(value as usize).and_then(Option::as_ref).ok_or_else(|| {
+            let what = format!("value number {value} is given by nothing");
+            Error::input(MisfitKind::Model, "", what)
+        })
     }
 
     fn len(&self, value: ValueId) -> usize {

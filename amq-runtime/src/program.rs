@@ -3,14 +3,15 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use core::ops::Range;
 
 use amq_format::graph::{self, ABSENT, DataType, Dim, Graph, Node, Precision};
 use amq_format::{Inference, TensorView};
 
 use crate::constant::Constant;
-use crate::error::{Error, fault};
-use crate::infer::{self, Fact};
+use crate::error::{Error, MisfitKind, fault};
+use crate::infer::{self, Fact, list};
 use crate::ops::{self, Kept};
 use crate::shape::Shape;
 use crate::weights::Constants;
@@ -27,6 +28,14 @@ pub struct Port {
     pub precision: Precision,
     /// Its shape. Names stand for sizes of at least 1 that calls choose.
     pub dims: Vec<Dim>,
+}
+
+impl fmt::Display for Port {
+    /// Such as `tokens: i64 [seq, batch]`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Port { name, data_type, dims, .. } = self;
+        write!(f, "{name}: {} {}", data_type.name(), list(dims))
+    }
 }
 
 /// A graph that can run. Whatever does not depend on the shapes of a call is found here, once.
@@ -140,10 +149,8 @@ fn check_types(graph: &Graph, constants: &[Option<Shape>]) -> Result<(), Error> 
         let found = facts[port.value as usize].as_ref().map(|fact| fact.data_type);
         if found != Some(port.data_type()) {
             let (found, declared) = (found.map_or("absent", DataType::name), port.data_type());
-            return Err(Error::Input(format!(
-                "output {name} is {found}, the file declares {}",
-                declared.name()
-            )));
+            let what = format!("output {name} is {found}, the file declares {}", declared.name());
+            return Err(Error::input(MisfitKind::Model, name, what));
         }
     }
     Ok(())

@@ -1,14 +1,13 @@
 //! Sessions: one stream of calls, with its memory and its state.
 
 use alloc::format;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
 use crate::call::Memory;
-use crate::error::{Error, Fault};
+use crate::error::{Error, Fault, MisfitKind};
 use crate::frame::{Frame, Means, copy};
 use crate::infer::list;
 use crate::kernels::NAN;
@@ -20,8 +19,11 @@ use crate::values::Given;
 use crate::view::{Buffer, Data, DataMut, View};
 use crate::workers::{Alone, Workers};
 
+mod inputs;
 mod saved;
+mod state;
 
+use inputs::{Key, holds_no_bool};
 use saved::Kept;
 
 /// One stream of calls to a [`Model`].
@@ -55,13 +57,13 @@ impl fmt::Debug for Session {
 }
 
 /// The inputs of a call.
-struct Inputs<'a> {
-    views: &'a [(&'a str, View<'a>)],
+struct Inputs<'a, K> {
+    views: &'a [(K, View<'a>)],
     /// For each graph input, which of those given it is.
     order: &'a [Option<usize>],
 }
 
-impl Given for Inputs<'_> {
+impl<K> Given for Inputs<'_, K> {
     fn input(&self, i: usize) -> Option<Data<'_>> {
         Some(self.views[self.order[i]?].1.data)
     }
@@ -77,6 +79,12 @@ impl<'a> Outputs<'a> {
     /// The output of this name.
     pub fn get(&self, name: &str) -> Option<View<'a>> {
         self.iter().find(|(other, _)| *other == name).map(|(_, view)| view)
+    }
+
+    /// The output of this number: its place among [`Model::outputs`], which
+    /// [`Model::output_number`] finds.
+    pub fn at(&self, number: usize) -> Option<View<'a>> {
+        (number < self.ports.len()).then(|| self.frame.output(number))
     }
 
     /// Names and outputs, in the model's order.
@@ -190,6 +198,26 @@ impl Session {
         Ok(self.answer())
     }
 
+    /// As [`run`](Session::run), with inputs given by number: their places among [`Model::inputs`], which
+    /// [`Model::input_number`] finds once.
+    ///
+    /// # Errors
+    /// As [`run`](Session::run).
+    pub fn run_by_number(&mut self, inputs: &[(usize, View<'_>)]) -> Result<Outputs<'_>, Error> {
+        self.call(inputs, false, None)?;
+        Ok(self.answer())
+    }
+
+    /// As [`step`](Session::step), with inputs given by number, as
+    /// [`run_by_number`](Session::run_by_number) takes them.
+    ///
+    /// # Errors
+    /// As [`step`](Session::step).
+    pub fn step_by_number(&mut self, inputs: &[(usize, View<'_>)]) -> Result<Outputs<'_>, Error> {
+        self.call(inputs, true, None)?;
+        Ok(self.answer())
+    }
+
     /// Times what the quantization of activations takes of the calls that follow, on the caller's thread, by
     /// a clock of which only differences tell. Results are the same.
     pub fn meter_quantization(&mut self, now: fn() -> Duration) {
@@ -240,9 +268,9 @@ impl Session {
         Outputs { ports: self.model.outputs(), frame: &self.frame }
     }
 
-    fn call(
+    fn call<K: Key>(
         &mut self,
-        inputs: &[(&str, View<'_>)],
+        inputs: &[(K, View<'_>)],
         stepping: bool,
         probe: Option<&mut dyn Probe>,
     ) -> Result<(), Error> {
@@ -255,9 +283,9 @@ impl Session {
         Ok(())
     }
 
-    fn compute(
+    fn compute<K: Key>(
         &mut self,
-        inputs: &[(&str, View<'_>)],
+        inputs: &[(K, View<'_>)],
         stepping: bool,
         probe: Option<&mut dyn Probe>,
     ) -> Result<(), Error> {
@@ -278,7 +306,7 @@ impl Session {
             let kept = states.get(i).filter(|_| stepping);
             let kept = kept.map(|kept| kept.elements.data(usize::MAX));
             let started = frame.start(program, i, kept, &mut means);
-            started.map_err(|Fault(what)| Error::State(what))?;
+            started.map_err(|Fault(what)| Error::state(MisfitKind::Shape, "", what))?;
         }
         let scratch = &mut means.memory.scratch;
         scratch.order = scratch.order.reversed();
@@ -296,37 +324,38 @@ impl Session {
     }
 
     /// Finds each input among those given, and checks types and numbers of elements.
-    fn sort(&mut self, inputs: &[(&str, View<'_>)]) -> Result<(), Error> {
+    fn sort<K: Key>(&mut self, inputs: &[(K, View<'_>)]) -> Result<(), Error> {
         let ports = self.model.inputs();
         self.order.clear();
         self.order.resize(ports.len(), None);
-        for (i, (name, view)) in inputs.iter().enumerate() {
-            let port = ports.iter().position(|port| port.name == *name).ok_or_else(|| {
+        for (i, (key, view)) in inputs.iter().enumerate() {
+            let number = key.number(ports).ok_or_else(|| {
                 let names: Vec<&str> = ports.iter().map(|port| port.name.as_str()).collect();
-                Error::Input(format!("there is no input {name}; the inputs are {}", list(&names)))
+                let (name, names) = (key.shown(), list(&names));
+                let what = format!("there is no input {name}; the inputs are {names}");
+                Error::input(MisfitKind::Unknown, &name, what)
             })?;
-            if self.order[port].replace(i).is_some() {
-                return Err(Error::Input(format!("input {name} is given twice")));
+            let Port { name, data_type: expected, .. } = &ports[number];
+            let fail = |kind, what| Err(Error::input(kind, name, what));
+            if self.order[number].replace(i).is_some() {
+                return fail(MisfitKind::Given, format!("input {name} is given twice"));
             }
-            let (found, expected) = (view.data.data_type(), ports[port].data_type);
-            if found != expected {
+            let found = view.data.data_type();
+            if found != *expected {
                 let (found, expected) = (found.name(), expected.name());
-                return Err(Error::Input(format!(
-                    "input {name} is {found}, it must be {expected}"
-                )));
+                let what = format!("input {name} is {found}, it must be {expected}");
+                return fail(MisfitKind::Type, what);
             }
             let len = view.dims.iter().try_fold(1usize, |len, &size| len.checked_mul(size));
             if len != Some(view.data.len()) {
-                return Err(Error::Input(format!(
-                    "input {name} has {} elements, which are not shape {}",
-                    view.data.len(),
-                    list(view.dims)
-                )));
+                let (count, shape) = (view.data.len(), list(view.dims));
+                let what =
+                    format!("input {name} has {count} elements, which are not shape {shape}");
+                return fail(MisfitKind::Shape, what);
             }
-            if let Data::Bool(elements) = view.data
-                && elements.iter().any(|&element| element > 1)
-            {
-                return Err(Error::Input(format!("a bool of input {name} is neither 0 nor 1")));
+            if holds_no_bool(view.data) {
+                let what = format!("a bool of input {name} is neither 0 nor 1");
+                return fail(MisfitKind::Value, what);
             }
         }
         Ok(())
@@ -334,10 +363,12 @@ impl Session {
 
     fn check_states_absent(&self) -> Result<(), Error> {
         match self.model.states().iter().find(|state| self.order[state.input].is_some()) {
-            Some(state) => Err(Error::State(format!(
-                "state {} is given, but steps take it from the session: use run",
-                self.model.inputs()[state.input].name
-            ))),
+            Some(state) => {
+                let name = &self.model.inputs()[state.input].name;
+                let what =
+                    format!("state {name} is given, but steps take it from the session: use run");
+                Err(Error::state(MisfitKind::Given, name, what))
+            }
             None => Ok(()),
         }
     }
@@ -353,18 +384,18 @@ impl Session {
                 && kept.dims != needed.dims
             {
                 let (kept, needed) = (list(&kept.dims), list(&needed.dims));
-                return Err(Error::State(format!(
+                let what = format!(
                     "state {name} has shape {kept} from the steps before, these inputs need \
                      {needed}: reset the session to start anew"
-                )));
+                );
+                return Err(Error::state(MisfitKind::Shape, name, what));
             }
             // A size that a node gives is no state's.
             let Some(next) = self.frame.output_dims(state.output) else { continue };
             if next != needed.dims {
                 let (next, needed) = (list(next), list(&needed.dims));
-                return Err(Error::State(format!(
-                    "state {name} would change its shape from {needed} to {next}"
-                )));
+                let what = format!("state {name} would change its shape from {needed} to {next}");
+                return Err(Error::state(MisfitKind::Shape, name, what));
             }
         }
         Ok(())
@@ -380,7 +411,7 @@ impl Session {
                 let mut elements = Buffer::new(data.data_type());
                 if !elements.grow(data.len()) {
                     states.clear();
-                    return Err(Error::State(String::from("there is no memory for the state")));
+                    return Err(saved::no_memory(&model.inputs()[state.input].name));
                 }
                 states.push(Kept { dims: dims.to_vec(), elements });
             }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use amq_format::graph::Dim;
 
-use crate::error::Error;
+use crate::error::{Error, MisfitKind};
 use crate::infer::{Fact, list};
 use crate::program::{Port, Program};
 use crate::shape::Sizes;
@@ -22,29 +22,31 @@ pub(crate) fn bind(
     let given = || ports.iter().zip(signature).filter_map(|(p, s)| Some((p, s.as_ref()?)));
     for (Port { name: input, dims: expected, .. }, dims) in given() {
         if dims.len() != expected.len() {
-            return Err(Error::Input(format!(
-                "{input} has shape {}, the model takes {}",
-                list(dims),
-                list(expected)
-            )));
+            let what =
+                format!("{input} has shape {}, the model takes {}", list(dims), list(expected));
+            return Err(Error::input(MisfitKind::Shape, input, what));
         }
         for (&size, dim) in dims.iter().zip(expected) {
             let given = dim.as_given().filter(|_| outer.is_some());
             let Some(name) = dim.as_name().or(given) else { continue };
             let size = size.saturating_add(usize::from(given.is_some()));
             if size == 0 {
-                return Err(Error::Input(format!(
-                    "{input} has shape {}: its dimension {name} has to be at least 1",
-                    list(dims)
-                )));
+                let dims = list(dims);
+                return Err(Error::input(
+                    MisfitKind::Shape,
+                    input,
+                    format!("{input} has shape {dims}: its dimension {name} has to be at least 1"),
+                ));
             }
-            let size = i64::try_from(size)
-                .map_err(|_| Error::Input(format!("dimension {name} of {input} is too large")))?;
+            let size = i64::try_from(size).map_err(|_| {
+                let what = format!("dimension {name} of {input} is too large");
+                Error::input(MisfitKind::Shape, input, what)
+            })?;
             match sizes.get(name) {
                 Some((other, first)) if *other != size => {
-                    return Err(Error::Input(format!(
-                        "dimension {name} is {other} in {first} and {size} in {input}"
-                    )));
+                    let what =
+                        format!("dimension {name} is {other} in {first} and {size} in {input}");
+                    return Err(Error::input(MisfitKind::Shape, input, what));
                 }
                 Some(_) => {}
                 None => {
@@ -56,17 +58,18 @@ pub(crate) fn bind(
     for (Port { name: input, dims: expected, .. }, dims) in given() {
         for (axis, (&size, dim)) in dims.iter().zip(expected).enumerate() {
             let fits = dim.eval(&|name| Some(sizes.get(name)?.0));
-            let fits =
-                fits.map_err(|why| Error::Input(format!("axis {axis} of {input}: {why}")))?;
+            let fits = fits.map_err(|why| {
+                let what = format!("axis {axis} of {input}: {why}");
+                Error::input(MisfitKind::Shape, input, what)
+            })?;
             if i64::try_from(size) != Ok(fits) {
                 let named = if dim.as_size().is_some() {
                     format!("{fits}")
                 } else {
                     format!("{dim} = {fits}")
                 };
-                return Err(Error::Input(format!(
-                    "axis {axis} of {input} is {size}, it must be {named}"
-                )));
+                let what = format!("axis {axis} of {input} is {size}, it must be {named}");
+                return Err(Error::input(MisfitKind::Shape, input, what));
             }
         }
     }
@@ -87,13 +90,14 @@ pub(crate) fn input_shapes(
             None if states.iter().any(|state| state.input == graph.inputs[i].value) => {
                 let size = |dim: &Dim| dim.eval(&|name| Some(sizes.get(name)?.0)).map(Dim::from);
                 port.dims.iter().map(size).collect::<Result<_, _>>().map_err(|why| {
-                    Error::Input(format!(
-                        "state {} is not given and has no shape: {why}",
-                        port.name
-                    ))
+                    let what = format!("state {} is not given and has no shape: {why}", port.name);
+                    Error::input(MisfitKind::Missing, &port.name, what)
                 })?
             }
-            None => return Err(Error::Input(format!("input {} is missing", port.name))),
+            None => {
+                let what = format!("input {} is missing", port.name);
+                return Err(Error::input(MisfitKind::Missing, &port.name, what));
+            }
         };
         facts.push(Fact::new(port.data_type, dims));
     }

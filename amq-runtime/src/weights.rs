@@ -12,7 +12,7 @@ use amq_format::graph::{self, ABSENT, Activations, Dim, ValueId};
 use amq_format::{Network, TensorView};
 
 use crate::constant::Constant;
-use crate::error::{Error, Fault, fault};
+use crate::error::{Error, Fault, MisfitKind, fault};
 use crate::infer::Fact;
 use crate::product::{ConvMatrix, Matrix, MatrixSource, PackError, Packer};
 use crate::shape::Shape;
@@ -102,7 +102,9 @@ impl<'f> Constants<'f> {
                 self.network.graph().tensors[index].data_type(),
                 self.network.tensor(index).dims().iter().map(|&d| Dim::from(d as i64)).collect(),
             );
-            let named = |Fault(what)| Error::Input(format!("constant {value}: {what}"));
+            let named = |Fault(what)| {
+                Error::input(MisfitKind::Model, "", format!("constant {value}: {what}"))
+            };
             Shape::new(&fact).map(Some).map_err(named)
         };
         self.tensors.iter().enumerate().map(shape).collect()

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use amq_format::Validated;
 use amq_format::graph::{self, Activations, Cell, DataType, Op, Reshape, UnaryFunction};
-use amq_runtime::{Error, Isa, LoadOptions, Model, Session, View};
+use amq_runtime::{Error, Isa, LoadOptions, MisfitKind, Model, Session, View};
 use common::{Builder, HIDDEN, VOCABULARY, classifier, language_model, named, sized};
 
 const ALL: [Activations; 3] = [Activations::F32, Activations::Int8, Activations::Codes2];
@@ -34,7 +34,7 @@ fn step(session: &mut Session, dims: [usize; 2], tokens: &[i64]) -> Vec<u32> {
 
 fn input_error(result: Result<amq_runtime::Outputs<'_>, Error>) -> String {
     match result.map(|_| ()) {
-        Err(Error::Input(what) | Error::State(what)) => what,
+        Err(Error::Input(misfit) | Error::State(misfit)) => misfit.to_string(),
         other => panic!("{other:?}"),
     }
 }
@@ -394,4 +394,63 @@ fn a_session_tells_its_outputs_and_states_again() {
     assert!(session.outputs().is_none());
     session.reset();
     assert_eq!(session.states().count(), 0);
+}
+
+#[test]
+fn numbers_stand_for_names() {
+    let model = load(&language_model(Cell::Lstm, ALL[0]));
+    let ids = tokens(4);
+    let view = View::i64(&[2, 2], &ids);
+    let (input, output) =
+        (model.input_number("tokens").unwrap(), model.output_number("logits").unwrap());
+    assert_eq!((model.input_number("token"), model.output_number("tokens")), (None, None));
+    let mut session = Session::new(Arc::clone(&model));
+    let expected = step(&mut session, [2, 2], &ids);
+    let saved = session.save();
+    let mut other = Session::new(Arc::clone(&model));
+    let outputs = other.step_by_number(&[(input, view)]).unwrap();
+    assert_eq!(bits(outputs.at(output).unwrap()), expected);
+    assert!(outputs.at(model.outputs().len()).is_none());
+    assert_eq!(other.save(), saved);
+    let run = bits(session.run(&[("tokens", view)]).unwrap().get("logits").unwrap());
+    let outputs = other.run_by_number(&[(input, view)]).unwrap();
+    assert_eq!(bits(outputs.at(output).unwrap()), run);
+    let Err(Error::Input(misfit)) = other.run_by_number(&[(99, view)]) else { panic!() };
+    assert_eq!((misfit.kind(), misfit.name()), (MisfitKind::Unknown, "number 99"));
+}
+
+#[test]
+fn one_state_is_read_and_set_by_name() {
+    let model = load(&language_model(Cell::Lstm, ALL[0]));
+    let names: Vec<String> =
+        model.states().iter().map(|state| model.inputs()[state.input].name.clone()).collect();
+    let mut session = Session::new(Arc::clone(&model));
+    let kind = |result: Result<(), Error>| match result {
+        Err(Error::State(misfit)) => misfit.kind(),
+        other => panic!("{other:?}"),
+    };
+    assert!(session.state(&names[0]).is_none());
+    assert_eq!(kind(session.set_state(&names[0], View::f32(&[0], &[]))), MisfitKind::Missing);
+    let ids = tokens(8);
+    step(&mut session, [2, 2], &ids[..4]);
+    let saved = session.save();
+    let kept: Vec<(Vec<usize>, Vec<f32>)> = (names.iter())
+        .map(|name| session.state(name).unwrap())
+        .map(|view| (view.dims.to_vec(), view.as_f32().unwrap().to_vec()))
+        .collect();
+    let expected = step(&mut session, [2, 2], &ids[4..]);
+    // Another stream of the same shape, given the states of the first.
+    let mut other = Session::new(Arc::clone(&model));
+    step(&mut other, [2, 2], &ids[4..]);
+    for (name, (dims, elements)) in names.iter().zip(&kept) {
+        other.set_state(name, View::f32(dims, elements)).unwrap();
+    }
+    assert_eq!(other.save(), saved);
+    assert_eq!(step(&mut other, [2, 2], &ids[4..]), expected);
+    let (dims, elements) = &kept[0];
+    assert_eq!(kind(other.set_state("no", View::f32(dims, elements))), MisfitKind::Unknown);
+    let short = &elements[1..];
+    assert_eq!(kind(other.set_state(&names[0], View::f32(dims, short))), MisfitKind::Shape);
+    let ids = vec![0; elements.len()];
+    assert_eq!(kind(other.set_state(&names[0], View::i64(dims, &ids))), MisfitKind::Type);
 }

@@ -8,7 +8,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::error::Error;
+use crate::error::{Error, MisfitKind};
 use crate::infer::{MAX_RANK, list};
 use crate::model::Model;
 use crate::program::Port;
@@ -50,7 +50,8 @@ pub(super) fn restore(model: &Model, bytes: &[u8]) -> Result<Vec<Kept>, Error> {
         return Err(damaged("it does not begin as saved state does"));
     }
     if reader.take(32)? != model.digest() {
-        return Err(Error::State(String::from("the saved state is that of another model")));
+        let what = String::from("the saved state is that of another model");
+        return Err(Error::state(MisfitKind::OtherModel, "", what));
     }
     let count = reader.u32()? as usize;
     if count != 0 && count != model.states().len() {
@@ -72,8 +73,13 @@ pub(super) fn restore(model: &Model, bytes: &[u8]) -> Result<Vec<Kept>, Error> {
     if reader.0.is_empty() { Ok(states) } else { Err(damaged("it is too long")) }
 }
 
+/// There is no memory for a state.
+pub(super) fn no_memory(name: &str) -> Error {
+    Error::state(MisfitKind::Memory, name, String::from("there is no memory for the state"))
+}
+
 fn damaged(what: &str) -> Error {
-    Error::State(format!("the saved state is damaged: {what}"))
+    Error::state(MisfitKind::Damaged, "", format!("the saved state is damaged: {what}"))
 }
 
 /// The shape must be one that the input can have beside the other states.
@@ -125,7 +131,7 @@ impl<'a> Reader<'a> {
         let len = len.unwrap_or_default();
         let mut buffer = Buffer::new(port.data_type);
         if !buffer.grow(len) {
-            return Err(Error::State(String::from("there is no memory for the state")));
+            return Err(no_memory(&port.name));
         }
         match buffer.data_mut(len) {
             DataMut::F32(x) => fill(x, bytes, f32::from_le_bytes),
