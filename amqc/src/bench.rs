@@ -79,7 +79,8 @@ impl<'a> Steps<'a> {
     fn new(loaded: &'a Loaded, inputs: Vec<(&'a str, View<'a>)>) -> Result<Steps<'a>> {
         let mut products = Products::default();
         let counted = loaded.session().step_with(&inputs, &mut products).map(|_| ());
-        counted.map_err(|error| loaded.error(error))?;
+        // Inputs are seeded: what does not fit is their sizes.
+        counted.map_err(|error| loaded.error_of_sizes(error))?;
         Ok(Steps {
             loaded,
             inputs,

@@ -16,10 +16,11 @@ use crate::ir::Module;
 use crate::onnx;
 use crate::options::ConvertOptions;
 use crate::passes;
-use crate::plan::{Choice, Plan, Planned, needs};
+use crate::plan::{Choice, Plan, Planned, called, needs};
 use crate::report::{self, External, Provenance, Report, State};
 use crate::sequence::{self, Calibrated};
 use crate::settings::Given;
+use crate::stages::{StageTime, Stages};
 use crate::tensor::Data;
 use crate::weights::{Weight, Weights};
 
@@ -38,6 +39,8 @@ pub struct Compiled {
     pub external: Vec<PathBuf>,
     /// The conversion that gave it.
     pub options: ConvertOptions,
+    /// How long its stages took.
+    pub stages: Vec<StageTime>,
 }
 
 /// How far the quantization of one matrix has come.
@@ -126,7 +129,7 @@ impl Prepared {
     ) -> Result<ConvertOptions> {
         let matrix = |weight: &Weight| {
             let node = self.module.node(&weight.place);
-            (node.name.clone(), weight.slot.suffix, needs(node, weight))
+            (called(&self.module, node, weight), needs(node, weight))
         };
         let matrices: Vec<_> = self.weights.matrices.iter().map(matrix).collect();
         options.spelled_out(comment, &matrices, chosen, open)
@@ -205,23 +208,29 @@ pub fn compile_for(
 ) -> Result<Compiled> {
     options.resolver()?;
     let located = |error: Error| error.within(path.display());
+    let mut stages = Stages::begin();
     let prepared = Prepared::read(path, options)?;
+    stages.done("read and simplify");
     let mut options = options.clone();
     if let Some(spelling) = spelling {
         options = spelling.open(&options, &prepared)?;
     }
     let resolver = options.resolver()?;
     let mut plan = Plan::new(&prepared.module, &prepared.weights, resolver).map_err(located)?;
+    stages.done("plan");
     let tell = |layer: &str, done, total| progress(Progress { layer, done, total });
     let fitted = match data {
         Some(data) => sequence::fit(path, &prepared.module, &mut plan, data, &tell),
         None => Fitted::new(&prepared.module, &plan, None, &tell).map_err(located),
     }?;
+    stages.done("fit");
     if let Some(spelling) = spelling {
         (options, plan) = prepared.settled(&options, &spelling.comment, &plan)?;
     }
     let Prepared { source, module, weights } = prepared;
-    finish(path, &options, &source, module, &weights, &plan, &fitted)
+    let compiled = finish(path, &options, &source, module, &weights, &plan, &fitted)?;
+    stages.done("write and check");
+    Ok(Compiled { stages: stages.taken(), ..compiled })
 }
 
 /// The file of a network whose matrices are fitted. Constants that nobody else holds go as they are written.
@@ -277,6 +286,7 @@ pub(crate) fn finish(
         options: options.to_string(),
         interface: options.interface.clone(),
         recipe: options.recipe.as_ref().map(|recipe| recipe.text().to_owned()),
+        meta: options.meta.clone(),
         report: report.clone(),
     };
     draft.provenance = Some(
@@ -291,7 +301,15 @@ pub(crate) fn finish(
     Model::with_options(&file, &LoadOptions::default()).map_err(|error| misfit(&error))?;
     let effective_bits = EffectiveBits::of(&file, bytes.len() as u64);
     let options = options.clone();
-    Ok(Compiled { bytes, report, histograms, effective_bits, external: paths, options })
+    Ok(Compiled {
+        bytes,
+        report,
+        histograms,
+        effective_bits,
+        external: paths,
+        options,
+        stages: Vec::new(),
+    })
 }
 
 /// How the weights of each matrix lie that was coded.

@@ -361,6 +361,21 @@ impl Array {
         Ok(Tensor { dims: self.dims, data })
     }
 
+    /// Whether a value has digits that an f32 does not hold.
+    pub fn is_finer_than_f32(&self) -> bool {
+        let finer = |&v: &f64| v.is_finite() && f64::from(v as f32) != v;
+        matches!(&self.values, Values::F64(values) if values.iter().any(finer))
+    }
+
+    /// The values as floats, if they are.
+    pub fn floats(&self) -> Option<Vec<f64>> {
+        match &self.values {
+            Values::F32(values) => Some(values.iter().map(|&value| value.into()).collect()),
+            Values::F64(values) => Some(values.clone()),
+            _ => None,
+        }
+    }
+
     /// The values as integers, if they are.
     pub fn integers(&self) -> Option<&[i64]> {
         match &self.values {

@@ -129,6 +129,12 @@ impl Error {
         self
     }
 
+    /// The same, as a mistake of another kind.
+    #[must_use]
+    pub(crate) fn of_kind(self, kind: ErrorKind) -> Self {
+        Self { kind, ..self }
+    }
+
     /// Says all that a model needs and that is not supported. Where that is more than one thing the
     /// message lists it. Of `unexamined` nodes only the operator was looked at.
     #[must_use]

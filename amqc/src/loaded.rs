@@ -8,7 +8,7 @@ use amq_format::Draft;
 use amq_format::graph::{Graph, Port, Precision, State, ValueId};
 use amq_runtime::{Isa, LoadOptions, Model, Session};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::names::{no_such, shown};
 use crate::tensor::{Tensor, views};
 use crate::threads::Threads;
@@ -21,7 +21,7 @@ pub(crate) fn runtime(path: &Path, error: amq_runtime::Error) -> Error {
         Runtime::Memory { needed, limit } => Error::unsupported(format!(
             "a call with these shapes needs {needed} bytes of memory, {limit} are allowed"
         ))
-        .remedy("give smaller inputs"),
+        .remedy("give smaller inputs; run, verify, eval and bench allow more with --max-memory"),
         Runtime::IsaUnavailable(_) => Error::unsupported(text),
         Runtime::Input(_) => {
             return Error::bad_file(text).within(format_args!("inputs of {}", path.display()));
@@ -61,6 +61,21 @@ impl Loaded {
     /// A runtime error, with the file's name.
     pub fn error(&self, error: amq_runtime::Error) -> Error {
         runtime(&self.path, error)
+    }
+
+    /// The same of seeded inputs, whose sizes a user says: a mistake in them is one of the command line.
+    pub(crate) fn error_of_sizes(&self, error: amq_runtime::Error) -> Error {
+        let error = self.error(error);
+        match (error.kind(), self.dimensions().is_empty()) {
+            (ErrorKind::BadFile, false) => {
+                let names: Vec<&str> = self.dimensions().into_iter().collect();
+                let names = names.join(", ");
+                error
+                    .of_kind(ErrorKind::Usage)
+                    .remedy(format!("give its dimensions other sizes with --dim NAME=N: {names}"))
+            }
+            _ => error,
+        }
     }
 
     /// The same, run by these threads.

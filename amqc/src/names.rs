@@ -29,14 +29,20 @@ pub(crate) fn no_such<'a>(
     known.sort_unstable();
     known.dedup();
     let error = Error::usage(format!("there is no {what} {name:?}"));
-    let nearest = known.iter().min_by_key(|other| distance(name, other));
-    match nearest {
-        Some(nearest) if distance(name, nearest) <= 1 + name.chars().count() / 3 => {
-            error.remedy(format!("did you mean {nearest:?}?"))
-        }
-        Some(_) => error.remedy(format!("there is {}", known.join(", "))),
-        None => error.remedy(format!("the model has no {what} to name")),
+    match closest(name, known.iter().copied()) {
+        Some(closest) => error.remedy(format!("did you mean {closest:?}?")),
+        None if known.is_empty() => error.remedy(format!("the model has no {what} to name")),
+        None => error.remedy(format!("there is {}", known.join(", "))),
     }
+}
+
+/// The one of these names that may have been meant by `name`, the first of the nearest.
+pub(crate) fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let most = 1 + name.chars().count() / 3;
+    let lengths = |other: &&str| name.chars().count().abs_diff(other.chars().count()) <= most;
+    let near = known.into_iter().filter(lengths).map(|other| (distance(name, other), other));
+    let (found, other) = near.min_by_key(|(distance, _)| *distance)?;
+    (found <= most).then_some(other)
 }
 
 /// Insertions, deletions and replacements that make one word of the other (Levenshtein).

@@ -1,5 +1,6 @@
 //! Models, opened: an .amq file, or an ONNX file that is compiled in memory.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -101,10 +102,21 @@ impl Opened {
     /// # Errors
     /// As [`Opened::validated`].
     pub fn interface(&self) -> Result<Interface> {
+        Ok(self.made()?.interface)
+    }
+
+    /// What the file tells of the model by the keys of who converted it.
+    ///
+    /// # Errors
+    /// As [`Opened::validated`].
+    pub fn meta(&self) -> Result<BTreeMap<String, String>> {
+        Ok(self.made()?.meta)
+    }
+
+    fn made(&self) -> Result<Made> {
         // A file that others wrote says nothing that is understood here.
         let made = |text| serde_json::from_str::<Made>(text).ok();
-        let made = self.validated()?.provenance().and_then(made);
-        Ok(made.map(|made| made.interface).unwrap_or_default())
+        Ok(self.validated()?.provenance().and_then(made).unwrap_or_default())
     }
 
     /// Validates the file and packs its weights for `isa`.
@@ -120,18 +132,33 @@ impl Opened {
     /// # Errors
     /// As [`Opened::load`].
     pub fn load_with(&self, isa: Isa, threads: Threads) -> Result<Loaded> {
+        self.load_within(isa, threads, None)
+    }
+
+    /// The same, whose calls may take so many bytes for their values, if a number is given.
+    ///
+    /// # Errors
+    /// As [`Opened::load`].
+    pub fn load_within(
+        &self,
+        isa: Isa,
+        threads: Threads,
+        max_memory: Option<u64>,
+    ) -> Result<Loaded> {
         let file = self.validated()?;
-        let options = LoadOptions { isa, ..LoadOptions::default() };
+        let mut options = LoadOptions { isa, ..LoadOptions::default() };
+        options.max_arena_bytes = max_memory.unwrap_or(options.max_arena_bytes);
         let model = threads.load(&file, &options).map_err(|e| runtime(&self.path, e))?;
         Ok(Loaded { path: self.path.clone(), model: Arc::new(model), threads })
     }
 }
 
-/// Of a file's provenance, what was said of the model.
+/// Of a file's provenance, what was said of the model and its ports.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Made {
     interface: Interface,
+    meta: BTreeMap<String, String>,
 }
 
 /// Whether the file is an .amq file, or means to be one.

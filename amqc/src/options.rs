@@ -1,5 +1,6 @@
 //! What a conversion is asked to do, and what that means for one matrix.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use amq_format::graph::Activations;
@@ -7,9 +8,10 @@ use amq_format::graph::Activations;
 use crate::calibrate::source::Source;
 use crate::error::{Error, Result};
 use crate::interface::Interface;
+use crate::names::closest;
 use crate::onnx::Limits;
 use crate::quant::Method;
-use crate::recipe::Recipe;
+use crate::recipe::{Layer, Recipe};
 use crate::settings::{Bits, Given, MOST_BITS_BY_CODES, Needs, Settings};
 
 /// What a conversion is asked to do.
@@ -25,6 +27,8 @@ pub struct ConvertOptions {
     pub calibration: Option<Source>,
     /// Most bytes of the model's constants as they are decoded, and again of what is computed of them.
     pub max_constants: Option<u64>,
+    /// What the file is to tell of the model, by the user's own keys.
+    pub meta: BTreeMap<String, String>,
 }
 
 impl ConvertOptions {
@@ -117,7 +121,7 @@ impl fmt::Display for ConvertOptions {
 
 impl ConvertOptions {
     /// The same conversion, said by a recipe alone: with the settings of each of these matrices, given by
-    /// node, suffix and what its place asks for, in which what was `chosen` for each (for none, if that is empty) stands in place of
+    /// their names and what its place asks for, in which what was `chosen` for each (for none, if that is empty) stands in place of
     /// what the flags give. Activations that nobody asked for stay `open` to what data say, or are said too. `comment` is the
     /// recipe's first line.
     ///
@@ -126,31 +130,53 @@ impl ConvertOptions {
     pub(crate) fn spelled_out(
         &self,
         comment: &str,
-        matrices: &[(String, Option<&'static str>, Needs)],
+        matrices: &[(Called, Needs)],
         chosen: &[Given],
         open: bool,
     ) -> Result<ConvertOptions> {
         let mut all = Vec::with_capacity(matrices.len());
-        for (index, (name, suffix, needs)) in matrices.iter().enumerate() {
+        for (index, (called, needs)) in matrices.iter().enumerate() {
             let flags = chosen.get(index).copied().unwrap_or_default().or(self.flags);
             let options = ConvertOptions { flags, ..self.clone() };
-            let settings = options.resolver()?.settings(name, *suffix, *needs)?;
-            let full = suffix.map_or(name.clone(), |suffix| format!("{name}.{suffix}"));
+            let settings = options.resolver()?.settings_of(called, *needs)?;
             all.push((
-                full,
+                called.full(&called.node),
                 Settings { raised: false, asked: settings.asked || !open, ..settings },
             ));
         }
         let recipe = Some(Recipe::of(comment, &all)?);
         let options = ConvertOptions { flags: Given::default(), recipe, ..self.clone() };
         let mut resolver = options.resolver()?;
-        for ((name, suffix, needs), (full, settings)) in matrices.iter().zip(&all) {
-            if resolver.settings(name, *suffix, *needs)? != *settings {
+        for ((called, needs), (full, settings)) in matrices.iter().zip(&all) {
+            if resolver.settings_of(called, *needs)? != *settings {
                 return Err(Error::unsupported(format!("another layer is called {full:?} too"))
                     .remedy("give the model's nodes names of their own"));
             }
         }
         Ok(options)
+    }
+}
+
+/// What a matrix of weights is called.
+#[derive(Clone, Debug)]
+pub(crate) struct Called {
+    /// Name of the node.
+    pub(crate) node: String,
+    /// Which of the matrices of a recurrent layer.
+    pub(crate) suffix: Option<&'static str>,
+    /// Other names that stand for it as the node's does.
+    pub(crate) others: Vec<String>,
+}
+
+impl Called {
+    /// A name with the suffix.
+    fn full(&self, name: &str) -> String {
+        self.suffix.map_or(name.to_owned(), |suffix| format!("{name}.{suffix}"))
+    }
+
+    fn matches(&self, layer: &Layer) -> bool {
+        let mut names = [&self.node].into_iter().chain(&self.others);
+        names.any(|name| layer.matches(name) || layer.matches(&self.full(name)))
     }
 }
 
@@ -167,18 +193,27 @@ impl Resolver<'_> {
     /// The settings of the matrix `suffix` (`Some("W")` or `Some("R")` for a recurrent layer,
     /// `None` for the only one) of the node called `name`, with the bits that it needs or more unless a
     /// layer of the recipe says how many.
-    pub fn settings(&mut self, name: &str, suffix: Option<&str>, needs: Needs) -> Result<Settings> {
-        let full = suffix.map(|suffix| format!("{name}.{suffix}"));
+    pub fn settings(
+        &mut self,
+        name: &str,
+        suffix: Option<&'static str>,
+        needs: Needs,
+    ) -> Result<Settings> {
+        self.settings_of(&Called { node: name.to_owned(), suffix, others: Vec::new() }, needs)
+    }
+
+    /// The same of a matrix that has other names too.
+    pub(crate) fn settings_of(&mut self, called: &Called, needs: Needs) -> Result<Settings> {
+        let full = called.full(&called.node);
         let mut layer = Given::default();
         if let Some(recipe) = &self.options.recipe {
             for (pattern, matched) in recipe.layers().iter().zip(&mut self.matched) {
-                if pattern.matches(name) || full.as_deref().is_some_and(|f| pattern.matches(f)) {
+                if called.matches(pattern) {
                     *matched = true;
                     layer = pattern.given.or(layer);
                 }
             }
         }
-        let full = full.unwrap_or_else(|| name.to_owned());
         let mut given = layer.or(self.base);
         let asked = given.bits.unwrap_or_default();
         if layer.bits.is_none() {
@@ -205,7 +240,10 @@ impl Resolver<'_> {
         let pattern = &recipe.layers()[unused];
         let error = Error::usage(format!("the pattern {:?} matches no layer", pattern.pattern()))
             .within(format_args!("{}:{}", recipe.name(), pattern.line()));
-        Err(if names.is_empty() { error } else { error.remedy(format!("layers: {names}")) })
+        let meant = closest(pattern.pattern(), self.names.iter().map(String::as_str));
+        let meant = meant.map(|name| format!("did you mean {name:?}? "));
+        let remedy = format!("{}layers: {names}", meant.unwrap_or_default());
+        Err(if names.is_empty() { error } else { error.remedy(remedy) })
     }
 }
 

@@ -12,7 +12,7 @@ use amq_format::spec::GROUP_COLUMNS;
 use crate::error::Result;
 use crate::ir::Module;
 use crate::logits::behind;
-use crate::options::Resolver;
+use crate::options::{Called, Resolver};
 use crate::quant;
 use crate::settings::{Bits, Needs, Settings};
 use crate::sign;
@@ -90,7 +90,7 @@ impl Plan {
         for weight in &weights.matrices {
             let node = module.node(&weight.place);
             let needs = needs(node, weight);
-            let settings = resolver.settings(&node.name, weight.slot.suffix, needs)?;
+            let settings = resolver.settings_of(&called(module, node, weight), needs)?;
             let shifts = !compared.contains(&weight.value);
             let choice = match fit(module, weight, &settings, needs.convolution, shifts) {
                 Err(why) => Choice::Float { why },
@@ -108,6 +108,17 @@ impl Plan {
         resolver.finish()?;
         Ok(Plan { matrices, raised })
     }
+}
+
+/// What a recipe may call a matrix of a node: by the node's name, by that of the module of the source program that it comes
+/// from, or by those of the constants that it reads.
+pub(crate) fn called(module: &Module, node: &Node, weight: &Weight) -> Called {
+    let own = if weight.place.is_outermost() { node.inputs.as_slice() } else { &[] };
+    let read = own.iter().chain([&weight.value]).filter(|value| module.constant(**value).is_some());
+    // A transposed constant is still the model's.
+    let constants = read.map(|&value| module.name(value).trim_end_matches("^T").to_owned());
+    let others = module.scopes.get(&node.name).cloned().into_iter().chain(constants).collect();
+    Called { node: node.name.clone(), suffix: weight.slot.suffix, others }
 }
 
 /// What a matrix of a node asks for, unless a layer of the recipe says otherwise.

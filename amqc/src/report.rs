@@ -1,6 +1,6 @@
 //! What a conversion did to every layer: for the terminal, for scripts, and kept in the file.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
@@ -106,6 +106,9 @@ pub struct Provenance {
     /// The recipe's text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipe: Option<String>,
+    /// What the user says of the model, by keys: `name`, `version`, `license`, `labels` or others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub meta: BTreeMap<String, String>,
     /// What was done.
     pub report: Report,
 }
@@ -138,6 +141,12 @@ impl Report {
         if !self.layers.is_empty() {
             text += &table(&self.layers);
         }
+        text + &self.remarks()
+    }
+
+    /// Why layers are not as they were asked for, states and notes, a line each.
+    pub(crate) fn remarks(&self) -> String {
+        let mut text = String::new();
         let kept_float = |coding: &Coding| match coding {
             Coding::Float { kept_float } => Some(kept_float.clone()),
             Coding::MultiBit { .. } => None,

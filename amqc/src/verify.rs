@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::by_node::{ByNode, by_node};
 use crate::distance::Distance;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::feed::seeded::{seeded, sizes};
 use crate::loaded::Loaded;
 use crate::tensor::{Data, Tensor};
@@ -82,9 +82,9 @@ pub fn verify(
         reference.input(name).map_err(|error| error.remedy(OTHER))?;
     }
     let refused = |error: Error| match (inputs, loaded.dimensions().is_empty()) {
-        (Inputs::Seeded(_), false) => {
-            error.remedy("give its dimensions other sizes with --dim NAME=N")
-        }
+        (Inputs::Seeded(_), false) if error.kind() == ErrorKind::BadFile => error
+            .of_kind(ErrorKind::Usage)
+            .remedy("give its dimensions other sizes with --dim NAME=N"),
         _ => error,
     };
     let expected = reference.run(inputs_of).map_err(refused)?;

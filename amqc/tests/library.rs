@@ -81,7 +81,10 @@ fn a_quantized_model_is_verified_and_evaluated() {
     let inputs = bind(&float, inputs).unwrap();
     let labels = Labels::read(&fixture("digits/labels.npy")).unwrap();
     // The figure of fixtures/README.md.
-    assert_eq!(accuracy(&float, &inputs, &labels, None).unwrap().accuracy, 349.0 / 360.0);
+    assert_eq!(
+        accuracy(&float, &inputs, &labels, None, None, &|_, _| ()).unwrap().accuracy,
+        349.0 / 360.0
+    );
     let strict = Limits { max_error: Some(0.0), min_snr: None };
     let given = Inputs::Given(inputs);
     assert!(verify(&float, &float, &given, strict, false).unwrap().ok);

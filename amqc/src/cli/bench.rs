@@ -7,13 +7,15 @@ use clap::Args;
 use serde::Serialize;
 
 use super::interface::{Dims, Ports, open};
+use super::verify::By;
 use super::{Outcome, Running, size};
 use crate::bench::{Timing, bench};
 use crate::error::Result;
 use crate::interface::Interface;
 use crate::loaded::Loaded;
 use crate::open::is_amq;
-use crate::threads::Threads;
+use crate::profile::{NodeTime, profile};
+use crate::table::Table;
 
 /// Measure how long a step of a model takes
 ///
@@ -34,6 +36,11 @@ pub(super) struct Bench {
     /// Read other memory before each step, so that it finds nothing of its model in caches
     #[arg(long)]
     cold: bool,
+    /// Time each node of the first model as well: the slowest first
+    ///
+    /// Nodes run one by one then, those too that a step otherwise runs in one pass.
+    #[arg(long, value_name = "WHAT")]
+    by: Option<By>,
     #[command(flatten)]
     ports: Ports,
     #[command(flatten)]
@@ -57,30 +64,40 @@ struct Benched {
     least_ratio: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     against: Option<Timing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nodes: Option<Vec<NodeTime>>,
 }
 
 impl Bench {
     pub(super) fn execute(&self, isa: Isa) -> Result<Outcome> {
-        let threads = Threads::new(self.running.threads)?;
+        let threads = self.running.threads()?;
         let load = |path: &PathBuf| {
             // Of an .amq file nothing is to be said, so that it can stand beside its model.
             let interface = match is_amq(path)? {
                 true => Interface::default(),
                 false => self.ports.interface(&Dims::default()),
             };
-            open(path, &interface)?.load_with(isa, threads.clone())
+            self.running.load(&open(path, &interface)?, isa, &threads)
         };
         let models: Vec<Loaded> =
             [&self.file].into_iter().chain(&self.against).map(load).collect::<Result<_>>()?;
         let timings = bench(&models.iter().collect::<Vec<_>>(), &self.dim, self.cold)?;
         let warnings = timings.iter().filter_map(Timing::warning).collect();
+        let nodes = match (self.by, models.first()) {
+            (Some(By::Node), Some(model)) => {
+                let known = model.dimensions();
+                let own = self.dim.iter().filter(|(name, _)| known.contains(name.as_str()));
+                Some(profile(model, &own.cloned().collect::<Vec<_>>())?)
+            }
+            _ => None,
+        };
         let mut timings = timings.into_iter();
         let Some(timing) = timings.next() else { return Ok(Outcome::default()) };
         let against = timings.next();
         let ratio = against.as_ref().map(|other| other.median_us / timing.median_us);
         let least_ratio = against.as_ref().map(|other| other.least_us / timing.least_us);
         let (isa, threads) = (isa.name(), threads.count());
-        let benched = Benched { timing, isa, threads, ratio, least_ratio, against };
+        let benched = Benched { timing, isa, threads, ratio, least_ratio, against, nodes };
         let outcome = Outcome::of(self.json, &benched, Benched::text)?;
         Ok(Outcome { warnings, ..outcome })
     }
@@ -104,10 +121,30 @@ fn text(timing: &Timing) -> String {
     text
 }
 
+/// A line for each node that takes a thousandth of the time or more.
+fn by_node(times: &[NodeTime]) -> String {
+    let mut table = Table::new(&["node", "op", "us", "share"], "llrr");
+    let mut others = 0;
+    for NodeTime { node, op, median_us, share } in times {
+        match *share < 0.001 {
+            true => others += 1,
+            false => table.row(vec![
+                node.clone(),
+                (*op).into(),
+                format!("{median_us:.2}"),
+                format!("{:.1}%", 100.0 * share),
+            ]),
+        }
+    }
+    let sum: f64 = times.iter().map(|time| time.median_us).sum();
+    format!("{}{others} others; {sum:.2} us in sum, one by one\n\n", table.render())
+}
+
 impl Benched {
     fn text(&self) -> String {
-        let Benched { timing, isa, threads, ratio, least_ratio, against } = self;
-        let mut all = text(timing);
+        let Benched { timing, isa, threads, ratio, least_ratio, against, nodes } = self;
+        let mut all = nodes.as_deref().map(by_node).unwrap_or_default();
+        all += &text(timing);
         if let (Some(against), Some(ratio), Some(least)) = (against, ratio, least_ratio) {
             let words = |ratio: f64| match ratio >= 1.0 {
                 true => format!("{ratio:.2} times faster"),
@@ -140,7 +177,7 @@ mod tests {
             let against = Some(self::timing("b.onnx", other, other));
             let [ratio, least_ratio] = [Some(other / mine); 2];
             let (isa, threads) = ("scalar", 1);
-            Benched { timing, isa, threads, ratio, least_ratio, against }.text()
+            Benched { timing, isa, threads, ratio, least_ratio, against, nodes: None }.text()
         };
         assert!(
             text(2.0, 10.0)

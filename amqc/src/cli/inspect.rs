@@ -42,7 +42,7 @@ pub(super) struct Inspect {
 }
 
 #[derive(Debug, Serialize)]
-struct Inspected {
+pub(super) struct Inspected {
     file: String,
     kind: &'static str,
     /// Of the format; of an ONNX model as it would be written.
@@ -165,7 +165,8 @@ impl Inspect {
 }
 
 impl Inspected {
-    fn new(opened: &Opened) -> Result<Inspected> {
+    /// What an opened file holds.
+    pub(super) fn new(opened: &Opened) -> Result<Inspected> {
         let file = opened.validated()?;
         let graph = file.graph();
         let name = |value| value_name(graph, value).to_owned();
@@ -229,6 +230,11 @@ impl Inspected {
                 let value = if value.is_empty() { "none" } else { value };
                 let _ = writeln!(text, "{}: {}", key.replace('_', " "), shown(value));
             }
+        }
+        let meta = self.provenance.as_ref().and_then(|provenance| provenance["meta"].as_object());
+        for (key, value) in meta.into_iter().flatten() {
+            let value = value.as_str().unwrap_or_default();
+            let _ = writeln!(text, "meta {}: {}", shown(key), shown(value));
         }
         let recipe = self.provenance.as_ref().and_then(|provenance| provenance.get("recipe"));
         if let Some(recipe) = recipe.and_then(|recipe| recipe.as_str()) {

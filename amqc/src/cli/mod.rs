@@ -5,11 +5,15 @@
 mod bench;
 mod budget;
 mod calibration;
+mod completions;
 mod convert;
+mod diff;
+mod doctor;
 mod eval;
 mod inspect;
 mod interface;
 mod isa;
+mod operators;
 mod output;
 mod program;
 mod progress;
@@ -21,10 +25,14 @@ mod verify;
 
 use std::path::PathBuf;
 
+use amq_runtime::Isa;
 use clap::Args;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::loaded::Loaded;
+use crate::open::Opened;
+use crate::threads::Threads;
 
 pub use program::{main, reference};
 
@@ -33,10 +41,14 @@ pub use program::{main, reference};
 struct Outcome {
     /// For standard output.
     text: String,
-    /// For standard error.
+    /// For standard error: what may be wrong.
     warnings: Vec<String>,
+    /// For standard error: what is good to know.
+    notes: Vec<String>,
     /// Whether a comparison failed.
     differs: bool,
+    /// What of several things failed.
+    errors: Vec<Error>,
 }
 
 impl Outcome {
@@ -56,12 +68,53 @@ impl Outcome {
     }
 }
 
-/// The arguments of `run`, `eval` and `bench` that say how models are run.
+/// The arguments of `run`, `verify`, `eval` and `bench` that say how models are run.
 #[derive(Debug, Args)]
 struct Running {
     /// Threads that share the work; results are the same
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
+    /// Most memory that a call may take for its values: bytes, or 500MB, 2GiB [default: 1GiB]
+    #[arg(long, value_name = "S", value_parser = budget::size)]
+    max_memory: Option<u64>,
+}
+
+impl Running {
+    /// Makes what was opened ready to run.
+    fn load(&self, opened: &Opened, isa: Isa, threads: &Threads) -> Result<Loaded> {
+        opened.load_within(isa, threads.clone(), self.max_memory)
+    }
+
+    /// The threads that are asked for.
+    fn threads(&self) -> Result<Threads> {
+        Threads::new(self.threads)
+    }
+}
+
+/// The argument of commands that compute with all processors.
+#[derive(Debug, Args)]
+struct Work {
+    /// Threads that share the work; results are the same [default: as many as there are processors]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+impl Work {
+    /// Lets the work be shared by so many.
+    fn begin(&self) -> Result<()> {
+        let Some(threads) = self.threads else { return Ok(()) };
+        if threads == 0 {
+            return Err(Error::usage("--threads 0: the work needs a thread"));
+        }
+        // Where the threads have begun already, it may be as many.
+        let begun = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        match begun {
+            Err(error) if rayon::current_num_threads() != threads => {
+                Err(Error::usage(format!("--threads {threads}: {error}")).remedy("ask for fewer"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Parses `KEY=VALUE`. In the key, `\=` is a = of its own.

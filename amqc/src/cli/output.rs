@@ -15,6 +15,10 @@ pub(super) fn check_not_read<'a>(
     output: &Path,
     read: impl IntoIterator<Item = &'a PathBuf>,
 ) -> Result<()> {
+    if output.as_os_str() == "-" {
+        return Err(Error::usage("- is not written to: a file appears whole or not at all")
+            .remedy("name a file; ./- is one of that name"));
+    }
     let same = |path: &&PathBuf| same_file(path, output);
     match read.into_iter().find(same) {
         None => Ok(()),

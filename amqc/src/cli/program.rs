@@ -8,7 +8,10 @@ use clap::builder::styling::Styles;
 use clap::{CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 
-use super::{Outcome, bench, convert, eval, inspect, isa, run, sensitivity, tune, verify};
+use super::{
+    Outcome, bench, completions, convert, diff, doctor, eval, inspect, isa, operators, run,
+    sensitivity, tune, verify,
+};
 use crate::error::{Error, ErrorReport, Result};
 
 /// Compiles float ONNX networks to small binary-coded .amq models, and inspects, runs and measures
@@ -25,11 +28,13 @@ const AFTER_HELP: &str = "\
 Exit codes:
   0  done
   1  a comparison failed
-  2  the command line or the recipe is wrong
-  3  the model needs something that is not supported
-  4  a file is damaged, or not what it should be
+  2  what was said is wrong: the command line, a recipe, or names and sizes in them
+  3  the model needs something that is not supported, or more memory than is allowed
+  4  what a file holds is wrong: it is damaged, or its arrays, labels or words do not fit the model
   5  a file cannot be read or written
   141  whoever read the answer closed the pipe before its end
+  A signal that ends the program is what its parent sees (in shells 128 and its number, such as 130
+  after Ctrl-C); no output is left half written.
 
 Environment:
   AMQ_ISA   instruction set to run models with: scalar, avx2, avx512 or simd128
@@ -39,13 +44,18 @@ Environment:
 #[derive(Debug, Subcommand)]
 enum Command {
     Convert(convert::Convert),
+    Doctor(doctor::Doctor),
     Tune(tune::Tune),
     Inspect(inspect::Inspect),
     Run(run::Run),
     Verify(verify::Verify),
+    Diff(diff::Diff),
     Sensitivity(sensitivity::Sensitivity),
     Eval(eval::Eval),
     Bench(bench::Bench),
+    Operators(operators::Operators),
+    Completions(completions::Completions),
+    Man(completions::Man),
 }
 
 /// Runs the command that `args` (the program's name first) asks for; gives the exit code.
@@ -70,10 +80,18 @@ pub fn main(
         }
     };
     let done = execute(&cli.command, stderr).and_then(|outcome| {
+        for note in &outcome.notes {
+            let _ = writeln!(stderr, "note: {}", visible(note));
+        }
         for warning in &outcome.warnings {
             let _ = writeln!(stderr, "warning: {}", visible(warning));
         }
-        answer(stdout, &visible(&outcome.text), u8::from(outcome.differs))
+        outcome.errors.iter().for_each(|error| {
+            tell(stderr, error);
+        });
+        let worst = outcome.errors.iter().map(|error| error.kind().exit_code()).max();
+        let done = worst.unwrap_or(0).max(u8::from(outcome.differs));
+        answer(stdout, &visible(&outcome.text), done)
     });
     done.unwrap_or_else(|error| {
         if cli.command.json() {
@@ -118,7 +136,10 @@ impl Command {
             Command::Convert(convert) => convert.json,
             Command::Tune(tune) => tune.json,
             Command::Inspect(inspect) => inspect.json,
-            Command::Run(_) => false,
+            Command::Doctor(doctor) => doctor.json,
+            Command::Diff(diff) => diff.json,
+            Command::Run(_) | Command::Operators(_) => false,
+            Command::Completions(_) | Command::Man(_) => false,
             Command::Verify(verify) => verify.json,
             Command::Sensitivity(sensitivity) => sensitivity.json,
             Command::Eval(eval) => eval.json,
@@ -152,6 +173,11 @@ fn execute(command: &Command, stderr: &mut dyn Write) -> Result<Outcome> {
         Command::Sensitivity(sensitivity) => sensitivity.execute(isa),
         Command::Eval(eval) => eval.execute(isa),
         Command::Bench(bench) => bench.execute(isa),
+        Command::Operators(operators) => Ok(operators.execute()),
+        Command::Doctor(doctor) => doctor.execute(isa),
+        Command::Diff(diff) => diff.execute(),
+        Command::Completions(completions) => completions.execute(Cli::command()),
+        Command::Man(man) => man.execute(Cli::command()),
     }
 }
 

@@ -11,9 +11,9 @@ use super::interface::{Dims, Ports, open};
 use super::{Outcome, Running, name_path, output};
 use crate::data;
 use crate::error::{Error, Result};
-use crate::feed::arrays::{bind, read_inputs};
+use crate::feed::arrays::{bind, read_inputs, roundings};
+use crate::loaded::Loaded;
 use crate::tensor::Tensor;
-use crate::threads::Threads;
 
 /// Run a model once on arrays from NumPy files
 ///
@@ -31,7 +31,7 @@ pub(super) struct Run {
     /// One input (repeatable)
     #[arg(long, value_name = "NAME=X.npy", value_parser = name_path)]
     input: Vec<(String, PathBuf)>,
-    /// Where to write the outputs, by name
+    /// Where to write the outputs, by name; where there is but one, it may be an .npy file
     #[arg(long, value_name = "O.npz", group = "results")]
     outputs: Option<PathBuf>,
     /// Directory to write the outputs to, each an .npy file
@@ -49,13 +49,13 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn execute(&self, isa: Isa) -> Result<Outcome> {
-        let threads = Threads::new(self.running.threads)?;
+        let threads = self.running.threads()?;
         let opened = open(&self.file, &self.ports.interface(&self.dims))?;
         let read = || {
             let arrays = self.input.iter().map(|(_, path)| path);
             [&self.file].into_iter().chain(&opened.external).chain(&self.inputs).chain(arrays)
         };
-        let loaded = opened.load_with(isa, threads)?;
+        let loaded = self.running.load(&opened, isa, &threads)?;
         let mut arrays = match &self.inputs {
             Some(path) => read_inputs(&loaded, path)?,
             None => Vec::new(),
@@ -63,12 +63,17 @@ impl Run {
         for (name, path) in &self.input {
             arrays.push((name.clone(), data::read_npy(path)?));
         }
+        let notes = roundings(&arrays);
         let inputs = bind(&loaded, arrays)?;
+        let single = self.single(&loaded)?;
         let outputs = loaded.run(&inputs)?;
         let precision = |name: &str| loaded.precision(name);
         if let Some(path) = &self.outputs {
             output::check_not_read(path, read())?;
-            output::write_whole(path, |file| data::write_npz_as(file, &outputs, precision))?;
+            output::write_whole(path, |file| match (single, &outputs[..]) {
+                (true, [(name, tensor)]) => data::write_npy_as(file, tensor, precision(name)),
+                _ => data::write_npz_as(file, &outputs, precision),
+            })?;
         }
         if let Some(directory) = &self.output_dir {
             fs::create_dir_all(directory).map_err(|error| Error::io(directory, error))?;
@@ -81,7 +86,21 @@ impl Run {
                 output::write_whole(path, |file| data::write_npy_as(file, tensor, precision))?;
             }
         }
-        Ok(Outcome::default())
+        Ok(Outcome { notes, ..Outcome::default() })
+    }
+
+    /// Whether the outputs are written as one array.
+    fn single(&self, loaded: &Loaded) -> Result<bool> {
+        let npy = |path: &PathBuf| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy"));
+        let Some(path) = self.outputs.as_ref().filter(|path| npy(path)) else { return Ok(false) };
+        match loaded.graph().outputs.len() {
+            1 => Ok(true),
+            count => {
+                Err(Error::usage(format!("an .npy file holds one array, not {count} outputs"))
+                    .within(path.display())
+                    .remedy("name an .npz archive, or a folder with --output-dir"))
+            }
+        }
     }
 }
 

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use amq_runtime::Isa;
 use clap::Args;
 
-use super::Outcome;
 use super::calibration::Calibration;
 use super::progress::Bar;
 use super::settings::Settings;
+use super::{Outcome, Work};
 use crate::calibrate::trial::Answer;
 use crate::error::{Error, Result};
 use crate::open::is_amq;
@@ -29,6 +29,8 @@ pub(super) struct Sensitivity {
     settings: Settings,
     #[command(flatten)]
     calibration: Calibration,
+    #[command(flatten)]
+    work: Work,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -41,6 +43,7 @@ impl Sensitivity {
                 .within(self.model.display())
                 .remedy("name the ONNX model that it was made from"));
         }
+        self.work.begin()?;
         let Some(source) = self.calibration.source()? else {
             return Err(Error::usage("answers are compared on data, and none are named")
                 .remedy("name data that the model is meant for with --calib"));

@@ -1,5 +1,6 @@
 //! The flags that say how a model is compiled.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use amq_format::graph::Activations;
@@ -91,6 +92,7 @@ impl Settings {
             recipe: self.recipe.as_deref().map(Recipe::read).transpose()?,
             calibration: None,
             max_constants: self.max_constants,
+            meta: BTreeMap::new(),
         })
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::output::{self, SignalGuard};
 use super::progress::Bar;
 use super::settings::Settings;
-use super::{Outcome, output::write_whole};
+use super::{Outcome, Work, output::write_whole};
 use crate::calibrate::gather::gather;
 use crate::calibrate::samples::Samples;
 use crate::calibrate::source::Source;
@@ -103,6 +103,8 @@ pub(super) struct Tune {
     distill: f64,
     #[command(flatten)]
     settings: Settings,
+    #[command(flatten)]
+    work: Work,
     /// Print the report as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -175,6 +177,7 @@ impl Tune {
             let read = data.into_iter().flatten().chain([&self.model]);
             output::check_not_read(path, read.chain(self.settings.recipe()))?;
         }
+        self.work.begin()?;
         let source = self.source(None, None)?;
         let options =
             ConvertOptions { calibration: Some(source.clone()), ..self.settings.options()? };
@@ -278,7 +281,7 @@ impl Tune {
         let mut learned = read(None)?;
         let valid = self.valid.as_ref().map_or(Ok(Vec::new()), |path| read(Some(path)))?;
         if let Some(path) = &self.labels {
-            let mut labels = Labels::read(path)?.into_classes();
+            let mut labels = Labels::read(path)?.into_classes()?;
             let count: usize = learned.iter().map(|group| group.samples(self.calib_axis)).sum();
             if labels.len() != count {
                 let found = labels.len();

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use amq_runtime::Isa;
 use clap::{Args, ValueEnum};
 
-use super::{Outcome, size};
+use super::{Outcome, Running, size};
 use crate::by_node::{ByNode, NodeDistance};
-use crate::error::Result;
-use crate::feed::arrays::{bind, read_inputs};
+use crate::error::{Error, Result};
+use crate::feed::arrays::{bind, read_inputs, roundings};
 use crate::names::shown;
-use crate::open::Opened;
+use crate::open::{Opened, is_amq};
 use crate::table::Table;
 use crate::verify::{Comparison, Inputs, Limits, Verified, verify};
 
@@ -20,6 +20,11 @@ use crate::verify::{Comparison, Inputs, Limits, Verified, verify};
 /// The file's digests and rules are always checked. With --against both models run on the same
 /// inputs, and the exit code is 1 if an output is further off than the limits allow, if an output
 /// that is not float differs, or if only one of the two gives a number.
+///
+/// The ratio of signal to noise (snr) is in decibels: at 40 dB the error is 1% of the output's size,
+/// at 20 dB a tenth, at 6 dB half of it. Of 56 public models, converted without data, the median is
+/// 39 dB at 8 bits, 18 at 4, 10 at 3 and 3 at 2. Choices survive more noise than numbers do: eval
+/// measures those.
 #[derive(Debug, Args)]
 pub(super) struct Verify {
     /// The file
@@ -48,14 +53,16 @@ pub(super) struct Verify {
     /// the worst of their time steps.
     #[arg(long, value_name = "WHAT", requires = "against")]
     by: Option<By>,
+    #[command(flatten)]
+    running: Running,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
 }
 
-/// What is compared beside the outputs.
+/// What is compared beside the outputs, or timed beside steps.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum By {
+pub(super) enum By {
     /// Every value that a node gives
     Node,
 }
@@ -67,14 +74,27 @@ fn limit(text: &str) -> Result<f64, String> {
 
 impl Verify {
     pub(super) fn execute(&self, isa: Isa) -> Result<Outcome> {
+        if !is_amq(&self.file)? && self.file.extension().is_some_and(|e| e == "onnx") {
+            let name = self.file.display();
+            return Err(Error::usage("an ONNX model stands where an .amq file is expected")
+                .within(&name)
+                .remedy(format!("amqc verify FILE.amq --against {name}")));
+        }
+        let threads = self.running.threads()?;
         let opened = Opened::read_amq(&self.file)?;
-        let loaded = opened.load(isa)?;
+        let loaded = self.running.load(&opened, isa, &threads)?;
+        let mut notes = Vec::new();
         let limits = Limits { max_error: self.max_error, min_snr: self.min_snr };
         let verified = match &self.against {
             Some(against) => {
-                let reference = Opened::read_with(against, &opened.interface()?)?.load(isa)?;
+                let reference = Opened::read_with(against, &opened.interface()?)?;
+                let reference = self.running.load(&reference, isa, &threads)?;
                 let inputs = match &self.inputs {
-                    Some(path) => Inputs::Given(bind(&loaded, read_inputs(&loaded, path)?)?),
+                    Some(path) => {
+                        let arrays = read_inputs(&loaded, path)?;
+                        notes = roundings(&arrays);
+                        Inputs::Given(bind(&loaded, arrays)?)
+                    }
                     None => Inputs::Seeded(self.dim.clone()),
                 };
                 verify(&loaded, &reference, &inputs, limits, self.by.is_some())?
@@ -84,7 +104,7 @@ impl Verify {
         let name = self.file.display();
         let limited = self.max_error.is_some() || self.min_snr.is_some();
         let outcome = Outcome::of(self.json, &verified, |verified| text(verified, &name, limited))?;
-        Ok(Outcome { differs: !verified.ok, ..outcome })
+        Ok(Outcome { differs: !verified.ok, notes, ..outcome })
     }
 }
 
@@ -92,14 +112,33 @@ fn text(verified: &Verified, name: &impl std::fmt::Display, limited: bool) -> St
     let mut text = verified.by_node.as_ref().map(nodes).unwrap_or_default();
     for Comparison { name, max_abs, snr_db, .. } in &verified.outputs {
         let (name, max_abs) = (shown(name), number(*max_abs));
-        let _ = writeln!(text, "{name}: max error {max_abs}, snr {snr_db:.1} dB");
+        let _ = write!(text, "{name}: max error {max_abs}, snr {snr_db:.1} dB");
+        let off = 100.0 * 10f64.powf(-snr_db / 20.0);
+        let _ = match off {
+            // Nothing differs, or nothing can be said.
+            0.0 | f64::INFINITY => writeln!(text),
+            _ => writeln!(text, ", off by {}% of its size", shortly(off)),
+        };
     }
     let _ = match verified.ok {
         true if limited || verified.outputs.is_empty() => writeln!(text, "{name}: ok"),
-        true => writeln!(text, "{name}: ok; --max-error and --min-snr would set limits"),
+        true => writeln!(
+            text,
+            "{name}: undamaged; whether its answers are near enough --max-error and --min-snr say \
+             (usual are 39 dB at 8 bits, 18 at 4, 10 at 3, 3 at 2)"
+        ),
         false => writeln!(text, "{name}: differs more than allowed"),
     };
     text
+}
+
+/// Two digits of a share in percent.
+fn shortly(percent: f64) -> String {
+    match percent {
+        10.0.. => format!("{percent:.0}"),
+        1.0..10.0 => format!("{percent:.1}"),
+        _ => format!("{percent:.1e}"),
+    }
 }
 
 fn number(max_abs: f64) -> String {

@@ -1,54 +1,50 @@
-//! Accuracy on items with labels.
+//! Accuracy on items with labels, or on positions in them.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
 
-use amq_format::graph::{DataType, Port};
 use serde::Serialize;
 
+use super::items::{self, Given, refuse};
+use super::labels::{Known, Labels};
 use super::scores::top1;
-use crate::data;
-use crate::error::{Error, Result};
-use crate::feed::arrays::Batches;
+use crate::error::Result;
 use crate::loaded::Loaded;
-use crate::tensor::{Tensor, views};
-
-/// The class of each item.
-#[derive(Clone, Debug)]
-pub struct Labels {
-    file: PathBuf,
-    classes: Vec<i64>,
-}
-
-impl Labels {
-    /// Reads the labels in an `.npy` file.
-    ///
-    /// # Errors
-    /// A file that cannot be read, and values that are not integers.
-    pub fn read(path: &Path) -> Result<Labels> {
-        match data::read_npy(path)?.integers() {
-            Some(classes) => Ok(Labels { file: path.to_owned(), classes: classes.to_vec() }),
-            None => Err(Error::bad_file("labels are whole numbers, one for each item")
-                .within(path.display())),
-        }
-    }
-
-    /// Them.
-    pub(crate) fn into_classes(self) -> Vec<i64> {
-        self.classes
-    }
-}
+use crate::tensor::Tensor;
 
 /// How often a model's largest score is at the label.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Accuracy {
     /// A share, from 0 to 1.
     pub accuracy: f64,
-    /// Items.
+    /// The mean over classes of `2 right / (labels + choices)`, of those that have a label or a choice.
+    pub macro_f1: f64,
+    /// The share of labels that are among the largest scores, if that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top: Option<Top>,
+    /// Items, or positions in them.
     pub predicted: usize,
+    /// Positions that have no label.
+    #[serde(skip_serializing_if = "is_none")]
+    pub unlabelled: usize,
+}
+
+/// Labels among the largest scores.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Top {
+    /// How many scores.
+    pub k: usize,
+    /// A share, from 0 to 1.
+    pub accuracy: f64,
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Runs the model on inputs whose items stand along axis 0; `output` names the one that gives the
-/// scores, unless only one is float and no state.
+/// scores, unless only one is float and no state. Labels are one for each item, or one for each position: then
+/// classes are the output's last axis, or axis 1, and the others are those of the labels; negative labels are left out. With `top`,
+/// labels among so many largest scores are counted too. `tell` is told how many items of how many are done.
 ///
 /// # Errors
 /// Labels that are not one for each item or not a class, inputs that the model cannot take in batches
@@ -58,44 +54,160 @@ pub fn accuracy(
     inputs: &[(String, Tensor)],
     labels: &Labels,
     output: Option<&str>,
+    top: Option<usize>,
+    tell: &dyn Fn(usize, usize),
 ) -> Result<Accuracy> {
-    let classes = &labels.classes;
-    let fail = |what: String| Err(Error::bad_file(what).within(labels.file.display()));
-    for (name, tensor) in inputs {
-        if tensor.dims.first() != Some(&classes.len()) {
-            let (count, dims) = (classes.len(), &tensor.dims);
-            return fail(format!("{count} labels, but {name:?} has the shape {dims:?}"));
-        }
-    }
-    if classes.is_empty() {
-        return fail("there is no label".into());
-    }
-    let floats: Vec<&Port> =
-        loaded.outputs().filter(|port| port.data_type() == DataType::F32).collect();
-    let output = loaded.pick("output", "--output", output, &loaded.graph().outputs, &floats)?;
-    let output = loaded.name(output.value);
-    let mut session = loaded.session();
-    let mut right = 0;
-    for batch in Batches::new(loaded, inputs, classes.len())?.iter() {
-        let outputs = session.run(&views(&batch.inputs)).map_err(|error| loaded.error(error))?;
-        let scores = outputs.get(output).and_then(|view| view.as_f32()).unwrap_or_default();
-        let refuse = |what: String| Err(Error::unsupported(what).within(loaded.path.display()));
-        if scores.is_empty() || scores.len() % batch.length != 0 {
-            let (count, length) = (scores.len(), batch.length);
-            return refuse(format!("{count} scores of {output:?} for {length} items"));
-        }
-        let width = scores.len() / batch.length;
-        for (item, row) in batch.items.zip(scores.chunks_exact(width)) {
-            let class = classes[item];
-            let Some(label) = usize::try_from(class).ok().filter(|&label| label < width) else {
-                return fail(format!("label {class} of item {item}: there are {width} classes"));
+    let Known::Classes(classes) = &labels.known else {
+        return Err(labels.wrong("classes are whole numbers".into()));
+    };
+    let places = labels.dims[1..].iter().product::<usize>();
+    let mut counts = Counts::default();
+    items::run(loaded, inputs, labels, output, |given| {
+        tell(given.items.end, labels.items());
+        let scores = Scores::of(&given, &labels.dims, labels, loaded)?;
+        let known = &classes[given.items.start * places..given.items.end * places];
+        for (place, &class) in known.iter().enumerate() {
+            if class < 0 && labels.dims.len() > 1 {
+                counts.unlabelled += 1;
+                continue;
+            }
+            let at = given.items.start * places + place;
+            let Some(label) = usize::try_from(class).ok().filter(|&label| label < scores.classes)
+            else {
+                let count = scores.classes;
+                return Err(
+                    labels.wrong(format!("label {class} of item {at}: there are {count} classes"))
+                );
             };
-            let Some(best) = top1(row) else {
-                return refuse(format!("the scores of item {item} are not numbers"));
+            let row = scores.row(place);
+            let Some(best) = top1(&row) else {
+                return Err(refuse(loaded, format!("the scores of item {at} are not numbers")));
             };
-            right += usize::from(best == label);
+            counts.add(label, best, rank(&row, label) < top.unwrap_or(0));
+        }
+        Ok(())
+    })?;
+    if counts.predicted == 0 {
+        return Err(labels.wrong("no position has a label".into()));
+    }
+    let share = |count: usize| count as f64 / counts.predicted as f64;
+    Ok(Accuracy {
+        accuracy: share(counts.right()),
+        macro_f1: counts.macro_f1(),
+        top: top.map(|k| Top { k, accuracy: share(counts.among) }),
+        predicted: counts.predicted,
+        unlabelled: counts.unlabelled,
+    })
+}
+
+/// Scores by place and class.
+struct Scores<'a> {
+    values: &'a [f32],
+    classes: usize,
+    /// Places between two classes of one place.
+    inner: usize,
+}
+
+impl<'a> Scores<'a> {
+    /// Of an output for labels of this shape, which has all items along axis 0.
+    fn of(
+        given: &Given<'a>,
+        shape: &[usize],
+        labels: &Labels,
+        loaded: &Loaded,
+    ) -> Result<Scores<'a>> {
+        let Given { name, dims, values, .. } = *given;
+        let length = dims.first().copied().unwrap_or(0);
+        if let ([_], true) = (shape, length > 0 && !values.is_empty()) {
+            return Ok(Scores { values, classes: values.len() / length, inner: 1 });
+        }
+        let others = |axis: usize| dims.iter().enumerate().filter(move |(i, _)| *i != axis);
+        let fits = |axis: &usize| {
+            *axis < dims.len()
+                && others(*axis).skip(1).map(|(_, dim)| dim).eq(shape[1..].iter())
+                && dims.len() == shape.len() + 1
+        };
+        match [dims.len().wrapping_sub(1), 1].iter().find(|axis| fits(axis)) {
+            Some(&axis) if !values.is_empty() => {
+                Ok(Scores { values, classes: dims[axis], inner: dims[axis + 1..].iter().product() })
+            }
+            _ if shape.len() == 1 => {
+                Err(refuse(loaded, format!("{} scores of {name:?} for {length} items", values.len())))
+            }
+            _ => Err(labels.wrong(format!(
+                "labels have the shape {shape:?} and {name:?} has {dims:?}: expected the shape of labels, \
+                 with an axis of classes at its end or after the first"
+            ))),
         }
     }
-    let predicted = classes.len();
-    Ok(Accuracy { accuracy: right as f64 / predicted as f64, predicted })
+
+    /// The scores of a place, by class.
+    fn row(&self, place: usize) -> Vec<f32> {
+        let start = place / self.inner * self.classes * self.inner + place % self.inner;
+        (0..self.classes).map(|class| self.values[start + class * self.inner]).collect()
+    }
+}
+
+/// How many classes have a larger score, or the same before it.
+fn rank(row: &[f32], label: usize) -> usize {
+    let before =
+        |(class, &score): (usize, &f32)| score > row[label] || score == row[label] && class < label;
+    row.iter().enumerate().filter(|&score| before(score)).count()
+}
+
+#[derive(Default)]
+struct Counts {
+    /// By class: labels, choices, and both at once.
+    classes: BTreeMap<usize, [usize; 3]>,
+    predicted: usize,
+    among: usize,
+    unlabelled: usize,
+}
+
+impl Counts {
+    fn add(&mut self, label: usize, best: usize, among: bool) {
+        self.classes.entry(label).or_default()[0] += 1;
+        self.classes.entry(best).or_default()[1] += 1;
+        self.classes.entry(label).or_default()[2] += usize::from(best == label);
+        self.predicted += 1;
+        self.among += usize::from(among);
+    }
+
+    fn right(&self) -> usize {
+        self.classes.values().map(|[.., both]| both).sum()
+    }
+
+    fn macro_f1(&self) -> f64 {
+        let f1 =
+            |[labels, choices, both]: &[usize; 3]| 2.0 * *both as f64 / (labels + choices) as f64;
+        self.classes.values().map(f1).sum::<f64>() / self.classes.len() as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measures_are_those_of_their_definitions() {
+        // Labels 0 0 1 1 2, choices 0 1 1 1 0: F1 of 0 is 2/4, of 1 is 4/5, of 2 is 0.
+        let mut counts = Counts::default();
+        for (label, best) in [(0, 0), (0, 1), (1, 1), (1, 1), (2, 0)] {
+            counts.add(label, best, label == best);
+        }
+        assert_eq!((counts.right(), counts.among, counts.predicted), (3, 3, 5));
+        assert!((counts.macro_f1() - (0.5 + 0.8) / 3.0).abs() < 1e-12);
+        assert_eq!([0, 1, 2, 3].map(|label| rank(&[1.0, 3.0, 3.0, 2.0], label)), [3, 0, 1, 2]);
+    }
+
+    #[test]
+    fn classes_stand_at_the_end_or_after_the_items() {
+        let values: Vec<f32> = (0..12u8).map(f32::from).collect();
+        let last = Scores { values: &values, classes: 3, inner: 1 };
+        assert_eq!(last.row(2), [6.0, 7.0, 8.0]);
+        // [2, 3, 2]: the place (1, 0) is number 2.
+        let after = Scores { values: &values, classes: 3, inner: 2 };
+        assert_eq!(after.row(2), [6.0, 8.0, 10.0]);
+        assert_eq!(after.row(3), [7.0, 9.0, 11.0]);
+    }
 }

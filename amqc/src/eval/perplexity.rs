@@ -29,6 +29,20 @@ pub fn perplexity(
     tokens: &[i64],
     ports: PortNames<'_>,
 ) -> Result<Perplexity> {
+    perplexity_told(loaded, classes, tokens, ports, &|_, _| ())
+}
+
+/// The same; `tell` is told how many tokens of how many are read.
+///
+/// # Errors
+/// As [`perplexity`].
+pub fn perplexity_told(
+    loaded: &Loaded,
+    classes: usize,
+    tokens: &[i64],
+    ports: PortNames<'_>,
+    tell: &dyn Fn(usize, usize),
+) -> Result<Perplexity> {
     let entry = |id: &i64| usize::try_from(*id).is_ok_and(|id| id < classes);
     if let Some(other) = tokens.iter().find(|id| !entry(id)) {
         return Err(Error::usage(format!("token {other} of a vocabulary of {classes} entries")));
@@ -38,7 +52,13 @@ pub fn perplexity(
     let within = |error: Error| error.within(loaded.path.display());
     probe::check_cuts(&mut reader, tokens).map_err(within)?;
     let scores = Scores::of(loaded.graph(), reader.output());
-    judge(tokens, classes, piece, scores, |fed, receive| reader.feed(fed, receive)).map_err(within)
+    let mut read = 0;
+    let feed = |fed: &[i64], receive: Receive<'_>| {
+        read += fed.len();
+        tell(read, tokens.len());
+        reader.feed(fed, receive)
+    };
+    judge(tokens, classes, piece, scores, feed).map_err(within)
 }
 
 /// Feeds `tokens` in pieces of at most `piece` and judges each prediction of the next token.

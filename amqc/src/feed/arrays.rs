@@ -6,8 +6,9 @@ use std::path::Path;
 use amq_format::graph::Port;
 
 use crate::data::{self, Array};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::loaded::{Loaded, port_text};
+use crate::names::shown;
 use crate::tensor::Tensor;
 
 /// The arrays of an `.npz` file, each for an input of the model.
@@ -15,7 +16,17 @@ use crate::tensor::Tensor;
 /// # Errors
 /// What of the file cannot be read, and a name that no input has.
 pub fn read_inputs(loaded: &Loaded, path: &Path) -> Result<Vec<(String, Array)>> {
-    data::read_npz(path, |name| loaded.input(name).map(|_| ()))
+    let wrong = |error: Error| error.within(path.display()).of_kind(ErrorKind::BadFile);
+    data::read_npz(path, |name| loaded.input(name).map(|_| ()).map_err(wrong))
+}
+
+/// A sentence for each array whose numbers a model takes only rounded.
+pub fn roundings(arrays: &[(String, Array)]) -> Vec<String> {
+    let rounded = arrays.iter().filter(|(_, array)| array.is_finer_than_f32());
+    let told = |(name, _): &(String, Array)| {
+        format!("{}: float64 values are rounded to float32, the type that models take", shown(name))
+    };
+    rounded.map(told).collect()
 }
 
 /// Arrays as the inputs they are for. Every input that is no state must be there.

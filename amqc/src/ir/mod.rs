@@ -34,13 +34,20 @@ pub struct Module {
     pub notes: Vec<String>,
     /// Most bytes of what is computed of constants, each element counted as 8.
     pub folded_bytes: u64,
+    /// Modules of the source program that nodes come from, by the names of the nodes.
+    pub scopes: BTreeMap<String, String>,
 }
 
 impl Default for Module {
     fn default() -> Self {
         let graph = Graph { values: vec![String::new()], ..Graph::default() };
-        let constants = BTreeMap::new();
-        Module { graph, constants, notes: Vec::new(), folded_bytes: u64::MAX }
+        Module {
+            graph,
+            constants: BTreeMap::new(),
+            notes: Vec::new(),
+            folded_bytes: u64::MAX,
+            scopes: BTreeMap::new(),
+        }
     }
 }
 

@@ -11,6 +11,16 @@ use super::registry::{self, Operator};
 use super::tensor::{Precision, Store, Stored, element};
 use crate::error::{Error, Result};
 
+/// The module of the source program that a node comes from, such as `encoder.linear`: PyTorch's exporter, whose names of
+/// nodes change with every export, tells it as a list of modules, each in the one before, with the operation at its end.
+fn scope(node: &NodeProto) -> Option<String> {
+    const KEY: &str = "pkg.torch.onnx.name_scopes";
+    let list = &node.metadata_props.iter().find(|entry| entry.key == KEY)?.value;
+    let scope = list.trim_matches(['[', ']']).split(',').rev().nth(1)?;
+    let scope = scope.trim_matches([' ', '\'', '"']);
+    (!scope.is_empty()).then(|| scope.to_owned())
+}
+
 /// Reads a graph's initializers and nodes, whose inputs are bound. Nodes without a name get one that
 /// begins with `prefix`.
 pub(super) fn read(
@@ -29,6 +39,9 @@ pub(super) fn read(
             "" => format!("{prefix}{}_{index}", node.op_type),
             name => name.to_owned(),
         };
+        if let Some(scope) = scope(node) {
+            builder.module.scopes.insert(name.clone(), scope);
+        }
         let place = format!("node {name:?} ({})", node.op_type);
         let told = builder.refusals.count();
         let lost = node.input.iter().any(|input| builder.refusals.is_lost(input));
@@ -188,4 +201,27 @@ fn read_node(
     let narrowed = reader.precision.is_some_and(|precision| precision != Precision::F32);
     reader.builder.notes.narrowed_nodes += usize::from(narrowed);
     reader.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::proto::StringStringEntryProto;
+
+    #[test]
+    fn the_module_is_the_last_but_one() {
+        for (list, expected) in [
+            ("['', 'encoder', 'encoder.linear', 'linear_1']", Some("encoder.linear")),
+            ("['', 'mm']", None),
+            ("['mm']", None),
+            ("", None),
+        ] {
+            let entry = StringStringEntryProto {
+                key: "pkg.torch.onnx.name_scopes".into(),
+                value: list.into(),
+            };
+            let node = NodeProto { metadata_props: vec![entry], ..NodeProto::default() };
+            assert_eq!(scope(&node).as_deref(), expected, "{list}");
+        }
+    }
 }

@@ -323,7 +323,7 @@ pub(super) fn find(domain: &str, name: &str) -> Result<&'static Operator> {
     };
     let remedy = match name {
         _ if is_random(name) => "export the model without it, or make what it gives an input",
-        _ => "docs/operators.md lists what is supported",
+        _ => "amqc operators lists what is supported",
     };
     Err(Error::unsupported(what).remedy(remedy))
 }
@@ -416,7 +416,7 @@ mod tests {
     #[test]
     fn what_is_not_supported_comes_with_advice() {
         for (name, advice) in
-            [("RandomNormalLike", "an input"), ("TfIdfVectorizer", "docs/operators.md")]
+            [("RandomNormalLike", "an input"), ("TfIdfVectorizer", "amqc operators")]
         {
             let error = find("", name).err().unwrap();
             assert!(error.help().unwrap().contains(advice), "{name}: {error}");

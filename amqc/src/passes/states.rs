@@ -13,6 +13,7 @@ use amq_format::graph::{
 
 use crate::error::{Error, Result};
 use crate::ir::{self, Module, fact};
+use crate::names::no_such;
 use crate::passes::unify::Equal;
 use crate::tensor::Data;
 
@@ -124,9 +125,8 @@ fn named_states(module: &mut Module, named: &[(String, String)]) -> Result<Vec<S
 fn named_ports<'a>(module: &'a Module, input: &str, output: &str) -> Result<(&'a Port, &'a Port)> {
     let find = |ports: &'a [Port], kind: &str, name: &str| {
         ports.iter().find(|port| module.name(port.value) == name).ok_or_else(|| {
-            let names: Vec<_> = ports.iter().map(|port| module.name(port.value)).collect();
-            Error::usage(format!("--state {input}={output}: the model has no {kind} {name:?}"))
-                .remedy(format!("its {kind}s are {}", names.join(", ")))
+            let names = ports.iter().map(|port| module.name(port.value));
+            no_such(kind, name, names).within(format_args!("--state {input}={output}"))
         })
     };
     let graph = &module.graph;

@@ -555,8 +555,8 @@ fn states_that_are_named_must_exist_and_fit() {
     assert_eq!(declared(&build(), &[]).unwrap().0, [""; 0]);
     assert_eq!(declared(&build(), &[("s", "y")]).unwrap().0, ["s -> y"]);
     for (named, words) in [
-        (&[("t", "y")][..], "the model has no input \"t\""),
-        (&[("s", "t")], "the model has no output \"t\""),
+        (&[("t", "y")][..], "there is no input \"t\""),
+        (&[("s", "t")], "there is no output \"t\""),
         (&[("wide", "y")], "the input is f32 [n, 4] and the output f32 [n, 3]"),
         (&[("s", "y"), ("x", "y")], "a value can belong to one state only"),
     ] {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::names::closest;
+
 /// How the codes and coefficients of a row are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
@@ -59,8 +61,10 @@ impl FromStr for Method {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         Self::ALL.into_iter().find(|method| method.name() == text).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            ParseError(format!("unknown method {text:?}: use one of {names}"))
+            let names = Self::ALL.map(Self::name);
+            let meant = closest(text, names).map(|name| format!("; did you mean {name}?"));
+            let (names, meant) = (names.join(", "), meant.unwrap_or_default());
+            ParseError(format!("unknown method {text:?}: use one of {names}{meant}"))
         })
     }
 }

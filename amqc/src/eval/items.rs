@@ -1,0 +1,73 @@
+//! Items that a model is run on, and the output that is judged.
+
+use std::ops::Range;
+
+use amq_format::graph::{DataType, Port};
+
+use super::labels::Labels;
+use crate::error::{Error, Result};
+use crate::feed::arrays::{Batch, Batches};
+use crate::loaded::Loaded;
+use crate::tensor::{Tensor, views};
+
+/// An output of some items.
+pub(super) struct Given<'a> {
+    /// The output's name.
+    pub(super) name: &'a str,
+    /// Which items.
+    pub(super) items: Range<usize>,
+    /// The shape: as many or more items along axis 0.
+    pub(super) dims: &'a [usize],
+    pub(super) values: &'a [f32],
+}
+
+/// Runs the model on all items, which stand along axis 0 of inputs and labels, in batches where it may be cut; `output`
+/// names what is judged, unless only one output is float and no state.
+///
+/// # Errors
+/// Labels that are not as many as the items, inputs that the model cannot take in batches, and what `judge` refuses.
+pub(super) fn run(
+    loaded: &Loaded,
+    inputs: &[(String, Tensor)],
+    labels: &Labels,
+    output: Option<&str>,
+    mut judge: impl FnMut(Given<'_>) -> Result<()>,
+) -> Result<()> {
+    let items = labels.items();
+    for (name, tensor) in inputs {
+        if tensor.dims.first() != Some(&items) {
+            let dims = &tensor.dims;
+            return Err(
+                labels.wrong(format!("{items} labels, but {name:?} has the shape {dims:?}"))
+            );
+        }
+    }
+    let floats: Vec<&Port> =
+        loaded.outputs().filter(|port| port.data_type() == DataType::F32).collect();
+    let output = loaded.pick("output", "--output", output, &loaded.graph().outputs, &floats)?;
+    let name = loaded.name(output.value);
+    let mut session = loaded.session();
+    let mut give = |batch: Batch| {
+        let outputs = session.run(&views(&batch.inputs)).map_err(|error| loaded.error(error))?;
+        let view = outputs.get(name);
+        let dims = view.as_ref().map_or(&[][..], |view| view.dims);
+        let values = view.as_ref().and_then(|view| view.as_f32()).unwrap_or_default();
+        judge(Given { name, items: batch.items, dims, values })
+    };
+    if labels.dims.len() > 1 && begins_with_time(loaded) {
+        return give(Batch { items: 0..items, length: items, inputs: inputs.to_vec() });
+    }
+    Batches::new(loaded, inputs, items)?.iter().try_for_each(give)
+}
+
+/// Whether axis 0 of an input is time, which is not cut.
+fn begins_with_time(loaded: &Loaded) -> bool {
+    let streams = &loaded.graph().streams;
+    let time = |port: &Port| streams.iter().any(|s| s.value == port.value && s.time_axis == 0);
+    loaded.inputs().any(time)
+}
+
+/// The output cannot be judged.
+pub(super) fn refuse(loaded: &Loaded, what: String) -> Error {
+    Error::unsupported(what).within(loaded.path.display())
+}
