@@ -26,6 +26,9 @@ def stage(book):
     source = book / "src"
     summary = (ROOT / "docs/SUMMARY.md").read_text()
     pages = [inside("docs/SUMMARY.md", target) for _, _, target in LINK.findall(summary)]
+    for page in (ROOT / "docs").rglob("*.md"):
+        if page.name != "SUMMARY.md" and page.relative_to(ROOT).as_posix() not in pages:
+            sys.exit(f"{page.relative_to(ROOT)} is not in docs/SUMMARY.md")
     write(source / "SUMMARY.md", LINK.sub(lambda m: f"[{m[2]}]({inside('docs/SUMMARY.md', m[3])})", summary))
     for page in pages:
         write(source / page, LINK.sub(lambda m: link(page, m, pages, source), (ROOT / page).read_text()))
