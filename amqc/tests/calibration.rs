@@ -153,7 +153,7 @@ fn bad_data_get_a_sentence_and_leave_no_file() {
     fs::create_dir(folder.path().join("empty")).unwrap();
     let model = fixture("digits/model.onnx");
     for (args, code, word) in [
-        (vec!["--calib", "name.npz"], 2, "pictures"),
+        (vec!["--calib", "name.npz"], 4, "pictures"),
         (vec!["--calib", "type.npz"], 4, "bool"),
         (vec!["--calib", "shape.npz"], 4, "[2, 64]"),
         (vec!["--calib", "one.npz"], 4, "2 samples"),
