@@ -18,6 +18,7 @@
 //! # }
 //! ```
 #![cfg_attr(not(feature = "std"), no_std)]
+#![deny(unsafe_code)]
 
 #[cfg(feature = "std")]
 extern crate std;
@@ -34,6 +35,7 @@ mod file;
 mod frame;
 mod fuse;
 mod infer;
+#[allow(unsafe_code, reason = "instructions of a CPU, and memory that is filled in place")]
 mod kernels;
 mod model;
 mod ops;

@@ -1,4 +1,5 @@
 //! The amq compiler: float ONNX networks in, small binary-coded `.amq` models out.
+#![deny(unsafe_code)]
 
 pub mod answers;
 pub mod bench;

@@ -31,8 +31,14 @@ fn by_head(r: &mut Reader<'_, '_>, part: &str, x: Value, heads: &Dim) -> Result<
     if dims.len() == 4 {
         return Ok(x);
     }
-    let size = r.dim(dims[2].floor_div(heads))?;
-    let apart = vec![dims[0].clone(), dims[1].clone(), heads.clone(), size];
+    let [batch, sequence, width] = &dims[..] else {
+        return Err(Error::bad_file(format!(
+            "{part} has {} axes, it must have 3 or 4",
+            dims.len()
+        )));
+    };
+    let size = r.dim(width.floor_div(heads))?;
+    let apart = vec![batch.clone(), sequence.clone(), heads.clone(), size];
     let apart = r.reshape(&format!("{part}_apart"), x, apart)?;
     r.transpose(&format!("{part}_heads"), apart, &[0, 2, 1, 3])
 }

@@ -99,10 +99,13 @@ fn real_inverse(r: &mut Reader<'_, '_>, x: Value, axis: usize, points: Dim) -> R
 /// Pieces that a window of STFT is put together of, at most.
 const MOST_PIECES: i64 = 8;
 
+/// What steps and lengths may be, so that their sums and products are numbers.
+const MOST: std::ops::RangeInclusive<i64> = 1..=i32::MAX as i64;
+
 /// STFT: windows of the signal, each transformed.
 pub(in crate::onnx) fn short_time(r: &mut Reader<'_, '_>) -> Result<()> {
     let signal = r.input(0)?;
-    let step = one_known(r, 1)?.and_then(|step| step.as_size()).filter(|&step| step > 0);
+    let step = one_known(r, 1)?.and_then(|step| step.as_size()).filter(|step| MOST.contains(step));
     let step = step.ok_or_else(|| Error::unsupported("its frame_step is no constant"))?;
     let window = r.optional_input(2);
     let length = match (one_known(r, 3)?, window) {
@@ -110,7 +113,7 @@ pub(in crate::onnx) fn short_time(r: &mut Reader<'_, '_>) -> Result<()> {
         (None, Some(window)) => r.dims(window).first().and_then(Dim::as_size),
         (None, None) => None,
     };
-    let length = length.filter(|&length| length > 0);
+    let length = length.filter(|length| MOST.contains(length));
     let length = length.ok_or_else(|| Error::unsupported("its frame_length is no constant"))?;
     let onesided = r.flag("onesided", true)?;
     let dims = r.dims(signal);

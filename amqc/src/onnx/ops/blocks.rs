@@ -99,10 +99,15 @@ pub(in crate::onnx) fn tile(r: &mut Reader<'_, '_>) -> Result<()> {
     r.give(0, y)
 }
 
+/// A number of which products of two are numbers too.
+fn small(number: i64) -> Option<u64> {
+    i32::try_from(number).ok().and_then(|number| u64::try_from(number).ok())
+}
+
 /// Numbers of an attribute, one for each axis.
 fn numbers(r: &mut Reader<'_, '_>, name: &str, count: usize, default: u64) -> Result<Vec<u64>> {
     let Some(ints) = r.ints(name)? else { return Ok(vec![default; count]) };
-    let numbers: Option<Vec<u64>> = ints.iter().map(|&i| u64::try_from(i).ok()).collect();
+    let numbers: Option<Vec<u64>> = ints.iter().map(|&i| small(i)).collect();
     numbers
         .filter(|numbers| numbers.len() == count)
         .ok_or_else(|| Error::bad_file(format!("{name} is {ints:?} for {count} axes")))
@@ -113,9 +118,10 @@ pub(in crate::onnx) fn column_to_image(r: &mut Reader<'_, '_>) -> Result<()> {
     let sizes = r.known_input(1)?.values;
     r.input(2)?;
     let kernel = r.optional_numbers(2)?.unwrap_or_default();
-    let kernel: Option<Vec<u64>> =
-        kernel.iter().map(|&size| u64::try_from(size).ok().filter(|&size| size > 0)).collect();
-    let kernel = kernel.filter(|kernel| kernel.len() == sizes.len() && kernel.len() <= 3);
+    let kernel: Option<Vec<u64>> = kernel.iter().map(|&size| small(size)).collect();
+    let kernel = kernel.filter(|kernel| {
+        kernel.len() == sizes.len() && kernel.len() <= 3 && kernel.iter().all(|&size| size > 0)
+    });
     let kernel = kernel.ok_or_else(|| Error::unsupported("blocks of more than three axes"))?;
     let axes = kernel.len();
     let strides = numbers(r, "strides", axes, 1)?;
@@ -144,7 +150,9 @@ pub(in crate::onnx) fn column_to_image(r: &mut Reader<'_, '_>) -> Result<()> {
 /// MaxUnpool: x where its indices say, zeros elsewhere.
 pub(in crate::onnx) fn max_unpool(r: &mut Reader<'_, '_>) -> Result<()> {
     let (x, indices) = (r.input(0)?, r.input(1)?);
-    let axes = r.rank(x).saturating_sub(2);
+    let Some(axes) = r.rank(x).checked_sub(2) else {
+        return Err(Error::bad_file("its input has no channels"));
+    };
     let kernel = numbers(r, "kernel_shape", axes, 1)?;
     let strides = numbers(r, "strides", axes, 1)?;
     let pads = numbers(r, "pads", 2 * axes, 0)?;

@@ -34,8 +34,10 @@ pub(super) fn sizes(
     least: u64,
 ) -> Result<Option<Vec<u64>>> {
     let Some(ints) = r.ints(name)? else { return Ok(None) };
+    // Products of two are numbers too.
+    let allowed = least..=i32::MAX as u64;
     let sizes: Option<Vec<u64>> =
-        ints.iter().map(|&i| u64::try_from(i).ok().filter(|&size| size >= least)).collect();
+        ints.iter().map(|&i| u64::try_from(i).ok().filter(|size| allowed.contains(size))).collect();
     sizes.filter(|sizes| sizes.len() == count).map(Some).ok_or_else(|| {
         Error::bad_file(format!("{name} is {ints:?}; {count} numbers from {least} are needed"))
     })

@@ -252,6 +252,10 @@ pub(in crate::onnx) fn cache_update(r: &mut Reader<'_, '_>) -> Result<()> {
     }
     let dims = r.dims(update);
     let rank = dims.len();
+    if rank != r.rank(cache) {
+        let axes = r.rank(cache);
+        return Err(Error::bad_file(format!("its update has {rank} axes, its cache {axes}")));
+    }
     let steps = r.count_up("steps", &dims[axis])?;
     let mut along = vec![dims[axis].clone()];
     along.resize(rank - axis, Dim::from(1));

@@ -39,7 +39,10 @@ fn loss(r: &mut Reader<'_, '_>, x: Value) -> Result<Value> {
     }
     let of_targets = r.dims(target);
     let flat = vec![dims[0].clone(), dims[1].clone(), product(&dims[2..])?];
-    let places = vec![dims[0].clone(), product(&of_targets[1..])?];
+    let Some((_, of_one)) = of_targets.split_first() else {
+        return Err(Error::bad_file("its targets are one number"));
+    };
+    let places = vec![dims[0].clone(), product(of_one)?];
     let x = r.reshape("flatten", x, flat)?;
     let target = r.reshape("targets", target, places.clone())?;
     let mut class = target;

@@ -20,7 +20,7 @@ pub(super) fn conv(
     let kernel = shape[2].as_size().filter(|&size| size > 0);
     let kernel = kernel.ok_or_else(|| Error::bad_file("the depth of W is not known"))?;
     let (stride, dilation) = (conv.strides[0] as i64, conv.dilations[0] as i64);
-    let extent = (kernel - 1) * dilation + 1;
+    let extent = (kernel - 1).saturating_mul(dilation).saturating_add(1);
     let groups = Dim::from(conv.groups as i64);
 
     let auto_pad = AutoPad::try_from(conv.auto_pad).unwrap_or(AutoPad::Explicit);

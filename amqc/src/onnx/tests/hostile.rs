@@ -108,6 +108,33 @@ fn graphs_that_contradict_themselves_are_bad_files() {
     bad(none, "holds no graph");
 }
 
+/// What fuzzing found: inputs of fewer axes than their operator has, and numbers whose products are none.
+#[test]
+fn inputs_without_axes_and_endless_windows_are_refused() {
+    let refused = |build: Build, what: &str| {
+        let error = build.import().unwrap_err();
+        assert!(error.to_string().contains(what), "{error}");
+    };
+    let heads = |v: &str| Build::new(23).input("q", "1 2 4 8").input("k", "1 2 4 8").input("v", v);
+    for (v, axes) in [("4", "v has 1 axes"), ("4 4", "v has 2 axes")] {
+        refused(heads(v).node("Attention", "q k v", "y").output("y"), axes);
+    }
+    let loss = Build::new(13).input("x", "3 5").typed("t", ElementType::Int64, "");
+    refused(loss.node("NegativeLogLikelihoodLoss", "x t", "y").output("y"), "one number");
+    let unpool = Build::new(13).input("x", "3").typed("i", ElementType::Int64, "3");
+    let kernel = [("kernel_shape", A::Is(&[]))];
+    refused(unpool.node_with("MaxUnpool", "x i", "y", &kernel).output("y"), "no channels");
+    let cache = Build::new(24).input("c", "2 3 4 5").input("u", "2 3 4");
+    let axis = [("axis", A::I(3))];
+    refused(cache.node_with("TensorScatter", "c u", "y", &axis).output("y"), "has 3 axes");
+    let wide = |name, numbers| {
+        let build = Build::new(13).input("x", "1 1 9").weight("w", &[1, 1, 3]);
+        build.node_with("Conv", "x w", "y", &[(name, A::Is(numbers))]).output("y")
+    };
+    refused(wide("dilations", &[i64::MAX]), "dilations is");
+    refused(wide("pads", &[i64::MAX, 1]), "pads");
+}
+
 #[test]
 fn what_is_not_known_is_refused_by_name() {
     let unsupported = |build: Build, what: &str| {
