@@ -59,7 +59,7 @@ pub use amq_format;
 pub use error::{Error, Misfit, MisfitKind};
 #[cfg(feature = "std")]
 pub use file::read;
-pub use kernels::Isa;
+pub use kernels::{Isa, vectorize};
 pub use model::{LoadOptions, Model, StatePort};
 pub use probe::{Part, Probe, Product};
 pub use program::Port;

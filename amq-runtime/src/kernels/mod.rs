@@ -28,6 +28,6 @@ mod x86_64;
 
 pub(crate) use fma::fma;
 pub(crate) use lanes::NAN;
-pub use target::Isa;
 pub(crate) use target::Target;
+pub use target::{Isa, vectorize};
 pub(crate) use work::{BLOCK, Order, Output, Work, chain};

@@ -109,6 +109,13 @@ impl fmt::Display for Isa {
     }
 }
 
+/// Runs `work` compiled for the fastest instruction set that this CPU has, for those who prepare or train models: what
+/// is inlined into it is, so mark what it calls `#[inline(always)]`. Floats have the same bits with each.
+#[inline(always)]
+pub fn vectorize<R>(work: impl FnOnce() -> R) -> R {
+    Target(Isa::detect()).vectorize(work)
+}
+
 /// An instruction set that this CPU is known to have: proof that its kernels may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target(Isa);

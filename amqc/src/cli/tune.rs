@@ -17,6 +17,7 @@ use crate::calibrate::samples::Samples;
 use crate::calibrate::source::Source;
 use crate::error::{Error, Result};
 use crate::eval::Labels;
+use crate::export::export;
 use crate::feed::text::{Unit, Vocabulary};
 use crate::input;
 use crate::loaded::Loaded;
@@ -77,6 +78,9 @@ pub(super) struct Tune {
     /// Where to write; an existing file is replaced [default: beside the model, as MODEL.amq]
     #[arg(short, long, value_name = "OUT.amq")]
     output: Option<PathBuf>,
+    /// Write the trained network as an ONNX model in float as well, as amqc export does
+    #[arg(long, value_name = "TUNED.onnx")]
+    save_onnx: Option<PathBuf>,
     /// Write how far training is to this file every two minutes, and when it is interrupted
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     checkpoint: Option<PathBuf>,
@@ -95,7 +99,7 @@ pub(super) struct Tune {
     /// Streams that the text is divided into, or samples at once
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = count)]
     batch: usize,
-    /// Tokens of a stream that gradients go back through
+    /// Tokens of a stream, or steps of samples that follow each other in time, that gradients go back through
     #[arg(long, value_name = "N", default_value_t = 35, value_parser = count)]
     span: usize,
     /// Share of the loss that is the divergence from the float model, where there is a next token or a label to learn
@@ -170,7 +174,8 @@ impl Tune {
         }
         let target = self.output.clone().unwrap_or_else(|| self.model.with_extension("amq"));
         let checkpoint = self.checkpoint.as_ref().or(self.resume.as_ref());
-        let outputs: Vec<&PathBuf> = [Some(&target), checkpoint].into_iter().flatten().collect();
+        let outputs = [Some(&target), checkpoint, self.save_onnx.as_ref()];
+        let outputs: Vec<&PathBuf> = outputs.into_iter().flatten().collect();
         output::check_apart(&outputs)?;
         for path in &outputs {
             let data = [&self.text, &self.vocab, &self.calib, &self.labels, &self.valid];
@@ -235,6 +240,11 @@ impl Tune {
             output::check_not_read(path, &compiled.external)?;
         }
         write_whole(&target, |file| file.write_all(&compiled.bytes))?;
+        if let Some(path) = &self.save_onnx {
+            let opened = Opened::of_bytes(&target, &compiled.bytes);
+            let exported = export(&opened.validated()?).map_err(|e| e.within(path.display()))?;
+            write_whole(path, |file| file.write_all(&exported.bytes))?;
+        }
         let trained = Trained {
             input: self.model.display().to_string(),
             output: target.display().to_string(),

@@ -1,6 +1,7 @@
 //! Functions of one element and their derivatives.
 
 use amq_format::graph::{Unary, UnaryFunction as F};
+use amq_runtime::vectorize;
 
 /// `e^x` to about two units in the last place: written for vectors.
 #[inline(always)]
@@ -34,8 +35,8 @@ pub(super) fn apply(function: &Unary, x: &mut [f32]) {
     let Unary { alpha, beta, .. } = *function;
     let mut each = |f: &dyn Fn(f32) -> f32| x.iter_mut().for_each(|x| *x = f(*x));
     match function.function() {
-        F::Sigmoid => x.iter_mut().for_each(|x| *x = sigmoid(*x)),
-        F::Tanh => x.iter_mut().for_each(|x| *x = tanh(*x)),
+        F::Sigmoid => vectorize(|| x.iter_mut().for_each(|x| *x = sigmoid(*x))),
+        F::Tanh => vectorize(|| x.iter_mut().for_each(|x| *x = tanh(*x))),
         F::Relu => each(&|x| x.max(0.0)),
         F::Affine => each(&|x| alpha * x + beta),
         F::LeakyRelu => each(&|x| if x >= 0.0 { x } else { alpha * x }),
@@ -54,8 +55,18 @@ pub(super) fn is_smooth(function: &Unary) -> bool {
     !matches!(function.function(), F::Not | F::Sign | F::Floor | F::Ceil | F::Round)
 }
 
+/// Multiplies each of `by` with the derivative at its x, where the function is y.
+pub(super) fn multiply_by_derivative(function: &Unary, (x, y): (&[f32], &[f32]), by: &mut [f32]) {
+    let of_y = by.iter_mut().zip(y);
+    match function.function() {
+        F::Sigmoid => vectorize(|| of_y.for_each(|(by, y)| *by *= y * (1.0 - y))),
+        F::Tanh => vectorize(|| of_y.for_each(|(by, y)| *by *= 1.0 - y * y)),
+        _ => of_y.zip(x).for_each(|((by, &y), &x)| *by *= derivative(function, x, y)),
+    }
+}
+
 /// The derivative at x, where the function is y. Rounding to a narrower float is passed as if it were not there.
-pub(super) fn derivative(function: &Unary, x: f32, y: f32) -> f32 {
+fn derivative(function: &Unary, x: f32, y: f32) -> f32 {
     let Unary { alpha, beta, .. } = *function;
     let step = |on: bool| if on { 1.0 } else { 0.0 };
     match function.function() {

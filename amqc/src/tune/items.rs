@@ -8,6 +8,7 @@ use super::lesson::{Figure, Lesson, Measure, start};
 use super::loss::{Targets, of_scores, of_values};
 use super::params::Params;
 use super::tape::{Tape, floats};
+use super::text::Reading;
 use crate::calibrate::batches::fixed;
 use crate::error::{Error, Result};
 use crate::eval::{Scores, scores::top1};
@@ -56,19 +57,20 @@ impl Group {
 }
 
 impl Arrays {
-    /// Moves each eighth sample to those to choose by, if there are none yet.
-    fn keep(&mut self) {
+    /// Moves each eighth sample to those to choose by, if there are none yet; of `run` samples that follow each other
+    /// all or none.
+    fn keep(&mut self, run: usize) {
         if !self.valid.is_empty() {
             return;
         }
         let count: usize = self.learned.iter().map(|group| group.samples(self.axis)).sum();
-        let every = KEPT.min(count).max(1);
+        let every = KEPT.min(count.div_ceil(run)).max(1);
         let mut before = 0;
         for group in &mut self.learned {
             let samples = group.samples(self.axis);
-            let is_kept = |&at: &usize| (before + at) % every == every - 1;
+            let is_kept = |&at: &usize| (before + at / run) % every == every - 1;
             let (kept, rest): (Vec<_>, Vec<_>) = (0..samples).partition(is_kept);
-            before += samples;
+            before += samples.div_ceil(run);
             if !kept.is_empty() {
                 self.valid.push(group.select(self.axis, &kept));
                 *group = group.select(self.axis, &rest);
@@ -104,6 +106,8 @@ pub(super) struct Items<'a> {
     /// Samples that are run at once, and whether the model says so.
     batch: usize,
     is_fixed: bool,
+    /// Whether they are steps of a sequence, whose order stays.
+    in_time: bool,
     share: f64,
     labelled: bool,
     scores: Scores,
@@ -118,8 +122,9 @@ pub(super) struct Items<'a> {
 }
 
 impl<'a> Items<'a> {
-    /// Samples before the first is learned, for the network of `module`, whose float model is `float`: `batch` of them
-    /// at a time, unless the model says how many. With labels `share` of the loss is the divergence from the float model.
+    /// Samples before the first is learned, for the network of `module`, whose float model is `float`: a batch of them
+    /// at a time, unless the model says how many. Where their axis is that of time, they are steps of a sequence, of
+    /// which a span is run at a time, in their order.
     ///
     /// # Errors
     /// A model without an output of floats, with labels of several; labels that are no classes, too few samples, and what
@@ -128,11 +133,16 @@ impl<'a> Items<'a> {
         float: &'a Loaded,
         module: &'a Module,
         mut arrays: Arrays,
-        (batch, share): (usize, f64),
+        Reading { batch, span, share }: Reading,
         seed: u64,
     ) -> Result<Items<'a>> {
-        arrays.keep();
         let found = fixed(float, arrays.axis)?;
+        let inputs: Vec<ValueId> = float.inputs().map(|port| port.value).collect();
+        let in_time = (float.graph().streams.iter()).any(|stream| {
+            inputs.contains(&stream.value) && stream.time_axis as usize == arrays.axis
+        });
+        let batch = found.unwrap_or(if in_time { span } else { batch });
+        arrays.keep(if in_time { batch } else { 1 });
         let labelled = arrays.learned.iter().any(|group| group.labels.is_some());
         let within = |error: Error| error.within(float.path.display());
         let floats: Vec<_> =
@@ -158,8 +168,9 @@ impl<'a> Items<'a> {
             module,
             session: float.session(),
             arrays,
-            batch: found.unwrap_or(batch),
+            batch,
             is_fixed: found.is_some(),
+            in_time,
             share,
             labelled,
             scores: Scores::of(float.graph(), floats[0].value),
@@ -226,7 +237,9 @@ impl<'a> Items<'a> {
         self.order.clear();
         for (index, group) in self.arrays.learned.iter().enumerate() {
             let mut places: Vec<usize> = (0..group.samples(self.arrays.axis)).collect();
-            random.shuffle(&mut places);
+            if !self.in_time {
+                random.shuffle(&mut places);
+            }
             let batches = places.chunks_exact(self.batch);
             if batches.len() == 0 && !places.is_empty() && !self.is_fixed {
                 self.order.push((index, places));
@@ -430,4 +443,34 @@ fn is_distribution(graph: &Graph, value: ValueId) -> bool {
         producer.and_then(|node| node.op.as_ref()),
         Some(Op::Softmax(softmax)) if !softmax.log && softmax.axis as usize + 1 == rank
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Data;
+
+    fn group(first: i64, count: usize) -> Group {
+        let data = Data::I64((first..first + count as i64).collect());
+        let tensor = Tensor { dims: vec![count], data };
+        Group { inputs: vec![("x".to_owned(), tensor)], labels: None }
+    }
+
+    fn samples(groups: &[Group]) -> Vec<Vec<i64>> {
+        groups.iter().map(|group| group.inputs[0].1.data.integers().unwrap()).collect()
+    }
+
+    /// Steps that follow each other are learned or kept together.
+    #[test]
+    fn runs_are_kept_whole() {
+        let arrays =
+            || Arrays { learned: vec![group(0, 7), group(100, 6)], valid: Vec::new(), axis: 0 };
+        let mut alone = arrays();
+        alone.keep(1);
+        assert_eq!(samples(&alone.valid), [[100]]);
+        let mut runs = arrays();
+        runs.keep(3);
+        assert_eq!(samples(&runs.valid), [[103, 104, 105]]);
+        assert_eq!(samples(&runs.learned), [vec![0, 1, 2, 3, 4, 5, 6], vec![100, 101, 102]]);
+    }
 }

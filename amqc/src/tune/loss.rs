@@ -1,5 +1,6 @@
 //! What training makes small.
 
+use amq_runtime::vectorize;
 use rayon::prelude::*;
 
 use super::function::exp;
@@ -33,20 +34,26 @@ pub(super) fn of_scores(
         gradient.par_chunks_exact_mut(classes.max(1)).zip(scores.par_chunks_exact(classes.max(1)));
     let losses: Vec<f64> = rows
         .enumerate()
-        .map(|(row, (gradient, scores))| {
+        .map_init(Vec::new, |room, (row, (gradient, scores))| {
             let label = targets.labels.map(|labels| labels[row]);
             let teacher = targets.teacher.map(|all| &all[row * classes..][..classes]);
-            let loss = match kind {
-                Scores::Logits => of_logits(scores, label, teacher, targets.share, gradient),
-                Scores::Probabilities => {
-                    of_probabilities(scores, label, teacher, targets.share, gradient)
-                }
-            };
-            gradient.iter_mut().for_each(|g| *g *= scale);
-            loss
+            let held = Held { label, teacher, share: targets.share, scale };
+            match kind {
+                Scores::Logits => vectorize(|| of_logits(scores, held, gradient, room)),
+                Scores::Probabilities => of_probabilities(scores, held, gradient),
+            }
         })
         .collect();
     (losses.iter().sum::<f64>() / count.max(1) as f64, gradient)
+}
+
+/// What a row is held against, and what its gradient is multiplied by.
+#[derive(Clone, Copy, Debug)]
+struct Held<'a> {
+    label: Option<usize>,
+    teacher: Option<&'a [f32]>,
+    share: f32,
+    scale: f32,
 }
 
 /// The mean of squared differences, in parts of a mean square, and its gradient by `values`.
@@ -63,6 +70,7 @@ pub(super) fn of_values(values: &[f32], expected: &[f32], energy: f64) -> (f64, 
 }
 
 /// The largest of scores.
+#[inline(always)]
 fn largest(row: &[f32]) -> f32 {
     let mut most = [f32::NEG_INFINITY; LANES];
     let (chunks, rest) = row.as_chunks::<LANES>();
@@ -75,6 +83,7 @@ fn largest(row: &[f32]) -> f32 {
 }
 
 /// The sum of products, in lanes.
+#[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f64 {
     let mut sums = [0.0; LANES];
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
@@ -88,6 +97,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// The sum of a row, in lanes.
+#[inline(always)]
 fn sum(row: &[f32]) -> f64 {
     let mut sums = [0.0; LANES];
     let (chunks, rest) = row.as_chunks::<LANES>();
@@ -98,6 +108,7 @@ fn sum(row: &[f32]) -> f64 {
 }
 
 /// Probabilities of logits, and the logarithm of what they were divided by, the largest logit included.
+#[inline(always)]
 fn softmax(logits: &[f32], p: &mut [f32]) -> f64 {
     let most = largest(logits);
     p.iter_mut().zip(logits).for_each(|(p, x)| *p = exp(x - most));
@@ -107,12 +118,13 @@ fn softmax(logits: &[f32], p: &mut [f32]) -> f64 {
     f64::from(most) + total.ln()
 }
 
+/// `room` is for the teacher's probabilities.
+#[inline(always)]
 fn of_logits(
     logits: &[f32],
-    label: Option<usize>,
-    teacher: Option<&[f32]>,
-    share: f32,
+    Held { label, teacher, share, scale }: Held<'_>,
     gradient: &mut [f32],
+    room: &mut Vec<f32>,
 ) -> f64 {
     let norm = softmax(logits, gradient);
     // NaN hides from comparisons.
@@ -122,27 +134,26 @@ fn of_logits(
         loss += f64::from(1.0 - share) * (norm - f64::from(logits[label]));
         weight += 1.0 - share;
     }
-    let mut p = Vec::new();
     if let Some(teacher) = teacher.filter(|_| share > 0.0) {
-        p.resize(teacher.len(), 0.0);
-        let of_teacher = softmax(teacher, &mut p);
-        let divergence = (dot(&p, teacher) - of_teacher) - (dot(&p, logits) - norm);
+        room.resize(teacher.len(), 0.0);
+        let of_teacher = softmax(teacher, room);
+        let divergence = (dot(room, teacher) - of_teacher) - (dot(room, logits) - norm);
         loss += f64::from(share) * divergence;
         weight += share;
+        let (own, other) = (scale * weight, scale * share);
+        gradient.iter_mut().zip(&*room).for_each(|(g, p)| *g = own * *g - other * p);
+    } else {
+        gradient.iter_mut().for_each(|g| *g *= scale * weight);
     }
-    gradient.iter_mut().for_each(|g| *g *= weight);
-    gradient.iter_mut().zip(&p).for_each(|(g, p)| *g -= share * p);
     if let Some(label) = label {
-        gradient[label] -= 1.0 - share;
+        gradient[label] -= scale * (1.0 - share);
     }
     loss
 }
 
 fn of_probabilities(
     p: &[f32],
-    label: Option<usize>,
-    teacher: Option<&[f32]>,
-    share: f32,
+    Held { label, teacher, share, scale }: Held<'_>,
     gradient: &mut [f32],
 ) -> f64 {
     /// What stands for a probability of 0.
@@ -151,14 +162,14 @@ fn of_probabilities(
     if let Some(label) = label {
         let found = p[label].max(LEAST);
         loss -= f64::from(1.0 - share) * f64::from(found).ln();
-        gradient[label] -= (1.0 - share) / found;
+        gradient[label] -= scale * (1.0 - share) / found;
     }
     if let Some(teacher) = teacher.filter(|_| share > 0.0) {
         for ((g, &p), &t) in gradient.iter_mut().zip(p).zip(teacher) {
             if t > 0.0 {
                 let found = p.max(LEAST);
                 loss += f64::from(share * t) * (f64::from(t) / f64::from(found)).ln();
-                *g -= share * t / found;
+                *g -= scale * share * t / found;
             }
         }
     }

@@ -1,5 +1,6 @@
 //! How weights follow gradients.
 
+use amq_runtime::vectorize;
 use rayon::prelude::*;
 
 use super::params::{Params, restore};
@@ -112,12 +113,15 @@ impl Optimizer {
             let means = means.par_chunks_mut(PIECE).zip(squares.par_chunks_mut(PIECE));
             pieces.zip(means).for_each(|((weights, gradient), (means, squares))| {
                 let of_weights = weights.iter_mut().zip(gradient);
-                for ((w, g), (m, v)) in of_weights.zip(means.iter_mut().zip(squares)) {
-                    let g = g * shorten;
-                    *m = MEANS[0] * *m + (1.0 - MEANS[0]) * g;
-                    *v = MEANS[1] * *v + (1.0 - MEANS[1]) * (g * g);
-                    *w -= by * *m / (v.sqrt() * root + EPSILON);
-                }
+                let all = of_weights.zip(means.iter_mut().zip(squares));
+                vectorize(|| {
+                    all.for_each(|((w, g), (m, v))| {
+                        let g = g * shorten;
+                        *m = MEANS[0] * *m + (1.0 - MEANS[0]) * g;
+                        *v = MEANS[1] * *v + (1.0 - MEANS[1]) * (g * g);
+                        *w -= by * *m / (v.sqrt() * root + EPSILON);
+                    });
+                });
             });
         }
     }

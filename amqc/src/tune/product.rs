@@ -6,9 +6,10 @@ use rayon::prelude::*;
 
 /// Products of fewer multiplications are one piece of work.
 const SMALL: usize = 1 << 17;
-/// Pieces that others are divided into, and the fewest rows or columns of one. How a product is divided depends on its
-/// sizes alone, so that results do not depend on the number of threads.
+/// Pieces that others are divided into at most, the multiplications that are worth one, and the fewest rows or columns
+/// of one. How a product is divided depends on its sizes alone, so that results do not depend on the number of threads.
 const PIECES: usize = 16;
+const PIECE: usize = 1 << 21;
 const LEAST: usize = 48;
 
 /// Products with so many times as many terms as rows or columns are divided along the terms.
@@ -72,7 +73,8 @@ pub(super) fn add_product(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32]) {
         return;
     }
     let axis = if cols >= rows { Axis(1) } else { Axis(0) };
-    let size = out.len_of(axis).div_ceil(PIECES).next_multiple_of(16).max(LEAST);
+    let pieces = work.div_ceil(PIECE).min(PIECES);
+    let size = out.len_of(axis).div_ceil(pieces).next_multiple_of(16).max(LEAST);
     let pieces: Vec<_> = out.axis_chunks_iter_mut(axis, size).enumerate().collect();
     pieces.into_par_iter().for_each(|(piece, mut out)| {
         let from = piece * size;
@@ -92,6 +94,24 @@ pub(super) fn add_product_here(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32]) {
     let out = ArrayViewMut2::from_shape((a.rows, b.cols), out);
     let mut out = out.expect("as many elements as rows and columns have");
     general_mat_mul(1.0, &a.view(), &b.view(), 1.0, &mut out);
+}
+
+/// A matrix of so many columns, turned: products read its rows faster than its columns, which pays where there are many.
+pub(super) fn turned(data: &[f32], cols: usize) -> Vec<f32> {
+    /// Rows and columns that are read and written together.
+    const BLOCK: usize = 16;
+    let rows = data.len().checked_div(cols).unwrap_or(0);
+    let mut out = vec![0.0; data.len()];
+    for first in (0..rows).step_by(BLOCK) {
+        for column in (0..cols).step_by(BLOCK) {
+            for row in first..rows.min(first + BLOCK) {
+                for column in column..cols.min(column + BLOCK) {
+                    out[column * rows + row] = data[row * cols + column];
+                }
+            }
+        }
+    }
+    out
 }
 
 /// `a b`
@@ -125,15 +145,11 @@ mod tests {
                     (0..inner).map(|i| a[row * inner + i] * b[i * cols + col]).sum::<f32>() + 1.0
                 })
                 .collect();
-            let turn = |data: &[f32], cols: usize| -> Vec<f32> {
-                let rows = data.len().checked_div(cols).unwrap_or(0);
-                (0..data.len()).map(|at| data[at % rows * cols + at / rows]).collect()
-            };
-            let (a_turned, b_turned) = (turn(&a, inner), turn(&b, cols));
+            let (a_turned, b_turned) = (turned(&a, inner), turned(&b, cols));
             let straight = [Matrix::new(&a, inner), Matrix::new(&b, cols)];
-            let turned = [Matrix::new(&a_turned, rows).t(), Matrix::new(&b_turned, inner).t()];
-            for a in [straight[0], turned[0]] {
-                for b in [straight[1], turned[1]] {
+            let twice = [Matrix::new(&a_turned, rows).t(), Matrix::new(&b_turned, inner).t()];
+            for a in [straight[0], twice[0]] {
+                for b in [straight[1], twice[1]] {
                     let mut out = vec![1.0; rows * cols];
                     add_product(a, b, &mut out);
                     assert_eq!(out, expected, "{rows} {inner} {cols}");

@@ -206,20 +206,13 @@ impl<'a> Text<'a> {
         (Tensor { dims, data: Data::I64(ids) }, labels)
     }
 
-    /// The float model's scores; its states go on.
-    fn teacher(&mut self, tokens: &Tensor) -> Result<Vec<f32>> {
+    /// What the float model is given for these tokens.
+    fn of_teacher(&self, tokens: &Tensor) -> Vec<(String, Tensor)> {
         let mut inputs = vec![(self.input_name.clone(), tokens.clone())];
         for state in &self.states {
             inputs.push((state.names[0].clone(), state.teacher.clone()));
         }
-        let outputs = self.session.run(&views(&inputs)).map_err(|error| self.float.error(error))?;
-        for state in &mut self.states {
-            if let Some(view) = outputs.get(&state.names[1]) {
-                state.teacher = Tensor::from(view);
-            }
-        }
-        let scores = outputs.get(&self.output_name).and_then(|view| view.as_f32());
-        Ok(scores.unwrap_or_default().to_vec())
+        inputs
     }
 }
 
@@ -235,10 +228,7 @@ impl Lesson for Text<'_> {
     fn learn(&mut self, tape: &mut Tape<'_>, params: &mut Params) -> Result<f64> {
         let (tokens, labels) = self.next();
         let share = self.reading.share;
-        let teacher = match share > 0.0 {
-            true => Some(self.teacher(&tokens)?),
-            false => None,
-        };
+        let of_teacher = self.of_teacher(&tokens);
         let states = self.states.iter().map(|state| (state.input, state.student.clone()));
         let inputs = states.chain([(self.input, tokens)]).collect();
         tape.forward(params, inputs)?;
@@ -247,12 +237,20 @@ impl Lesson for Text<'_> {
             return Err(Error::unsupported("tune needs a prediction after every token")
                 .within(self.float.path.display()));
         }
-        let (labels, teacher) = (Some(labels.as_slice()), teacher.as_deref());
-        let targets = Targets { labels, teacher, share: share as f32 };
+        let outputs = match share > 0.0 {
+            true => Some(self.session.run(&views(&of_teacher)).map_err(|e| self.float.error(e))?),
+            false => None,
+        };
+        let view_of = |name: &str| outputs.as_ref().and_then(|outputs| outputs.get(name));
+        let teacher = view_of(&self.output_name).and_then(|view| view.as_f32());
+        let targets = Targets { labels: Some(&labels), teacher, share: share as f32 };
         let (loss, gradient) = of_scores(self.scores, self.texts.classes, scores, targets);
         for state in &mut self.states {
             if let Some(value) = tape.value(state.output) {
                 state.student = value.clone();
+            }
+            if let Some(view) = view_of(&state.names[1]) {
+                state.teacher = Tensor::from(view);
             }
         }
         tape.backward(params, vec![(self.output, gradient)])?;

@@ -62,8 +62,7 @@ pub fn tune(
     let mut lesson: Box<dyn Lesson> = match matter {
         Matter::Text(texts) => Box::new(Text::new(float, &student.module, texts, reading, seed)?),
         Matter::Arrays(arrays) => {
-            let cut = (reading.batch, reading.share);
-            Box::new(Items::new(float, &student.module, arrays.clone(), cut, seed)?)
+            Box::new(Items::new(float, &student.module, arrays.clone(), reading, seed)?)
         }
     };
     let route = Route::new(&student.module, &params, &lesson.outputs()).map_err(located)?;

@@ -8,7 +8,7 @@ use super::layer::{Gradients, Inputs, Layer, by_output, floats, optional};
 use super::single::Program;
 use crate::error::Result;
 use crate::tensor::Tensor;
-use crate::tune::function::{derivative, is_smooth};
+use crate::tune::function::{is_smooth, multiply_by_derivative};
 
 /// Elements that one piece of work has at least.
 const LEAST: usize = 1 << 12;
@@ -108,9 +108,11 @@ impl Layer for Elementwise {
         match op {
             Op::Unary(function) => {
                 let x = floats(inputs, 0)?;
-                let terms = by_y.par_iter().zip(x.par_iter().zip(y)).with_min_len(LEAST);
-                found[0] =
-                    Some(terms.map(|(g, (&x, &y))| g * derivative(function, x, y)).collect());
+                let mut by_x = by_y.to_vec();
+                let of_x = x.par_chunks(LEAST).zip(y.par_chunks(LEAST));
+                (by_x.par_chunks_mut(LEAST).zip(of_x))
+                    .for_each(|(by, of_x)| multiply_by_derivative(function, of_x, by));
+                found[0] = Some(by_x);
             }
             Op::Binary(binary) => {
                 let (a, b) = (floats(inputs, 0)?, floats(inputs, 1)?);

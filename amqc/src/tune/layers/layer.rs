@@ -10,6 +10,8 @@ use crate::tensor::{Data, Tensor};
 /// Vectors that one piece of work codes, or more that have so many elements.
 const VECTORS: usize = 8;
 const ELEMENTS: usize = 1 << 12;
+/// Columns whose sums are one piece of work.
+const COLUMNS: usize = 1 << 10;
 
 /// What a layer is given: of each of the node's inputs its value, none where it is absent.
 pub(in crate::tune) type Inputs<'a> = [Option<&'a Tensor>];
@@ -84,7 +86,12 @@ pub(super) fn by_output(gradients: &[Option<Vec<f32>>]) -> Result<&[f32]> {
 
 /// Adds the rows of a matrix of so many columns to `sum`.
 pub(super) fn add_rows(rows: &[f32], sum: &mut [f32]) {
-    for row in rows.chunks_exact(sum.len().max(1)) {
-        sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
-    }
+    let columns = sum.len().max(1);
+    sum.par_chunks_mut(COLUMNS).enumerate().for_each(|(piece, sum)| {
+        let first = piece * COLUMNS;
+        for row in rows.chunks_exact(columns) {
+            let row = &row[first..first + sum.len()];
+            sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+        }
+    });
 }

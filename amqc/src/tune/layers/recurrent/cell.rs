@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use amq_format::graph::{Cell, Unary};
+use amq_runtime::vectorize;
 
 use super::kept::Pass;
-use crate::tune::function::{apply, derivative};
+use crate::tune::function::{apply, multiply_by_derivative};
 
 impl Pass {
     /// A gate's place among those of a step.
@@ -36,14 +37,25 @@ impl Pass {
         self.sums[at].iter_mut().zip(products).for_each(|(sum, product)| *sum += product);
     }
 
-    /// The derivative of a gate by its sum, at unit `i`.
-    fn slope(&self, function: &Unary, at: usize) -> f32 {
-        let (x, y) = (self.sums[at], self.gates[at]);
-        match self.clip {
-            Some(bound) if x.abs() >= bound => 0.0,
-            _ => derivative(function, x, y),
+    /// Turns gradients by a gate into those by its sums.
+    fn open(&self, function: Unary, step: usize, gate: usize, by: &mut [f32]) {
+        let at = self.gate(step, gate);
+        let (x, y) = (&self.sums[at.clone()], &self.gates[at]);
+        multiply_by_derivative(&function, (x, y), by);
+        if let Some(bound) = self.clip {
+            by.iter_mut().zip(x).filter(|(_, x)| x.abs() >= bound).for_each(|(by, _)| *by = 0.0);
         }
     }
+}
+
+/// `to = a b`, element by element.
+fn multiply(to: &mut [f32], a: &[f32], b: &[f32]) {
+    vectorize(|| to.iter_mut().zip(a.iter().zip(b)).for_each(|(to, (a, b))| *to = a * b));
+}
+
+/// `to += a b`, element by element.
+fn multiply_add(to: &mut [f32], a: &[f32], b: &[f32]) {
+    vectorize(|| to.iter_mut().zip(a.iter().zip(b)).for_each(|(to, (a, b))| *to += a * b));
 }
 
 /// GRU that resets before the product: the gates z and r.
@@ -139,52 +151,66 @@ pub(super) fn back(
     by_p: &mut [f32],
 ) {
     let hidden = pass.sizes.hidden;
-    let [f, g, of_c] = &pass.functions;
-    let [first, state] = [pass.gate(step, 0).start, pass.state(step).start];
-    let at = |gate: usize, unit: usize| first + gate * hidden + unit;
-    for unit in 0..hidden {
-        match pass.cell {
-            Cell::Rnn => {
-                sums[unit] = h[unit] * pass.slope(f, at(0, unit));
-                h[unit] = 0.0;
+    let [f, g, of_c] = pass.functions;
+    let own = pass.state(step);
+    let gate = |gate: usize| &pass.gates[pass.gate(step, gate)];
+    match pass.cell {
+        Cell::Rnn => {
+            sums.copy_from_slice(h);
+            pass.open(f, step, 0, sums);
+            h.fill(0.0);
+        }
+        Cell::Gru => {
+            let (by_z, rest) = sums.split_at_mut(hidden);
+            let (by_r, by_candidate) = rest.split_at_mut(hidden);
+            let values = gate(0).iter().zip(gate(2)).zip(&pass.h[own.clone()]);
+            let by = by_z.iter_mut().zip(&mut *by_candidate).zip(h);
+            for (((by_z, by_candidate), h), ((z, candidate), before)) in by.zip(values) {
+                *by_z = *h * (before - candidate);
+                *by_candidate = *h * (1.0 - z);
+                *h *= z;
             }
-            Cell::Gru => {
-                let [z, candidate] = [0, 2].map(|gate| pass.gates[at(gate, unit)]);
-                let by_h = h[unit];
-                let by_z = by_h * (pass.h[state + unit] - candidate);
-                sums[unit] = by_z * pass.slope(f, at(0, unit));
-                let by_candidate = by_h * (1.0 - z) * pass.slope(g, at(2, unit));
-                sums[2 * hidden + unit] = by_candidate;
-                if !pass.resets_before {
-                    let by_r = by_candidate * pass.candidate[state + unit];
-                    sums[hidden + unit] = by_r * pass.slope(f, at(1, unit));
-                }
-                h[unit] = by_h * z;
+            pass.open(f, step, 0, by_z);
+            pass.open(g, step, 2, by_candidate);
+            if !pass.resets_before {
+                multiply(by_r, by_candidate, &pass.candidate[own]);
+                pass.open(f, step, 1, by_r);
             }
-            Cell::Lstm => {
-                let [i, o, forget, candidate] = [0, 1, 2, 3].map(|gate| pass.gates[at(gate, unit)]);
-                let peephole = |weights: usize| p.map_or(0.0, |p| p[weights * hidden + unit]);
-                let (before, after) = (pass.c[state + unit], pass.next_c[state + unit]);
-                let by_o = h[unit] * pass.of_c[state + unit] * pass.slope(f, at(1, unit));
-                let through = derivative(of_c, after, pass.of_c[state + unit]);
-                let by_c = c[unit] + h[unit] * o * through + by_o * peephole(1);
-                let (mut by_i, by_forget) = (by_c * candidate, by_c * before);
-                let mut forgets = 0.0;
-                if pass.input_forget {
-                    by_i -= by_forget;
-                } else {
-                    forgets = by_forget * pass.slope(f, at(2, unit));
+        }
+        Cell::Lstm => {
+            let (before, after) = (&pass.c[own.clone()], &pass.next_c[own.clone()]);
+            let of_after = &pass.of_c[own];
+            let (by_i, rest) = sums.split_at_mut(hidden);
+            let (by_o, rest) = rest.split_at_mut(hidden);
+            let (by_forget, by_candidate) = rest.split_at_mut(hidden);
+            let peepholes = |weights: usize| weights * hidden..(weights + 1) * hidden;
+            multiply(by_o, h, of_after);
+            pass.open(f, step, 1, by_o);
+            h.iter_mut().zip(gate(1)).for_each(|(h, o)| *h *= o);
+            multiply_by_derivative(&of_c, (after, of_after), h);
+            c.iter_mut().zip(&*h).for_each(|(c, h)| *c += h);
+            h.fill(0.0);
+            if let Some(p) = p {
+                multiply_add(c, by_o, &p[peepholes(1)]);
+                multiply_add(&mut by_p[peepholes(1)], by_o, after);
+            }
+            multiply(by_i, c, gate(3));
+            multiply(by_forget, c, before);
+            multiply(by_candidate, c, gate(0));
+            if pass.input_forget {
+                by_i.iter_mut().zip(&*by_forget).for_each(|(i, forget)| *i -= forget);
+                by_forget.fill(0.0);
+            } else {
+                pass.open(f, step, 2, by_forget);
+            }
+            pass.open(f, step, 0, by_i);
+            pass.open(g, step, 3, by_candidate);
+            c.iter_mut().zip(gate(2)).for_each(|(c, forget)| *c *= forget);
+            if let Some(p) = p {
+                for (weights, by) in [(0, by_i), (2, by_forget)] {
+                    multiply_add(c, by, &p[peepholes(weights)]);
+                    multiply_add(&mut by_p[peepholes(weights)], by, before);
                 }
-                let takes = by_i * pass.slope(f, at(0, unit));
-                sums[unit] = takes;
-                sums[hidden + unit] = by_o;
-                sums[2 * hidden + unit] = forgets;
-                sums[3 * hidden + unit] = by_c * i * pass.slope(g, at(3, unit));
-                by_p[unit] += takes * before;
-                by_p[hidden + unit] += by_o * after;
-                by_p[2 * hidden + unit] += forgets * before;
-                c[unit] = by_c * forget + takes * peephole(0) + forgets * peephole(2);
-                h[unit] = 0.0;
             }
         }
     }
@@ -198,11 +224,9 @@ pub(super) fn back_reset(
     h: &mut [f32],
     sums: &mut [f32],
 ) {
-    let hidden = pass.sizes.hidden;
-    let (first, state) = (pass.gate(step, 1).start, pass.state(step).start);
-    for unit in 0..hidden {
-        let by_r = by_reset[unit] * pass.h[state + unit];
-        sums[hidden + unit] = by_r * pass.slope(&pass.functions[0], first + unit);
-        h[unit] += by_reset[unit] * pass.gates[first + unit];
-    }
+    let own = pass.state(step);
+    let by_r = &mut sums[pass.sizes.hidden..2 * pass.sizes.hidden];
+    multiply(by_r, by_reset, &pass.h[own]);
+    pass.open(pass.functions[0], step, 1, by_r);
+    multiply_add(h, by_reset, &pass.gates[pass.gate(step, 1)]);
 }

@@ -6,7 +6,7 @@ use super::super::layer::{add_rows, code};
 use super::cell;
 use super::kept::{Pass, Sizes};
 use crate::error::Result;
-use crate::tune::product::{Matrix, add_product, product};
+use crate::tune::product::{Matrix, add_product, product, turned};
 
 /// The weights of a direction, as the operator has them.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +58,9 @@ impl Pass {
             self.sums.chunks_exact_mut(rows).for_each(|sums| add_rows(&b[..rows], sums));
         }
         let bias = weights.b.map_or(vec![0.0; rows], |b| b[rows..].to_vec());
+        let (r, r_candidate) = weights.r.split_at(by_h * hidden);
+        let [r, r_candidate] = [r, r_candidate].map(|r| turned(r, hidden));
+        let mut products = vec![0.0; batch * rows];
         for t in self.order() {
             let at = t * state..(t + 1) * state;
             self.h[at.clone()].copy_from_slice(&h);
@@ -67,9 +70,9 @@ impl Pass {
             let coded = &mut self.coded_h[at.clone()];
             coded.copy_from_slice(&h);
             code(self.isa, self.activations, hidden, coded)?;
-            let r = Matrix::new(&weights.r[..by_h * hidden], hidden).t();
-            let mut products: Vec<f32> = (0..batch).flat_map(|_| &bias[..by_h]).copied().collect();
-            add_product(Matrix::new(coded, hidden), r, &mut products);
+            let mut products = &mut products[..batch * by_h];
+            products.chunks_exact_mut(by_h).for_each(|to| to.copy_from_slice(&bias[..by_h]));
+            add_product(Matrix::new(coded, hidden), Matrix::new(&r, by_h), products);
             let active = self.active(t);
             if self.resets_before {
                 for &n in &active {
@@ -83,9 +86,13 @@ impl Pass {
                     }
                 }
                 code(self.isa, self.activations, hidden, coded)?;
-                let r = Matrix::new(&weights.r[by_h * hidden..], hidden).t();
-                products = (0..batch).flat_map(|_| &bias[by_h..]).copied().collect();
-                add_product(Matrix::new(coded, hidden), r, &mut products);
+                products = &mut products[..batch * hidden];
+                products.chunks_exact_mut(hidden).for_each(|to| to.copy_from_slice(&bias[by_h..]));
+                add_product(
+                    Matrix::new(coded, hidden),
+                    Matrix::new(&r_candidate, hidden),
+                    products,
+                );
             }
             let width = products.len().checked_div(batch).unwrap_or(0);
             for &n in &active {
