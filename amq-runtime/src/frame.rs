@@ -109,6 +109,12 @@ impl Frame {
         &self.plans[0].states
     }
 
+    /// A state that the current plan starts with, if something reads it.
+    pub(crate) fn state(&self, i: usize) -> Option<View<'_>> {
+        let State { dims, room, .. } = self.plans[0].states[i].as_ref()?;
+        Some(View { dims, data: self.slots[room.slot].data(room.len) })
+    }
+
     /// Fills a state that the current plan starts with: from elements that were kept, or with its
     /// initial value.
     pub(crate) fn start(

@@ -26,6 +26,7 @@ extern crate std;
 extern crate alloc;
 
 mod arena;
+mod batch;
 mod call;
 mod compute;
 mod constant;
@@ -56,6 +57,7 @@ mod workers;
 
 /// The file, in whose types models tell of their inputs and outputs.
 pub use amq_format;
+pub use batch::{Batch, StreamId};
 pub use error::{Error, Misfit, MisfitKind};
 #[cfg(feature = "std")]
 pub use file::read;

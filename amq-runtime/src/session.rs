@@ -24,7 +24,7 @@ mod saved;
 mod state;
 
 use inputs::{Key, holds_no_bool};
-use saved::Kept;
+pub(crate) use saved::Kept;
 
 /// One stream of calls to a [`Model`].
 ///

@@ -299,6 +299,12 @@ impl Buffer {
         })
     }
 
+    /// Makes it `len` elements long, with zeros behind those that it has; false if there is no memory for that.
+    pub(crate) fn resize(&mut self, len: usize) -> bool {
+        with_vec!(self, x => x.truncate(len));
+        self.grow(len)
+    }
+
     /// The first `len` elements, or as many as there are.
     pub(crate) fn data(&self, len: usize) -> Data<'_> {
         match self {

@@ -15,9 +15,10 @@ use crate::program::Port;
 use crate::view::{Buffer, Data, DataMut};
 
 /// A state between steps.
-pub(super) struct Kept {
-    pub(super) dims: Vec<usize>,
-    pub(super) elements: Buffer,
+#[derive(Clone)]
+pub(crate) struct Kept {
+    pub(crate) dims: Vec<usize>,
+    pub(crate) elements: Buffer,
 }
 
 const MAGIC: [u8; 8] = *b"amqstat1";

@@ -1,15 +1,16 @@
-//! States, one by one.
+//! States: one by one, and for those who keep them elsewhere.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Session;
 use super::inputs::holds_no_bool;
 use super::saved::Kept;
-use crate::error::{Error, MisfitKind};
-use crate::frame::copy;
+use crate::error::{Error, Fault, MisfitKind};
+use crate::frame::{Means, copy};
 use crate::infer::list;
-use crate::view::View;
+use crate::view::{Buffer, View};
 
 impl Session {
     /// One state by the name of the input that takes it: what the next step starts from. None before the
@@ -57,5 +58,45 @@ impl Session {
         }
         copy(value.data, elements.data_mut(len));
         Ok(())
+    }
+
+    /// The state, for those who keep it elsewhere; empty where the next step starts from the initial one.
+    pub(crate) fn kept(&self) -> &[Kept] {
+        &self.states
+    }
+
+    /// The same, to be changed: as many as the model has, or none.
+    pub(crate) fn kept_mut(&mut self) -> &mut Vec<Kept> {
+        &mut self.states
+    }
+
+    /// The states that a first step with these inputs starts from.
+    ///
+    /// # Errors
+    /// As [`step`](Session::step).
+    pub(crate) fn begin(&mut self, inputs: &[(&str, View<'_>)]) -> Result<Vec<Kept>, Error> {
+        self.sort(inputs)?;
+        self.check_states_absent()?;
+        let Session { model, frame, memory, workers, order, .. } = self;
+        let dims = |i: usize| Some(inputs[order[i]?].1.dims);
+        frame.plan(model.program(), dims, false, memory, model.max_arena_bytes)?;
+        let mut means = Means { target: model.target(), memory, workers: &**workers, probe: None };
+        let mut begun = Vec::with_capacity(model.states().len());
+        for (i, state) in model.states().iter().enumerate() {
+            let started = frame.start(model.program(), i, None, &mut means);
+            started.map_err(|Fault(what)| Error::state(MisfitKind::Shape, "", what))?;
+            let name = &model.inputs()[state.input].name;
+            let fail =
+                |kind, what: String| Error::state(kind, name, format!("{what} the state {name}"));
+            let unread = || fail(MisfitKind::Model, String::from("nothing reads"));
+            let View { dims, data } = frame.state(i).ok_or_else(unread)?;
+            let mut elements = Buffer::new(data.data_type());
+            if !elements.grow(data.len()) {
+                return Err(fail(MisfitKind::Memory, String::from("there is no memory for")));
+            }
+            copy(data, elements.data_mut(data.len()));
+            begun.push(Kept { dims: dims.to_vec(), elements });
+        }
+        Ok(begun)
     }
 }
