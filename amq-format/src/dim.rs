@@ -133,12 +133,17 @@ impl Dim {
         }
     }
 
-    /// The terms, where this is the size that they have when broadcast together.
-    pub fn as_broadcast(&self) -> Option<&[Dim]> {
+    /// What is computed and of what, if it is an expression.
+    pub fn as_expression(&self) -> Option<(DimOp, &[Dim])> {
         match &self.kind {
-            Some(DimKind::Expr(expr)) if expr.op == DimOp::Broadcast as i32 => Some(&expr.args),
+            Some(DimKind::Expr(expr)) => Some((DimOp::try_from(expr.op).ok()?, &expr.args)),
             _ => None,
         }
+    }
+
+    /// The terms, where this is the size that they have when broadcast together.
+    pub fn as_broadcast(&self) -> Option<&[Dim]> {
+        self.as_expression().filter(|(op, _)| *op == DimOp::Broadcast).map(|(_, args)| args)
     }
 
     /// `self + other`.

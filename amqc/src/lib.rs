@@ -15,6 +15,7 @@ mod effective;
 mod emit;
 pub mod error;
 pub mod eval;
+pub mod export;
 pub mod feed;
 pub mod fit;
 mod fits;

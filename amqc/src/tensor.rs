@@ -186,6 +186,25 @@ impl Data {
         })
     }
 
+    /// Elements as a file holds them, little-endian; what is left at the end is dropped.
+    pub(crate) fn of_bytes(data_type: DataType, bytes: &[u8]) -> Data {
+        fn all<const N: usize, T>(bytes: &[u8], of: impl Fn([u8; N]) -> T) -> Vec<T> {
+            bytes.as_chunks::<N>().0.iter().map(|&chunk| of(chunk)).collect()
+        }
+        match data_type {
+            DataType::F32 => Data::F32(all(bytes, f32::from_le_bytes)),
+            DataType::I64 => Data::I64(all(bytes, i64::from_le_bytes)),
+            DataType::I32 => Data::I32(all(bytes, i32::from_le_bytes)),
+            DataType::U8 => Data::U8(bytes.to_vec()),
+            DataType::I8 => Data::I8(all(bytes, i8::from_le_bytes)),
+            DataType::I16 => Data::I16(all(bytes, i16::from_le_bytes)),
+            DataType::U16 => Data::U16(all(bytes, u16::from_le_bytes)),
+            DataType::U32 => Data::U32(all(bytes, u32::from_le_bytes)),
+            DataType::U64 => Data::U64(all(bytes, u64::from_le_bytes)),
+            DataType::Bool => Data::Bool(bytes.to_vec()),
+        }
+    }
+
     /// The elements as a file holds them: little-endian.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         match self {

@@ -13,9 +13,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use amq_format::Validated;
 use amq_runtime::{Data, Model, Session, View};
 use amqc::compile::compile;
 use amqc::error::ErrorKind;
+use amqc::export::export;
 use amqc::options::ConvertOptions;
 use amqc::settings::{Bits, Given};
 use prost::Message;
@@ -202,13 +204,13 @@ fn input_names(case: &Case) -> Vec<String> {
     graph.inputs.into_iter().map(|input| input.name).collect()
 }
 
-/// What becomes of a case.
+/// What becomes of a case. Of one that is right: why it cannot be written as ONNX again, if it cannot.
 #[derive(Clone, Debug, PartialEq)]
 enum Fate {
     /// Right as it stands.
-    Passes,
+    Passes(Option<String>),
     /// Right with its parameters made constant.
-    Constant,
+    Constant(Option<String>),
     /// Why it is refused, in both forms.
     Refused(String),
 }
@@ -225,28 +227,57 @@ fn run(case: &Case) -> Result<Fate, String> {
         run_model(&with_constants(case, inputs_left)).map_err(|why| format!("constant: {why}"))?
     };
     Ok(match (as_it_is, constant) {
-        (None, _) => Fate::Passes,
-        (_, None) => Fate::Constant,
-        (_, Some(reason)) => Fate::Refused(reason),
+        (Ok(again), _) => Fate::Passes(again),
+        (_, Ok(again)) => Fate::Constant(again),
+        (_, Err(reason)) => Fate::Refused(reason),
     })
 }
 
-/// Runs a model. `Ok` holds why it was refused.
-fn run_model(case: &Case) -> Result<Option<String>, String> {
+/// What a model gave that was not wrong: right answers, and why it cannot be written as ONNX again, if it
+/// cannot; or why it was refused.
+type Ran = Result<Option<String>, String>;
+
+/// Runs a model, and what it is when it is written as ONNX again.
+fn run_model(case: &Case) -> Result<Ran, String> {
+    let compiled = match compile_model(case)? {
+        Ok(compiled) => compiled,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    if let Some(reason) = answer(case, &compiled)? {
+        return Ok(Err(reason));
+    }
+    let model = match export(&Validated::new(&compiled).unwrap()) {
+        Ok(exported) => exported.bytes,
+        Err(error) => return Ok(Ok(Some(error.message().to_owned()))),
+    };
+    let again = Case { model, ..case.clone() };
+    let compiled = compile_model(&again)?.map_err(|why| format!("exported: {why}"))?;
+    match answer(case, &compiled).map_err(|why| format!("exported: {why}"))? {
+        Some(reason) => Err(format!("exported: {reason}")),
+        None => Ok(Ok(None)),
+    }
+}
+
+/// The .amq file of a model, in float, or why it was refused.
+fn compile_model(case: &Case) -> Result<Result<Vec<u8>, String>, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
     fs::write(&path, &case.model).unwrap();
-    let compiled = match compile(&path, &ConvertOptions::float(), &|_| {}) {
-        Ok(compiled) => compiled,
+    match compile(&path, &ConvertOptions::float(), &|_| {}) {
+        Ok(compiled) => Ok(Ok(compiled.bytes)),
         Err(error) if error.kind() == ErrorKind::Unsupported => {
             let missing = error.missing().iter().map(|m| format!("{}: {}", m.what, m.reason));
             let missing = missing.collect::<Vec<_>>().join("; ");
             let message = error.message().replace(&format!("{}: ", path.display()), "");
-            return Ok(Some(if missing.is_empty() { message } else { missing }));
+            Ok(Err(if missing.is_empty() { message } else { missing }))
         }
-        Err(error) => return Err(error.to_string()),
-    };
-    let model = Arc::new(Model::load(&compiled.bytes).map_err(|error| error.to_string())?);
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Runs an .amq file. `Ok` holds why it refused the inputs.
+fn answer(case: &Case, compiled: &[u8]) -> Result<Option<String>, String> {
+    let model = Arc::new(Model::load(compiled).map_err(|error| error.to_string())?);
     let is_input = |name: &str| model.inputs().iter().any(|port| port.name == name);
     let names = input_names(case);
     let mut stored = Vec::new();
@@ -344,13 +375,15 @@ fn node_cases() {
     let fates = run_all(&cases);
     let mut manifest =
         "# What becomes of each node case of onnx 1.23.2: it passes as it stands, with its \
-                        parameters made\n# constant, or is refused. Written by \
+                        parameters made\n# constant, or is refused; behind a semicolon why it is not written as ONNX again. Written by \
                         amqc/tests/onnx_cases.rs.\n"
             .to_owned();
     for (name, fate) in &fates {
         match fate {
-            Fate::Passes => writeln!(manifest, "{name} passes"),
-            Fate::Constant => writeln!(manifest, "{name} constant"),
+            Fate::Passes(None) => writeln!(manifest, "{name} passes"),
+            Fate::Constant(None) => writeln!(manifest, "{name} constant"),
+            Fate::Passes(Some(why)) => writeln!(manifest, "{name} passes; {why}"),
+            Fate::Constant(Some(why)) => writeln!(manifest, "{name} constant; {why}"),
             Fate::Refused(reason) => {
                 writeln!(manifest, "{name} refused: {}", reason.replace('\n', " "))
             }

@@ -10,6 +10,7 @@ mod convert;
 mod diff;
 mod doctor;
 mod eval;
+mod export;
 mod inspect;
 mod interface;
 mod isa;

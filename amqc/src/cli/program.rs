@@ -9,7 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 
 use super::{
-    Outcome, bench, completions, convert, diff, doctor, eval, inspect, isa, operators, run,
+    Outcome, bench, completions, convert, diff, doctor, eval, export, inspect, isa, operators, run,
     sensitivity, tune, verify,
 };
 use crate::error::{Error, ErrorReport, Result};
@@ -47,6 +47,7 @@ enum Command {
     Doctor(doctor::Doctor),
     Tune(tune::Tune),
     Inspect(inspect::Inspect),
+    Export(export::Export),
     Run(run::Run),
     Verify(verify::Verify),
     Diff(diff::Diff),
@@ -138,6 +139,7 @@ impl Command {
             Command::Inspect(inspect) => inspect.json,
             Command::Doctor(doctor) => doctor.json,
             Command::Diff(diff) => diff.json,
+            Command::Export(export) => export.json,
             Command::Run(_) | Command::Operators(_) => false,
             Command::Completions(_) | Command::Man(_) => false,
             Command::Verify(verify) => verify.json,
@@ -168,6 +170,7 @@ fn execute(command: &Command, stderr: &mut dyn Write) -> Result<Outcome> {
         Command::Convert(convert) => convert.execute(isa),
         Command::Tune(tune) => tune.execute(isa, stderr),
         Command::Inspect(inspect) => inspect.execute(),
+        Command::Export(export) => export.execute(),
         Command::Run(run) => run.execute(isa),
         Command::Verify(verify) => verify.execute(isa),
         Command::Sensitivity(sensitivity) => sensitivity.execute(isa),

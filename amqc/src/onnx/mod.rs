@@ -16,7 +16,7 @@ mod notes;
 mod ops;
 mod outline;
 mod packed;
-mod proto;
+pub(crate) mod proto;
 mod registry;
 mod sizes;
 mod structure;
