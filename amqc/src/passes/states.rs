@@ -2,7 +2,8 @@
 //!
 //! A graph input is a state where all of it, part by part, is the initial state of recurrent layers
 //! that read forward, and a graph output is those layers' last states in the same order. Only nodes
-//! that reshape, cut or join along the outermost axis may stand between.
+//! that reshape, cut or join along the outermost axis may stand between. An input that is the initial
+//! value of two states is none of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,8 +25,13 @@ pub(crate) fn declare(module: &mut Module, named: &[(String, String)]) -> Result
     let facts = module.facts()?;
     let mut notes = Vec::new();
     let trace = Trace { module, facts: &facts, producers: ir::producers(&module.graph.nodes) };
+    let claim = |output| Some((trace.state_input(output)?, trace.layers(output)?));
+    let claims: BTreeMap<ValueId, (ValueId, Vec<ValueId>)> =
+        module.graph.outputs.iter().filter_map(|o| Some((o.value, claim(o.value)?))).collect();
+    let mut shared = BTreeSet::new();
     for output in &module.graph.outputs {
-        let Some(input) = trace.state_input(output.value) else { continue };
+        let Some((input, layers)) = claims.get(&output.value) else { continue };
+        let input = *input;
         let taken = |s: &State| s.input == input || s.output == output.value;
         if let Some(index) = states.iter().position(taken) {
             let state = &states[index];
@@ -43,6 +49,22 @@ pub(crate) fn declare(module: &mut Module, named: &[(String, String)]) -> Result
         let Some(port) = module.graph.inputs.iter().find(|port| port.value == input) else {
             continue;
         };
+        // Which of two states it would be, nobody can tell.
+        let other = module.graph.outputs.iter().find(|other| {
+            let claim = claims.get(&other.value);
+            compatible(port, other) && claim.is_some_and(|(of, by)| *of == input && by != layers)
+        });
+        if let Some(other) = other {
+            if shared.insert(input) {
+                let [name, a, b] = [input, output.value, other.value].map(|v| module.name(v));
+                notes.push(format!(
+                    "the input {name} is the initial value of two states, whose next ones are {a} \
+                     and {b}, so it is taken for neither: give each an input of its own, or name \
+                     one: --state {name}={a}"
+                ));
+            }
+            continue;
+        }
         if compatible(port, output) {
             states.push(State {
                 name: module.graph.values[input as usize].clone(),
@@ -60,7 +82,7 @@ pub(crate) fn declare(module: &mut Module, named: &[(String, String)]) -> Result
     }
     for port in &module.graph.inputs {
         let found = states.iter().any(|state| state.input == port.value);
-        if initial.contains(&port.value) && !found {
+        if initial.contains(&port.value) && !found && !shared.contains(&port.value) {
             let name = module.name(port.value);
             notes.push(format!(
                 "the input {name} is an initial state, and no output was found to be its next; \
@@ -161,13 +183,18 @@ struct Trace<'a> {
 }
 
 impl Trace<'_> {
-    /// The graph input that `output` is the next state for.
-    fn state_input(&self, output: ValueId) -> Option<ValueId> {
+    /// The values of layers that `output` is made of.
+    fn layers(&self, output: ValueId) -> Option<Vec<ValueId>> {
         let mut layers = Vec::new();
         self.parts(output, &mut layers, 0)?;
+        Some(layers)
+    }
+
+    /// The graph input that `output` is the next state for.
+    fn state_input(&self, output: ValueId) -> Option<ValueId> {
         let mut offset = Dim::from(0);
         let mut input = None;
-        for last in layers {
+        for last in self.layers(output)? {
             let initial = self.initial(last)?;
             let (source, start) = self.source(initial)?;
             if start != offset || *input.get_or_insert(source) != source {

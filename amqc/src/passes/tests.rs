@@ -600,6 +600,27 @@ fn states_that_are_named_must_exist_and_fit() {
     );
 }
 
+/// As an exporter makes it of two inputs that have one tensor for their example.
+#[test]
+fn an_input_of_two_states_is_neither() {
+    let build = Build::new(14).input("x", "seq batch 2").input("c0", "1 batch 3");
+    let build = build.numbers("w", &[1, 12, 2]).numbers("r", &[1, 12, 3]);
+    let build = build.node("LSTM", "x w r _ _ c0 c0", "y hn cn");
+    let both = build.clone().output("y").output("hn").output("cn");
+    let mut module = passed(&both);
+    states::declare(&mut module, &[]).unwrap();
+    assert!(module.graph.states.is_empty());
+    let [note] = &module.notes[..] else { panic!("{:?}", module.notes) };
+    assert!(
+        note.contains("c0 is the initial value of two states") && note.contains("--state c0=hn")
+    );
+    assert_eq!(declared(&both, &[("c0", "cn")]).unwrap().0, ["c0 -> cn"]);
+    // One state that is given twice is one.
+    let twice = build.ints("shape", &[1, -1, 3]).node("Reshape", "hn shape", "again");
+    let found = declared(&twice.output("y").output("hn").output("again"), &[]).unwrap().0;
+    assert_eq!(found, ["c0 -> hn"]);
+}
+
 #[test]
 fn shipped_models_before_and_after() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
