@@ -195,9 +195,18 @@ fn decode(planes: usize, offset: f32, codes: &[u8], a: &Coefficients, decoded: &
         *level += offset;
     }
     match planes {
-        1 => vectorize(|| look_up::<2>(&levels, codes, decoded)),
-        2 => vectorize(|| look_up::<4>(&levels, codes, decoded)),
-        3 => vectorize(|| look_up::<8>(&levels, codes, decoded)),
+        1 => vectorize(
+            #[inline(always)]
+            || look_up::<2>(&levels, codes, decoded),
+        ),
+        2 => vectorize(
+            #[inline(always)]
+            || look_up::<4>(&levels, codes, decoded),
+        ),
+        3 => vectorize(
+            #[inline(always)]
+            || look_up::<8>(&levels, codes, decoded),
+        ),
         _ => {
             for (to, &code) in decoded.iter_mut().zip(codes) {
                 *to = levels[usize::from(code)];
@@ -229,6 +238,40 @@ struct Met {
 const LANES: usize = 16;
 const TERMS: usize = 64;
 
+/// Of weights that are not below the first level, the second and so on: their sum and their number, in lanes.
+struct Above<const LEVELS: usize> {
+    sums: [[f32; LANES]; LEVELS],
+    counts: [[f32; LANES]; LEVELS],
+}
+
+impl<const LEVELS: usize> Above<LEVELS> {
+    /// Adds weights, each as often as `there` says; gives their codes.
+    #[inline(always)]
+    fn add(
+        &mut self,
+        thresholds: &[f32; MAX_LEVELS],
+        by_place: &[u8; MAX_LEVELS],
+        weights: &[f32; LANES],
+        there: &[f32; LANES],
+    ) -> [u8; LANES] {
+        let mut found = [u32::from(by_place[0]); LANES];
+        for lane in 0..LANES {
+            self.sums[0][lane] += weights[lane];
+            self.counts[0][lane] += there[lane];
+        }
+        for level in 1..LEVELS {
+            let (threshold, code) = (thresholds[level - 1], u32::from(by_place[level]));
+            for lane in 0..LANES {
+                let is_above = weights[lane] >= threshold;
+                self.sums[level][lane] += if is_above { weights[lane] } else { 0.0 };
+                self.counts[level][lane] += if is_above { there[lane] } else { 0.0 };
+                found[lane] = if is_above { code } else { found[lane] };
+            }
+        }
+        found.map(|code| code as u8)
+    }
+}
+
 /// Gives each weight the code of its level, of which there are so many, sorted: `thresholds` lie between them.
 #[inline(always)]
 fn assign<const LEVELS: usize>(
@@ -238,33 +281,22 @@ fn assign<const LEVELS: usize>(
     (codes, weights): (&mut [u8], &[f32]),
     met: &mut [Met; MAX_LEVELS],
 ) {
-    // Of the weights that are not below the first level, the second and so on.
     let mut above = [Met::default(); LEVELS];
     for (codes, weights) in codes.chunks_mut(LANES * TERMS).zip(weights.chunks(LANES * TERMS)) {
-        let (mut sums, mut counts) = ([[0.0f32; LANES]; LEVELS], [[0.0f32; LANES]; LEVELS]);
-        for (codes, weights) in codes.chunks_mut(LANES).zip(weights.chunks(LANES)) {
-            // Those that are not there are below all levels and count as 0.
-            let mut all = [0.0; LANES];
-            let mut there = [0.0f32; LANES];
-            for ((to, there), &w) in all.iter_mut().zip(&mut there).zip(weights) {
-                (*to, *there) = (w - offset, 1.0);
-            }
-            let mut found = [by_place[0]; LANES];
-            for lane in 0..LANES {
-                sums[0][lane] += all[lane];
-                counts[0][lane] += there[lane];
-            }
-            for level in 1..LEVELS {
-                for lane in 0..LANES {
-                    let is_above = all[lane] >= thresholds[level - 1];
-                    sums[level][lane] += if is_above { all[lane] } else { 0.0 };
-                    counts[level][lane] += if is_above { there[lane] } else { 0.0 };
-                    found[lane] = if is_above { by_place[level] } else { found[lane] };
-                }
-            }
-            codes.copy_from_slice(&found[..codes.len()]);
+        let mut block = Above { sums: [[0.0; LANES]; LEVELS], counts: [[0.0; LANES]; LEVELS] };
+        let ((whole, rest), (of_whole, of_rest)) =
+            (weights.as_chunks(), codes.as_chunks_mut::<LANES>());
+        for (weights, codes) in whole.iter().zip(of_whole) {
+            *codes = block.add(thresholds, by_place, &weights.map(|w| w - offset), &[1.0; LANES]);
         }
-        for (above, (sums, counts)) in above.iter_mut().zip(sums.iter().zip(&counts)) {
+        // Those that are not there count as 0.
+        let (mut last, mut there) = ([0.0; LANES], [0.0; LANES]);
+        for ((last, there), w) in last.iter_mut().zip(&mut there).zip(rest) {
+            (*last, *there) = (w - offset, 1.0);
+        }
+        let found = block.add(thresholds, by_place, &last, &there);
+        of_rest.copy_from_slice(&found[..of_rest.len()]);
+        for (above, (sums, counts)) in above.iter_mut().zip(block.sums.iter().zip(&block.counts)) {
             above.sum += sums.iter().map(|&sum| f64::from(sum)).sum::<f64>();
             above.count += counts.iter().map(|&count| f64::from(count)).sum::<f64>();
         }
@@ -295,9 +327,18 @@ fn fit(
     let mut met = [Met::default(); MAX_LEVELS];
     let both = (&mut *codes, weights);
     match planes {
-        1 => vectorize(|| assign::<2>(&thresholds, &by_place, offset, both, &mut met)),
-        2 => vectorize(|| assign::<4>(&thresholds, &by_place, offset, both, &mut met)),
-        3 => vectorize(|| assign::<8>(&thresholds, &by_place, offset, both, &mut met)),
+        1 => vectorize(
+            #[inline(always)]
+            || assign::<2>(&thresholds, &by_place, offset, both, &mut met),
+        ),
+        2 => vectorize(
+            #[inline(always)]
+            || assign::<4>(&thresholds, &by_place, offset, both, &mut met),
+        ),
+        3 => vectorize(
+            #[inline(always)]
+            || assign::<8>(&thresholds, &by_place, offset, both, &mut met),
+        ),
         _ => {
             for (code, &w) in codes.iter_mut().zip(weights) {
                 let w = w - offset;

@@ -35,8 +35,14 @@ pub(super) fn apply(function: &Unary, x: &mut [f32]) {
     let Unary { alpha, beta, .. } = *function;
     let mut each = |f: &dyn Fn(f32) -> f32| x.iter_mut().for_each(|x| *x = f(*x));
     match function.function() {
-        F::Sigmoid => vectorize(|| x.iter_mut().for_each(|x| *x = sigmoid(*x))),
-        F::Tanh => vectorize(|| x.iter_mut().for_each(|x| *x = tanh(*x))),
+        F::Sigmoid => vectorize(
+            #[inline(always)]
+            || x.iter_mut().for_each(|x| *x = sigmoid(*x)),
+        ),
+        F::Tanh => vectorize(
+            #[inline(always)]
+            || x.iter_mut().for_each(|x| *x = tanh(*x)),
+        ),
         F::Relu => each(&|x| x.max(0.0)),
         F::Affine => each(&|x| alpha * x + beta),
         F::LeakyRelu => each(&|x| if x >= 0.0 { x } else { alpha * x }),
@@ -59,8 +65,14 @@ pub(super) fn is_smooth(function: &Unary) -> bool {
 pub(super) fn multiply_by_derivative(function: &Unary, (x, y): (&[f32], &[f32]), by: &mut [f32]) {
     let of_y = by.iter_mut().zip(y);
     match function.function() {
-        F::Sigmoid => vectorize(|| of_y.for_each(|(by, y)| *by *= y * (1.0 - y))),
-        F::Tanh => vectorize(|| of_y.for_each(|(by, y)| *by *= 1.0 - y * y)),
+        F::Sigmoid => vectorize(
+            #[inline(always)]
+            || of_y.for_each(|(by, y)| *by *= y * (1.0 - y)),
+        ),
+        F::Tanh => vectorize(
+            #[inline(always)]
+            || of_y.for_each(|(by, y)| *by *= 1.0 - y * y),
+        ),
         _ => of_y.zip(x).for_each(|((by, &y), &x)| *by *= derivative(function, x, y)),
     }
 }

@@ -39,7 +39,10 @@ pub(super) fn of_scores(
             let teacher = targets.teacher.map(|all| &all[row * classes..][..classes]);
             let held = Held { label, teacher, share: targets.share, scale };
             match kind {
-                Scores::Logits => vectorize(|| of_logits(scores, held, gradient, room)),
+                Scores::Logits => vectorize(
+                    #[inline(always)]
+                    || of_logits(scores, held, gradient, room),
+                ),
                 Scores::Probabilities => of_probabilities(scores, held, gradient),
             }
         })

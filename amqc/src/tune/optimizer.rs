@@ -114,14 +114,17 @@ impl Optimizer {
             pieces.zip(means).for_each(|((weights, gradient), (means, squares))| {
                 let of_weights = weights.iter_mut().zip(gradient);
                 let all = of_weights.zip(means.iter_mut().zip(squares));
-                vectorize(|| {
-                    all.for_each(|((w, g), (m, v))| {
-                        let g = g * shorten;
-                        *m = MEANS[0] * *m + (1.0 - MEANS[0]) * g;
-                        *v = MEANS[1] * *v + (1.0 - MEANS[1]) * (g * g);
-                        *w -= by * *m / (v.sqrt() * root + EPSILON);
-                    });
-                });
+                vectorize(
+                    #[inline(always)]
+                    || {
+                        all.for_each(|((w, g), (m, v))| {
+                            let g = g * shorten;
+                            *m = MEANS[0] * *m + (1.0 - MEANS[0]) * g;
+                            *v = MEANS[1] * *v + (1.0 - MEANS[1]) * (g * g);
+                            *w -= by * *m / (v.sqrt() * root + EPSILON);
+                        });
+                    },
+                );
             });
         }
     }

@@ -50,12 +50,18 @@ impl Pass {
 
 /// `to = a b`, element by element.
 fn multiply(to: &mut [f32], a: &[f32], b: &[f32]) {
-    vectorize(|| to.iter_mut().zip(a.iter().zip(b)).for_each(|(to, (a, b))| *to = a * b));
+    vectorize(
+        #[inline(always)]
+        || to.iter_mut().zip(a.iter().zip(b)).for_each(|(to, (a, b))| *to = a * b),
+    );
 }
 
 /// `to += a b`, element by element.
 fn multiply_add(to: &mut [f32], a: &[f32], b: &[f32]) {
-    vectorize(|| to.iter_mut().zip(a.iter().zip(b)).for_each(|(to, (a, b))| *to += a * b));
+    vectorize(
+        #[inline(always)]
+        || to.iter_mut().zip(a.iter().zip(b)).for_each(|(to, (a, b))| *to += a * b),
+    );
 }
 
 /// GRU that resets before the product: the gates z and r.
