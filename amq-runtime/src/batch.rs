@@ -147,12 +147,12 @@ impl Batch {
         self.gather(due, inputs)?;
         let Batch { session, axes, places, .. } = self;
         session.step(inputs)?;
-        for (at, stream) in due.iter().enumerate() {
-            let states = &mut places[stream.place].states;
-            for (all, (state, axis)) in session.kept().iter().zip(states.iter_mut().zip(&*axes)) {
-                let len = state.elements.len();
-                let entry = Along::new(&all.dims, *axis);
-                entry.take(at, all.elements.data(usize::MAX), state.elements.data_mut(len));
+        for (index, (all, &axis)) in session.kept().iter().zip(&*axes).enumerate() {
+            let along = Along::new(&all.dims, axis);
+            for (at, stream) in due.iter().enumerate() {
+                let own = &mut places[stream.place].states[index].elements;
+                let len = own.len();
+                along.take(at, all.elements.data(usize::MAX), own.data_mut(len));
             }
         }
         session.outputs().ok_or_else(|| {
@@ -187,7 +187,7 @@ impl Batch {
         if initial.is_empty() {
             // All streams begin alike: the first of those that are due tells how.
             for (all, &axis) in session.begin(inputs)?.iter().zip(&*axes) {
-                initial.push(Along::new(&all.dims, axis).first(all)?);
+                initial.push(first(all, axis)?);
             }
         }
         for stream in due {
@@ -211,10 +211,10 @@ impl Batch {
             if !elements.resize(len) {
                 return Err(no_memory());
             }
-            let entry = Along::new(own, axis);
+            let along = Along::new(own, axis);
             for (at, stream) in due.iter().enumerate() {
                 let state = &places[stream.place].states[index];
-                entry.put(at, state.elements.data(usize::MAX), elements.data_mut(len));
+                along.put(at, state.elements.data(usize::MAX), elements.data_mut(len));
             }
         }
         Ok(())
@@ -226,8 +226,6 @@ struct Along {
     outer: usize,
     count: usize,
     inner: usize,
-    dims: Vec<usize>,
-    axis: usize,
 }
 
 impl Along {
@@ -236,14 +234,12 @@ impl Along {
             outer: dims[..axis].iter().product(),
             count: dims[axis],
             inner: dims[axis + 1..].iter().product(),
-            dims: dims.to_vec(),
-            axis,
         }
     }
 
     /// Copies an entry out.
     fn take(&self, at: usize, all: Data<'_>, one: DataMut<'_>) {
-        let Along { outer, count, inner, .. } = *self;
+        let Along { outer, count, inner } = *self;
         with_same_type!(all, one, |all, one| {
             for i in 0..outer {
                 let from = (i * count + at) * inner;
@@ -254,7 +250,7 @@ impl Along {
 
     /// Copies an entry in.
     fn put(&self, at: usize, one: Data<'_>, all: DataMut<'_>) {
-        let Along { outer, count, inner, .. } = *self;
+        let Along { outer, count, inner } = *self;
         with_same_type!(one, all, |one, all| {
             for i in 0..outer {
                 let to = (i * count + at) * inner;
@@ -262,19 +258,19 @@ impl Along {
             }
         }, else ());
     }
+}
 
-    /// The first entry, by itself.
-    fn first(&self, all: &Kept) -> Result<Kept, Error> {
-        let mut dims = self.dims.clone();
-        dims[self.axis] = 1;
-        let len = self.outer * self.inner;
-        let mut elements = Buffer::new(all.elements.data_type());
-        if !elements.grow(len) {
-            return Err(no_memory());
-        }
-        self.take(0, all.elements.data(usize::MAX), elements.data_mut(len));
-        Ok(Kept { dims, elements })
+/// The first entry along an axis, by itself.
+fn first(all: &Kept, axis: usize) -> Result<Kept, Error> {
+    let mut dims = all.dims.clone();
+    dims[axis] = 1;
+    let len = dims.iter().product();
+    let mut elements = Buffer::new(all.elements.data_type());
+    if !elements.grow(len) {
+        return Err(no_memory());
     }
+    Along::new(&all.dims, axis).take(0, all.elements.data(usize::MAX), elements.data_mut(len));
+    Ok(Kept { dims, elements })
 }
 
 fn no_memory() -> Error {

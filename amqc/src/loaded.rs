@@ -167,6 +167,15 @@ impl Loaded {
         port.map_or(Precision::F32, Port::precision)
     }
 
+    /// Whether the axis is that of time, whose entries follow each other, in an input that is no state.
+    pub(crate) fn is_time(&self, axis: usize) -> bool {
+        let streams = &self.graph().streams;
+        let time = |port: &Port| {
+            streams.iter().any(|s| s.value == port.value && s.time_axis as usize == axis)
+        };
+        self.inputs().any(time)
+    }
+
     /// Names of the dimensions of inputs that are no states.
     pub fn dimensions(&self) -> BTreeSet<&str> {
         let dims = self.inputs().flat_map(|port| &port.dims);

@@ -110,7 +110,7 @@ impl fmt::Display for Isa {
 }
 
 /// Runs `work` compiled for the fastest instruction set that this CPU has, for those who prepare or train models: what
-/// is inlined into it is, so mark what it calls `#[inline(always)]`. Floats have the same bits with each.
+/// is inlined into it is, so mark the closure itself and what it calls `#[inline(always)]`. Floats have the same bits with each.
 #[inline(always)]
 pub fn vectorize<R>(work: impl FnOnce() -> R) -> R {
     Target(Isa::detect()).vectorize(work)

@@ -54,17 +54,11 @@ pub(super) fn run(
         let values = view.as_ref().and_then(|view| view.as_f32()).unwrap_or_default();
         judge(Given { name, items: batch.items, dims, values })
     };
-    if labels.dims.len() > 1 && begins_with_time(loaded) {
+    // Time is not cut.
+    if labels.dims.len() > 1 && loaded.is_time(0) {
         return give(Batch { items: 0..items, length: items, inputs: inputs.to_vec() });
     }
     Batches::new(loaded, inputs, items)?.iter().try_for_each(give)
-}
-
-/// Whether axis 0 of an input is time, which is not cut.
-fn begins_with_time(loaded: &Loaded) -> bool {
-    let streams = &loaded.graph().streams;
-    let time = |port: &Port| streams.iter().any(|s| s.value == port.value && s.time_axis == 0);
-    loaded.inputs().any(time)
 }
 
 /// The output cannot be judged.

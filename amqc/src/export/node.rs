@@ -6,7 +6,7 @@ use amq_format::graph::{
 };
 
 use super::attribute::{float, int, ints, string};
-use super::writer::{Layout, Writer, element_type};
+use super::writer::{Layout, Writer};
 use super::{recurrent, window};
 use crate::onnx::proto::{AttributeProto, ElementType};
 use crate::tensor::Data;
@@ -36,7 +36,7 @@ pub(super) fn write(writer: &mut Writer<'_>, node: &Node) -> Result<(), String> 
             let perm: Vec<u64> = op.perm.iter().map(|&axis| axis.into()).collect();
             plain("Transpose", vec![ints("perm", &perm)])
         }
-        Op::Cast(op) => plain("Cast", vec![int("to", element_type(op.to()) as i32)]),
+        Op::Cast(op) => plain("Cast", vec![int("to", ElementType::from(op.to()) as i32)]),
         Op::GatherElements(op) => plain("GatherElements", vec![int("axis", op.axis)]),
         Op::GatherNd(op) => plain("GatherND", vec![int("batch_dims", op.batch_axes)]),
         Op::ScatterElements(op) => {

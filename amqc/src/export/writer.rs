@@ -76,7 +76,7 @@ impl<'a> Writer<'a> {
             dim_param: dim.as_name().map(str::to_owned),
         });
         let tensor_type = TensorTypeProto {
-            elem_type: element_type(port.data_type()) as i32,
+            elem_type: ElementType::from(port.data_type()) as i32,
             shape: Some(TensorShapeProto { dim: dim.collect() }),
         };
         ValueInfoProto {
@@ -126,7 +126,7 @@ impl<'a> Writer<'a> {
     fn initializer(&mut self, name: &str, tensor: &Tensor) {
         self.initializers.push(TensorProto {
             dims: tensor.dims.iter().map(|&dim| dim as i64).collect(),
-            data_type: element_type(tensor.data.data_type()) as i32,
+            data_type: ElementType::from(tensor.data.data_type()) as i32,
             name: name.to_owned(),
             raw_data: Some(Bytes::from(tensor.data.to_bytes())),
             ..TensorProto::default()
@@ -205,22 +205,6 @@ impl<'a> Writer<'a> {
         }
         let to = super::attribute::int("to", ElementType::Int64 as i32);
         self.step("Cast", vec![name], vec![to])
-    }
-}
-
-/// Its number in an ONNX file.
-pub(super) fn element_type(data_type: DataType) -> ElementType {
-    match data_type {
-        DataType::F32 => ElementType::Float,
-        DataType::I64 => ElementType::Int64,
-        DataType::I32 => ElementType::Int32,
-        DataType::U8 => ElementType::Uint8,
-        DataType::I8 => ElementType::Int8,
-        DataType::Bool => ElementType::Bool,
-        DataType::I16 => ElementType::Int16,
-        DataType::U16 => ElementType::Uint16,
-        DataType::U32 => ElementType::Uint32,
-        DataType::U64 => ElementType::Uint64,
     }
 }
 

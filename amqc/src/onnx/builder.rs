@@ -255,15 +255,7 @@ impl Builder {
                 Precision::Bf16 => ElementType::Bfloat16,
                 Precision::F64 => ElementType::Double,
             },
-            DataType::I64 => ElementType::Int64,
-            DataType::I32 => ElementType::Int32,
-            DataType::U8 => ElementType::Uint8,
-            DataType::I8 => ElementType::Int8,
-            DataType::Bool => ElementType::Bool,
-            DataType::I16 => ElementType::Int16,
-            DataType::U16 => ElementType::Uint16,
-            DataType::U32 => ElementType::Uint32,
-            DataType::U64 => ElementType::Uint64,
+            other => other.into(),
         })
     }
 

@@ -4,6 +4,7 @@
 
 use std::mem::size_of;
 
+use amq_format::graph::DataType;
 use prost::bytes::Bytes;
 
 use crate::error::{Error, Result};
@@ -186,6 +187,23 @@ pub(crate) enum ElementType {
     Int2 = 26,
     Float6e2m3 = 27,
     Float6e3m2 = 28,
+}
+
+impl From<DataType> for ElementType {
+    fn from(data_type: DataType) -> ElementType {
+        match data_type {
+            DataType::F32 => ElementType::Float,
+            DataType::I64 => ElementType::Int64,
+            DataType::I32 => ElementType::Int32,
+            DataType::U8 => ElementType::Uint8,
+            DataType::I8 => ElementType::Int8,
+            DataType::Bool => ElementType::Bool,
+            DataType::I16 => ElementType::Int16,
+            DataType::U16 => ElementType::Uint16,
+            DataType::U32 => ElementType::Uint32,
+            DataType::U64 => ElementType::Uint64,
+        }
+    }
 }
 
 impl ElementType {

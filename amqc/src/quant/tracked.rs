@@ -1,7 +1,6 @@
 //! Codes that follow weights which move, as those of a network in training do.
 
 use amq_format::graph::CoefficientType;
-use amq_runtime::vectorize;
 use rayon::prelude::*;
 
 use super::coefficients::{Affine, Coefficients, MAX_LEVELS, MAX_PLANES, normalise, round, solve};
@@ -194,117 +193,8 @@ fn decode(planes: usize, offset: f32, codes: &[u8], a: &Coefficients, decoded: &
         }
         *level += offset;
     }
-    match planes {
-        1 => vectorize(
-            #[inline(always)]
-            || look_up::<2>(&levels, codes, decoded),
-        ),
-        2 => vectorize(
-            #[inline(always)]
-            || look_up::<4>(&levels, codes, decoded),
-        ),
-        3 => vectorize(
-            #[inline(always)]
-            || look_up::<8>(&levels, codes, decoded),
-        ),
-        _ => {
-            for (to, &code) in decoded.iter_mut().zip(codes) {
-                *to = levels[usize::from(code)];
-            }
-        }
-    }
-}
-
-/// The levels of codes, chosen without a table: so that it is done for many at a time.
-#[inline(always)]
-fn look_up<const LEVELS: usize>(levels: &[f32; MAX_LEVELS], codes: &[u8], decoded: &mut [f32]) {
     for (to, &code) in decoded.iter_mut().zip(codes) {
-        let mut level = levels[0];
-        for (other, &value) in levels[..LEVELS].iter().enumerate().skip(1) {
-            level = if usize::from(code) == other { value } else { level };
-        }
-        *to = level;
-    }
-}
-
-/// How many weights a level has, and their sum.
-#[derive(Clone, Copy, Debug, Default)]
-struct Met {
-    count: f64,
-    sum: f64,
-}
-
-/// Lanes of a sum, and how many terms each takes before it is added to a wider one.
-const LANES: usize = 16;
-const TERMS: usize = 64;
-
-/// Of weights that are not below the first level, the second and so on: their sum and their number, in lanes.
-struct Above<const LEVELS: usize> {
-    sums: [[f32; LANES]; LEVELS],
-    counts: [[f32; LANES]; LEVELS],
-}
-
-impl<const LEVELS: usize> Above<LEVELS> {
-    /// Adds weights, each as often as `there` says; gives their codes.
-    #[inline(always)]
-    fn add(
-        &mut self,
-        thresholds: &[f32; MAX_LEVELS],
-        by_place: &[u8; MAX_LEVELS],
-        weights: &[f32; LANES],
-        there: &[f32; LANES],
-    ) -> [u8; LANES] {
-        let mut found = [u32::from(by_place[0]); LANES];
-        for lane in 0..LANES {
-            self.sums[0][lane] += weights[lane];
-            self.counts[0][lane] += there[lane];
-        }
-        for level in 1..LEVELS {
-            let (threshold, code) = (thresholds[level - 1], u32::from(by_place[level]));
-            for lane in 0..LANES {
-                let is_above = weights[lane] >= threshold;
-                self.sums[level][lane] += if is_above { weights[lane] } else { 0.0 };
-                self.counts[level][lane] += if is_above { there[lane] } else { 0.0 };
-                found[lane] = if is_above { code } else { found[lane] };
-            }
-        }
-        found.map(|code| code as u8)
-    }
-}
-
-/// Gives each weight the code of its level, of which there are so many, sorted: `thresholds` lie between them.
-#[inline(always)]
-fn assign<const LEVELS: usize>(
-    thresholds: &[f32; MAX_LEVELS],
-    by_place: &[u8; MAX_LEVELS],
-    offset: f32,
-    (codes, weights): (&mut [u8], &[f32]),
-    met: &mut [Met; MAX_LEVELS],
-) {
-    let mut above = [Met::default(); LEVELS];
-    for (codes, weights) in codes.chunks_mut(LANES * TERMS).zip(weights.chunks(LANES * TERMS)) {
-        let mut block = Above { sums: [[0.0; LANES]; LEVELS], counts: [[0.0; LANES]; LEVELS] };
-        let ((whole, rest), (of_whole, of_rest)) =
-            (weights.as_chunks(), codes.as_chunks_mut::<LANES>());
-        for (weights, codes) in whole.iter().zip(of_whole) {
-            *codes = block.add(thresholds, by_place, &weights.map(|w| w - offset), &[1.0; LANES]);
-        }
-        // Those that are not there count as 0.
-        let (mut last, mut there) = ([0.0; LANES], [0.0; LANES]);
-        for ((last, there), w) in last.iter_mut().zip(&mut there).zip(rest) {
-            (*last, *there) = (w - offset, 1.0);
-        }
-        let found = block.add(thresholds, by_place, &last, &there);
-        of_rest.copy_from_slice(&found[..of_rest.len()]);
-        for (above, (sums, counts)) in above.iter_mut().zip(block.sums.iter().zip(&block.counts)) {
-            above.sum += sums.iter().map(|&sum| f64::from(sum)).sum::<f64>();
-            above.count += counts.iter().map(|&count| f64::from(count)).sum::<f64>();
-        }
-    }
-    for level in 0..LEVELS {
-        let higher = above.get(level + 1).copied().unwrap_or_default();
-        met[level].sum = above[level].sum - higher.sum;
-        met[level].count = above[level].count - higher.count;
+        *to = levels[usize::from(code)];
     }
 }
 
@@ -324,33 +214,16 @@ fn fit(
     }
     let mut by_place = [0u8; MAX_LEVELS];
     by_place.iter_mut().zip(sorted).for_each(|(to, &(_, code))| *to = code);
-    let mut met = [Met::default(); MAX_LEVELS];
-    let both = (&mut *codes, weights);
-    match planes {
-        1 => vectorize(
-            #[inline(always)]
-            || assign::<2>(&thresholds, &by_place, offset, both, &mut met),
-        ),
-        2 => vectorize(
-            #[inline(always)]
-            || assign::<4>(&thresholds, &by_place, offset, both, &mut met),
-        ),
-        3 => vectorize(
-            #[inline(always)]
-            || assign::<8>(&thresholds, &by_place, offset, both, &mut met),
-        ),
-        _ => {
-            for (code, &w) in codes.iter_mut().zip(weights) {
-                let w = w - offset;
-                let mut place = 0;
-                for step in (0..planes).rev() {
-                    place += usize::from(w >= thresholds[place + (1 << step) - 1]) << step;
-                }
-                *code = by_place[place];
-                met[place].sum += f64::from(w);
-                met[place].count += 1.0;
-            }
+    let (mut sums, mut counts) = ([0.0f64; MAX_LEVELS], [0u32; MAX_LEVELS]);
+    for (code, &w) in codes.iter_mut().zip(weights) {
+        let w = w - offset;
+        let mut place = 0;
+        for step in (0..planes).rev() {
+            place += usize::from(w >= thresholds[place + (1 << step) - 1]) << step;
         }
+        *code = by_place[place];
+        sums[place] += f64::from(w);
+        counts[place] += 1;
     }
     let mut gram = [[0.0; MAX_PLANES]; MAX_PLANES];
     let mut right = [0.0; MAX_PLANES];
@@ -358,9 +231,9 @@ fn fit(
     for place in 0..1 << planes {
         let code = by_place[place];
         for (i, gram) in gram[..planes].iter_mut().enumerate() {
-            right[i] += sign(code, i) * met[place].sum;
+            right[i] += sign(code, i) * sums[place];
             for (j, sum) in gram[..planes].iter_mut().enumerate() {
-                *sum += sign(code, i) * sign(code, j) * met[place].count;
+                *sum += sign(code, i) * sign(code, j) * f64::from(counts[place]);
             }
         }
     }

@@ -137,10 +137,7 @@ impl<'a> Items<'a> {
         seed: u64,
     ) -> Result<Items<'a>> {
         let found = fixed(float, arrays.axis)?;
-        let inputs: Vec<ValueId> = float.inputs().map(|port| port.value).collect();
-        let in_time = (float.graph().streams.iter()).any(|stream| {
-            inputs.contains(&stream.value) && stream.time_axis as usize == arrays.axis
-        });
+        let in_time = float.is_time(arrays.axis);
         let batch = found.unwrap_or(if in_time { span } else { batch });
         arrays.keep(if in_time { batch } else { 1 });
         let labelled = arrays.learned.iter().any(|group| group.labels.is_some());
