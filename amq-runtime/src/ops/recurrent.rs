@@ -41,7 +41,8 @@ mod pass;
 pub(crate) use pass::{LayerError, Weights, Which};
 use pass::{Pass, expect, product};
 
-/// Vectors of the sequence that are multiplied with W together, at most, unless the batch has more.
+/// Vectors that are multiplied with W together, at most, for each thread: steps of a few sequences, or one step of a group of
+/// many, whose gates then stay in the second cache between the products and the cell.
 const VECTORS: usize = 64;
 
 /// Gives a packed matrix: which, of which direction, and its rows.
@@ -122,6 +123,29 @@ struct Work<'a> {
     h: &'a mut [f32],
     /// LSTM: `[batch][hidden]`
     c: &'a mut [f32],
+}
+
+impl Work<'_> {
+    /// What a group of sequences works in: its own states, and the first of everything else.
+    fn of(&mut self, group: &Range<usize>, hidden: usize) -> Work<'_> {
+        let Work { gates, products, reset, reset_products, h, c } = self;
+        let count = group.len() * hidden;
+        let own = group.start * hidden..group.end * hidden;
+        Work {
+            gates,
+            products,
+            reset: first(reset, count),
+            reset_products: first(reset_products, count),
+            h: &mut h[own.clone()],
+            c: if c.is_empty() { c } else { &mut c[own] },
+        }
+    }
+}
+
+/// The first of some numbers, if there are any.
+fn first(all: &mut [f32], count: usize) -> &mut [f32] {
+    let count = count.min(all.len());
+    &mut all[..count]
 }
 
 impl Layer {
@@ -250,18 +274,23 @@ impl Layer {
                 Direction::Bidirectional => index == 1,
             };
             let mut y = outputs.y.as_deref_mut();
-            self.run(index, reverse, inputs, &mut work, tools, |t, h| {
-                if let Some(y) = &mut y {
+            let together = VECTORS * (tools.hands.helpers.len() + 1);
+            for start in (0..batch).step_by(together) {
+                let group = start..batch.min(start + together);
+                let work = &mut work.of(&group, self.hidden);
+                self.run(index, reverse, inputs, group.clone(), work, tools, |t, h| {
+                    let Some(y) = &mut y else { return };
                     let at = (t * directions + index) * state;
-                    for (n, y) in y[at..at + state].chunks_exact_mut(self.hidden).enumerate() {
+                    let y = y[at..at + state].chunks_exact_mut(self.hidden).skip(group.start);
+                    for ((n, h), y) in group.clone().zip(h.chunks_exact(self.hidden)).zip(y) {
                         if t < inputs.length(n) {
-                            y.copy_from_slice(&h[n * self.hidden..][..self.hidden]);
+                            y.copy_from_slice(h);
                         } else {
                             y.fill(0.0);
                         }
                     }
-                }
-            });
+                });
+            }
             if let Some(to) = &mut outputs.h {
                 to[own.clone()].copy_from_slice(work.h);
             }
@@ -306,13 +335,15 @@ impl Layer {
         Ok(())
     }
 
-    /// Runs a direction from the states in `work`, which hold the last states after it. Gives
+    /// Runs a direction of a group of sequences from the states in `work`, which hold the last states after it. Gives
     /// `write` each step and the states after it.
+    #[expect(clippy::too_many_arguments, reason = "what a run is, and what it works with")]
     fn run(
         &self,
         direction: usize,
         reverse: bool,
         inputs: &Inputs<'_>,
+        group: Range<usize>,
         work: &mut Work<'_>,
         tools: &mut Tools<'_>,
         mut write: impl FnMut(usize, &[f32]),
@@ -320,33 +351,39 @@ impl Layer {
         let Inputs { steps, batch, .. } = *inputs;
         let pass = &self.passes[direction];
         let (w, r) = (Part::Input { direction }, Part::Recurrent { direction });
-        let active = |t: usize| move |n: usize| t < inputs.length(n);
+        let (from, sequences) = (group.start, group.len());
+        let active = |t: usize| move |n: usize| t < inputs.length(from + n);
         let order = tools.hands.scratch.order;
         // Read backwards, a sequence also begins where t < length first holds.
-        let longest = (0..batch).map(|n| inputs.length(n)).max().unwrap_or(0);
+        let longest = group.map(|n| inputs.length(n)).max().unwrap_or(0);
         for t in longest..steps {
             write(t, work.h);
         }
-        let chunk = chunk(batch);
+        // Steps of some sequences of a batch do not lie together.
+        let chunk = if sequences == batch { chunk(batch) } else { 1 };
         let chunks = longest.div_ceil(chunk);
-        let slot = batch * self.cell.gates() * self.hidden;
+        let slot = sequences * self.cell.gates() * self.hidden;
+        let products = sequences * pass.r.rows();
         for index in 0..chunks {
             let first = chunk * if reverse { chunks - 1 - index } else { index };
             let count = chunk.min(longest - first);
-            let x = &inputs.x[first * batch * self.input..][..count * batch * self.input];
+            let x = &inputs.x[(first * batch + from) * self.input..];
+            let x = &x[..count * sequences * self.input];
             let gates = &mut work.gates[..count * slot];
             // Backwards, a call of one step starts with R, as it starts with the last rows.
             let r_first = steps == 1 && order == Order::Backward;
             if r_first {
-                tools.multiply((&pass.r, r, 0), work.h, work.products, active(first));
+                let products = &mut work.products[..products];
+                tools.multiply((&pass.r, r, 0), work.h, products, active(first));
             }
-            let seen = |vector| active(first + vector / batch)(vector % batch);
+            let seen = |vector| active(first + vector / sequences)(vector % sequences);
             tools.multiply((&pass.w, w, 0), x, gates, seen);
             for step in 0..count {
                 let step = if reverse { count - 1 - step } else { step };
                 let t = first + step;
                 if !r_first {
-                    tools.multiply((&pass.r, r, 0), work.h, work.products, active(t));
+                    let products = &mut work.products[..products];
+                    tools.multiply((&pass.r, r, 0), work.h, products, active(t));
                 }
                 self.step(direction, step * slot, active(t), work, tools);
                 write(t, work.h);

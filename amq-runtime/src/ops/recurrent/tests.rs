@@ -127,7 +127,9 @@ impl Problem {
                 peepholes: peepholes.then(|| random.numbers(3 * hidden, 0.8)),
             })
             .collect();
-        let (steps, batch) = (random.below(9), 1 + random.below(4));
+        // At times more sequences than are computed together.
+        let many = if random.below(16) == 0 { VECTORS } else { 0 };
+        let (steps, batch) = (random.below(9), 1 + many + random.below(4));
         let states = directions * batch * hidden;
         Problem {
             recurrent: Recurrent {
