@@ -68,7 +68,11 @@ pub(crate) fn bind(
                 } else {
                     format!("{dim} = {fits}")
                 };
-                let what = format!("axis {axis} of {input} is {size}, it must be {named}");
+                let (dims, expected) = (list(dims), list(expected));
+                let what = format!(
+                    "{input} has shape {dims}, the model takes {expected}: axis {axis} is {size}, it \
+                     must be {named}"
+                );
                 return Err(Error::input(MisfitKind::Shape, input, what));
             }
         }

@@ -155,7 +155,10 @@ fn inputs_that_do_not_fit_are_refused_by_name() {
     let h = ("h0", View::f32(&[1, 4, HIDDEN], &state));
     refuse(&[fine, h], &["dimension batch is 3 in tokens and 4 in h0"]);
     let h = ("h0", View::f32(&[4, 1, HIDDEN], &state));
-    refuse(&[("tokens", View::i64(&[6, 1], &ids)), h], &["axis 0 of h0 is 4, it must be 1"]);
+    refuse(
+        &[("tokens", View::i64(&[6, 1], &ids)), h],
+        &["h0 has shape [4, ", "the model takes [1, ", "axis 0 is 4, it must be 1"],
+    );
     assert!(session.run(&[fine]).is_ok());
 }
 

@@ -28,8 +28,11 @@ const FEWEST: usize = 20;
 /// little.
 const SIZE: i64 = 64;
 
-/// A trial on seeded inputs, if the model takes any.
-pub fn seeded_trial(float: &Loaded) -> Option<Trial> {
+/// A trial on seeded inputs, where the model takes some.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn seeded_trial(float: &Loaded) -> Result<Trial> {
     let streams = &float.graph().streams;
     let time = |port: &Port, axis: usize| {
         streams.iter().any(|s| s.value == port.value && s.time_axis as usize == axis)
@@ -39,9 +42,12 @@ pub fn seeded_trial(float: &Loaded) -> Option<Trial> {
         dims.filter_map(|(_, dim)| Some((dim.as_name()?.to_owned(), SIZE))).collect()
     };
     let wide: Vec<(String, i64)> = float.inputs().flat_map(later).collect();
-    [wide, Vec::new()]
-        .iter()
-        .find_map(|dims| Trial::call(float, seeded_inputs(float, dims).ok()?).ok())
+    let call = |dims: &[(String, i64)]| {
+        let inputs = seeded_inputs(float, dims)?;
+        let shapes = float.sizes_of(inputs.iter().map(|(name, x)| (name.as_str(), &x.dims[..])));
+        Trial::call(float, inputs).map_err(|error| float.error_of_sizes(error, &shapes))
+    };
+    call(&wide).or_else(|_| call(&[]))
 }
 
 /// How far the answers are from those of the float model.
@@ -49,11 +55,13 @@ pub fn seeded_trial(float: &Loaded) -> Option<Trial> {
 pub struct Answers {
     /// Whether they were compared on calibration data; else on seeded inputs.
     calibrated: bool,
-    /// Tokens of a text, or samples, that they were compared on.
+    /// Tokens of a text, steps of sequences or samples that they were compared on.
     samples: usize,
-    /// Which of the two.
+    /// What they are.
     #[serde(skip)]
     what: &'static str,
+    /// Whether codes were fitted to other data.
+    apart: bool,
     /// Each output.
     pub outputs: Vec<Answer>,
     /// The bits and activations of the matrices that are coded.
@@ -73,13 +81,17 @@ impl Answers {
             Coding::Float { .. } => None,
         };
         let asked = report.layers.iter().filter_map(asked).collect();
-        Ok(Answers { calibrated, samples: trial.count(), what: trial.what(), outputs, asked })
+        let (samples, what, apart) = (trial.count(), trial.what(), trial.is_apart());
+        Ok(Answers { calibrated, samples, what, apart, outputs, asked })
     }
 
     /// What they were compared on.
     pub fn on(&self) -> String {
         match self.calibrated {
-            true => format!("on {} {} of the calibration data", self.samples, self.what),
+            true if self.apart => {
+                format!("on {} {} of the data that were kept apart", self.samples, self.what)
+            }
+            true => format!("on {} {} that codes were fitted to", self.samples, self.what),
             false => "on seeded inputs".to_owned(),
         }
     }
@@ -137,15 +149,50 @@ impl Answers {
     }
 }
 
+/// A divergence; rounding leaves less than none where there is none.
+pub(crate) fn nats(kl: f64) -> String {
+    let text = format!("{kl:.4}");
+    if text == "-0.0000" { "0.0000".to_owned() } else { text }
+}
+
 /// How far an output is.
 fn told(answer: &Answer) -> String {
     let mut text = format!("{}: snr {:.1} dB", shown(&answer.name), answer.snr_db);
     if let Some(kl) = answer.kl {
-        let _ = write!(text, ", divergence {kl:.4} nats");
+        let _ = write!(text, ", divergence {} nats", nats(kl));
     }
     if let Some(same) = answer.same_choice {
         let what = if answer.kl.is_some() { "same choice" } else { "same values" };
         let _ = write!(text, ", {what} {:.1}%", 100.0 * same);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use amq_runtime::Isa;
+    use prost::Message;
+
+    use super::*;
+    use crate::onnx::tests::Build;
+    use crate::open::Opened;
+
+    #[test]
+    fn what_seeded_inputs_lack_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        let build = Build::new(13).input("x", "n 1").ints("three", &[3, -1]);
+        let build = build.node("Reshape", "x three", "y").output("y");
+        fs::write(&path, build.model.encode_to_vec()).unwrap();
+        let loaded = Opened::read(&path).unwrap().load(Isa::detect()).unwrap();
+        let error = seeded_trial(&loaded).unwrap_err().line();
+        assert!(error.contains("--dim NAME=N (here n is 1)"), "{error}");
+    }
+
+    #[test]
+    fn a_divergence_is_not_less_than_none() {
+        assert_eq!([-1e-9, 0.0, 0.12345].map(nats), ["0.0000", "0.0000", "0.1235"]);
+    }
 }

@@ -77,10 +77,12 @@ struct Steps<'a> {
 
 impl<'a> Steps<'a> {
     fn new(loaded: &'a Loaded, inputs: Vec<(&'a str, View<'a>)>) -> Result<Steps<'a>> {
+        let shapes = inputs.iter().map(|(name, view)| (*name, view.dims));
+        let sizes = loaded.sizes_of(shapes);
         let mut products = Products::default();
         let counted = loaded.session().step_with(&inputs, &mut products).map(|_| ());
         // Inputs are seeded: what does not fit is their sizes.
-        counted.map_err(|error| loaded.error_of_sizes(error))?;
+        counted.map_err(|error| loaded.error_of_sizes(loaded.error(error), &sizes))?;
         Ok(Steps {
             loaded,
             inputs,

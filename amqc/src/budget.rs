@@ -194,7 +194,13 @@ impl Choosing<'_> {
     fn too_small(&self, asked: Budget, least: String) -> Error {
         Error::usage(format!("{asked} cannot be kept: the least that the model takes is {least}"))
             .within(self.task.path.display())
-            .remedy("allow more, or keep fewer matrices in float")
+            .remedy(match asked {
+                // What is in float is not counted.
+                Budget::Bits(_) => {
+                    "allow more, or keep matrices of short rows in float by a recipe"
+                }
+                _ => "allow more, or keep fewer matrices in float",
+            })
     }
 
     /// The best that is a file of at most so many bytes.
@@ -304,3 +310,6 @@ impl Choosing<'_> {
         self.curves.iter().zip(places).map(set).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

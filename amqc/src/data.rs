@@ -300,7 +300,8 @@ impl Array {
         }
     }
 
-    /// The same values in the type that the input `name` takes. Fails if one would change.
+    /// The same values in the type that the input `name` takes, rounded where that is a float. Fails if one would be
+    /// another number.
     pub fn into_tensor(self, name: &str, data_type: DataType) -> Result<Tensor> {
         let held = self.type_name();
         let refuse = |value: String| {
@@ -311,19 +312,16 @@ impl Array {
         let data = match (data_type, self.values) {
             (DataType::F32, Values::F32(values)) => Data::F32(values),
             (DataType::F32, Values::F64(values)) => {
-                // Rounded, as the model would; what f32 cannot hold is another number.
-                let held = |v: f64| !v.is_finite() || (v as f32).is_finite();
-                match values.iter().find(|&&v| !held(v)) {
-                    Some(value) => return Err(refuse(value.to_string())),
-                    None => Data::F32(converted(name, values, |v| Ok(v as f32))?),
-                }
+                // Rounded, as the model would; what is beyond f32 is another number.
+                let narrow = |v: f64| match v.is_finite() && !(v as f32).is_finite() {
+                    true => Err(Error::bad_file(format!("{name}: {v:e} is too large for float32"))
+                        .remedy("the model takes that type: scale the input as it was trained")),
+                    false => Ok(v as f32),
+                };
+                Data::F32(converted(name, values, narrow)?)
             }
             (DataType::F32, Values::Int(values)) => {
-                let exact = |v: i64| (v as f32) as i128 == i128::from(v);
-                match values.iter().find(|&&v| !exact(v)) {
-                    Some(value) => return Err(refuse(value.to_string())),
-                    None => Data::F32(converted(name, values, |v| Ok(v as f32))?),
-                }
+                Data::F32(converted(name, values, |v| Ok(v as f32))?)
             }
             (DataType::I64, Values::Int(values)) => Data::I64(values),
             (DataType::I32, Values::Int(values)) => {
@@ -361,10 +359,16 @@ impl Array {
         Ok(Tensor { dims: self.dims, data })
     }
 
-    /// Whether a value has digits that an f32 does not hold.
-    pub fn is_finer_than_f32(&self) -> bool {
-        let finer = |&v: &f64| v.is_finite() && f64::from(v as f32) != v;
-        matches!(&self.values, Values::F64(values) if values.iter().any(finer))
+    /// The type of the values, where one has digits that an f32 does not hold.
+    pub fn finer_than_f32(&self) -> Option<&'static str> {
+        let finer = match &self.values {
+            Values::F64(values) => {
+                values.iter().any(|&v| v.is_finite() && f64::from(v as f32) != v)
+            }
+            Values::Int(values) => values.iter().any(|&v| (v as f32) as i128 != i128::from(v)),
+            Values::F32(_) | Values::Bool(_) => false,
+        };
+        finer.then(|| self.type_name())
     }
 
     /// The values as floats, if they are.

@@ -122,6 +122,14 @@ impl Error {
         self
     }
 
+    /// All of it in a line.
+    pub(crate) fn line(&self) -> String {
+        match &self.remedy {
+            Some(remedy) => format!("{}: {remedy}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
     /// Says where it happened: `place` (a file, a node) goes before the message.
     #[must_use]
     pub fn within(mut self, place: impl fmt::Display) -> Self {

@@ -10,6 +10,7 @@ use amq_runtime::{Isa, LoadOptions, Model, Session};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::names::{no_such, shown};
+use crate::onnx::OPEN_SQUEEZE;
 use crate::tensor::{Tensor, views};
 use crate::threads::Threads;
 
@@ -18,6 +19,17 @@ pub(crate) fn runtime(path: &Path, error: amq_runtime::Error) -> Error {
     use amq_runtime::Error as Runtime;
     let text = error.to_string();
     let error = match error {
+        Runtime::Node { ref node, .. } if node.ends_with(OPEN_SQUEEZE) => {
+            let node = node.trim_end_matches(OPEN_SQUEEZE).trim_end_matches('/');
+            Error::bad_file(format!(
+                "node {node:?} (Squeeze): it has no axes, and when the model was converted no dimension of open size of \
+                 its input was taken to be 1, as one is now"
+            ))
+            .remedy(
+                "convert the model for it: amqc convert --dim NAME=1, where amqc inspect shows the names of \
+                 dimensions",
+            )
+        }
         Runtime::Memory { needed, limit } => Error::unsupported(format!(
             "a call with these shapes needs {needed} bytes of memory, {limit} are allowed"
         ))
@@ -64,18 +76,31 @@ impl Loaded {
     }
 
     /// The same of seeded inputs, whose sizes a user says: a mistake in them is one of the command line.
-    pub(crate) fn error_of_sizes(&self, error: amq_runtime::Error) -> Error {
-        let error = self.error(error);
-        match (error.kind(), self.dimensions().is_empty()) {
+    pub(crate) fn error_of_sizes(&self, error: Error, sizes: &[(&str, usize)]) -> Error {
+        match (error.kind(), sizes.is_empty()) {
             (ErrorKind::BadFile, false) => {
-                let names: Vec<&str> = self.dimensions().into_iter().collect();
-                let names = names.join(", ");
-                error
-                    .of_kind(ErrorKind::Usage)
-                    .remedy(format!("give its dimensions other sizes with --dim NAME=N: {names}"))
+                error.of_kind(ErrorKind::Usage).remedy(other_sizes(sizes))
             }
             _ => error,
         }
+    }
+
+    /// The size that each named dimension has in inputs of these shapes.
+    pub(crate) fn sizes_of<'a>(
+        &self,
+        shapes: impl IntoIterator<Item = (&'a str, &'a [usize])>,
+    ) -> Vec<(&str, usize)> {
+        let mut found: Vec<(&str, usize)> = Vec::new();
+        for (name, shape) in shapes {
+            let port = self.inputs().find(|port| self.name(port.value) == name);
+            for (dim, &size) in port.into_iter().flat_map(|port| &port.dims).zip(shape) {
+                let Some(name) = dim.as_name() else { continue };
+                if found.iter().all(|(other, _)| *other != name) {
+                    found.push((name, size));
+                }
+            }
+        }
+        found
     }
 
     /// The same, run by these threads.
@@ -195,6 +220,13 @@ impl Loaded {
     }
 }
 
+/// Advice to give dimensions other sizes than these.
+pub(crate) fn other_sizes(sizes: &[(&str, usize)]) -> String {
+    let sizes: Vec<String> =
+        sizes.iter().map(|(name, size)| format!("{} is {size}", shown(name))).collect();
+    format!("give its dimensions other sizes with --dim NAME=N (here {})", sizes.join(", "))
+}
+
 /// The name of a value of a graph, empty where there is none.
 pub fn value_name(graph: &Graph, value: ValueId) -> &str {
     graph.values.get(value as usize).map_or("", String::as_str)
@@ -205,4 +237,35 @@ pub fn port_text(graph: &Graph, port: &Port) -> String {
     let dims: Vec<String> = port.dims.iter().map(|dim| dim.to_string()).collect();
     let name = shown(value_name(graph, port.value));
     format!("{name}: {} [{}]", port.type_name(), shown(&dims.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use prost::Message;
+
+    use super::*;
+    use crate::onnx::tests::Build;
+    use crate::open::Opened;
+    use crate::tensor::Data;
+
+    #[test]
+    fn an_axis_that_would_go_is_told_in_terms_of_the_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        let build = Build::new(13).input("x", "n 1 m").node("Squeeze", "x", "y").output("y");
+        fs::write(&path, build.model.encode_to_vec()).unwrap();
+        let loaded = Opened::read(&path).unwrap().load(Isa::detect()).unwrap();
+        let run = |n: usize| {
+            let x = Tensor { dims: vec![n, 1, 2], data: Data::F32(vec![0.0; 2 * n]) };
+            loaded.run(&[("x".to_owned(), x)]).map_err(|error| error.to_string())
+        };
+        assert_eq!(run(3).unwrap()[0].1.dims, [3, 2]);
+        let error = run(1).unwrap_err();
+        for word in ["(Squeeze): it has no axes", "--dim NAME=1"] {
+            assert!(error.contains(word), "{error}");
+        }
+        assert!(!error.contains("Sizes") && !error.contains("/squeeze"), "{error}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::answers::Answers;
+use crate::answers::{Answers, nats};
 use crate::budget::Chosen;
 use crate::by_node::ByNode;
 use crate::effective::EffectiveBits;
@@ -128,7 +128,7 @@ impl Page<'_> {
                 answer.name.clone(),
                 format!("{:.1} dB", answer.snr_db),
                 number(answer.max_abs),
-                answer.kl.map(|kl| format!("{kl:.4} nats")).unwrap_or_default(),
+                answer.kl.map(|kl| format!("{} nats", nats(kl))).unwrap_or_default(),
                 answer.same_choice.map(|s| format!("{:.1}%", 100.0 * s)).unwrap_or_default(),
             ]);
         }

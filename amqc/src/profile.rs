@@ -37,6 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn profile(loaded: &Loaded, dims: &[(String, i64)]) -> Result<Vec<NodeTime>> {
     let nodes = &loaded.graph().nodes;
     let inputs = seeded(loaded, &sizes(dims, &[loaded])?)?;
+    let shapes = inputs.iter().map(|(name, x)| (name.as_str(), &x.dims[..]));
+    let given = loaded.sizes_of(shapes);
     let inputs = views(&inputs);
     let mut session = loaded.session();
     let mut taken: Vec<Vec<f64>> = vec![Vec::new(); nodes.len()];
@@ -48,7 +50,7 @@ pub fn profile(loaded: &Loaded, dims: &[(String, i64)]) -> Result<Vec<NodeTime>>
         }
         let mut clock = Clock { last: Instant::now(), nodes: vec![Duration::ZERO; nodes.len()] };
         let stepped = session.step_with(&inputs, &mut clock).map(|_| ());
-        stepped.map_err(|error| loaded.error_of_sizes(error))?;
+        stepped.map_err(|error| loaded.error_of_sizes(loaded.error(error), &given))?;
         if step > 0 {
             let times = taken.iter_mut().zip(&clock.nodes);
             times.for_each(|(taken, time)| taken.push(time.as_secs_f64() * 1e6));

@@ -7,7 +7,7 @@ use std::path::Path;
 use amq_format::graph::{Activations, Op, ValueId};
 use amq_runtime::{Isa, Probe};
 
-use crate::calibrate::batches::{ITEMS, PIECE, batches};
+use crate::calibrate::batches::{Batches, ITEMS, PIECE, Which};
 use crate::calibrate::moments::Moments;
 use crate::calibrate::pairs::{Key, Pairing, Pairs, pair};
 use crate::calibrate::resolution::lost;
@@ -20,6 +20,7 @@ use crate::ir::Module;
 use crate::loaded::Loaded;
 use crate::plan::{Choice, Plan, Planned};
 use crate::quant::Method;
+use crate::random::SplitMix64;
 use crate::tensor::{Data, views};
 use crate::threads::Threads;
 
@@ -29,7 +30,7 @@ use parts::Run;
 
 /// Samples that are run at most; of a network with states, which is run anew for each matrix, that all runs take
 /// together, about, and each at least.
-const MOST_SAMPLES: usize = 64;
+const MOST_SAMPLES: usize = 512;
 const SAMPLES: usize = 1024;
 const LEAST_SAMPLES: usize = 8;
 /// The same of tokens.
@@ -193,8 +194,10 @@ impl Network<'_> {
         let plan = Plan { matrices: Vec::new(), raised: Vec::new() };
         let none = Fitted { places: Vec::new(), shifts: Vec::new(), ..none.clone() };
         let float = self.whole(&plan, &none)?;
-        let calls = batches(&float, &self.data.samples, MOST_SAMPLES)?;
-        let calls = calls.into_iter().map(|batch| batch.inputs).collect();
+        let calls = Batches::new(&float, &self.data.samples, Which::Fitted, MOST_SAMPLES)?;
+        let mut calls: Vec<_> = calls.map(|batch| batch.inputs).collect();
+        // Where all would take too much memory, the first are kept: any, not those at the beginning of the data.
+        SplitMix64(0).shuffle(&mut calls);
         Run::new((self.path, self.module), (self.data.isa, &self.threads), calls).map(Some)
     }
 
@@ -261,7 +264,7 @@ impl Network<'_> {
             }
             samples @ Samples::Arrays { .. } => {
                 let mut session = loaded.session();
-                for batch in batches(loaded, samples, MEASURED_SAMPLES)? {
+                for batch in Batches::new(loaded, samples, Which::Fitted, MEASURED_SAMPLES)? {
                     let done = session.run_with(&views(&batch.inputs), probe).map(|_| ());
                     done.map_err(|error| loaded.error(error))?;
                 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::by_node::{ByNode, by_node};
 use crate::distance::Distance;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::feed::seeded::{seeded, sizes};
 use crate::loaded::Loaded;
 use crate::tensor::{Data, Tensor};
@@ -81,11 +81,12 @@ pub fn verify(
     for (name, _) in inputs_of {
         reference.input(name).map_err(|error| error.remedy(OTHER))?;
     }
-    let refused = |error: Error| match (inputs, loaded.dimensions().is_empty()) {
-        (Inputs::Seeded(_), false) if error.kind() == ErrorKind::BadFile => error
-            .of_kind(ErrorKind::Usage)
-            .remedy("give its dimensions other sizes with --dim NAME=N"),
-        _ => error,
+    let refused = |error: Error| match inputs {
+        Inputs::Seeded(_) => {
+            let shapes = inputs_of.iter().map(|(name, x)| (name.as_str(), &x.dims[..]));
+            loaded.error_of_sizes(error, &loaded.sizes_of(shapes))
+        }
+        Inputs::Given(_) => error,
     };
     let expected = reference.run(inputs_of).map_err(refused)?;
     let found = loaded.run(inputs_of).map_err(refused)?;

@@ -191,7 +191,7 @@ fn budgets_that_say_nothing_are_usage_errors() {
     let folder = images();
     let model = fixture("digits/model.onnx");
     for (args, word) in [
-        (&["--target-bits", "2", "-b", "2"][..], "--bits"),
+        (&["--target-bits", "2", "-b", "2"][..], "drop -b"),
         (&["--target-bits", "2", "--max-size", "1MB"], "--max-size"),
         (&["--max-loss", "1%"], "--calib"),
         (&["--max-loss", "much", "--calib", "a.npz"], "1%"),

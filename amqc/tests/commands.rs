@@ -105,6 +105,9 @@ fn what_a_user_says_of_a_model_travels_with_it() {
     assert_eq!(opened.meta().unwrap()["name"], "a cell");
     convert(&["--meta", "a=b", "--meta", "a=c"]).fails(2, &["--meta a is given twice"]);
     convert(&["--meta", "a"]).fails(2, &["--meta"]);
+    let tune = ["tune", &model, "--calib", "x.npz", "--steps", "1", "-b", "2", "-o", "y.amq"];
+    let twice = [&tune[..], &["--meta", "a=b", "--meta", "a=c"]].concat();
+    place.amqc(&twice).fails(2, &["--meta a is given twice"]);
 }
 
 #[test]
@@ -157,6 +160,10 @@ fn a_doctor_tells_what_convert_would_do() {
     // A stream that is not carried is told, as is what cannot be read.
     let text = place.amqc(&["doctor", &fixture("exports/gru_batch_first/model.onnx")]).done();
     assert!(text.contains("advice: a recurrent layer starts each call anew"), "{text}");
+    // A direction that reads backward has nothing to carry.
+    let both = fixture("exports/gru_2_layers_bidirectional/model.onnx");
+    let text = place.amqc(&["doctor", &both]).done();
+    assert!(!text.contains("starts each call anew"), "{text}");
     place.amqc(&["doctor", "m.amq"]).fails(2, &["amqc inspect"]);
 }
 

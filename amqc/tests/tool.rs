@@ -76,6 +76,15 @@ fn numbers_are_compared_with_numbers() {
 }
 
 #[test]
+fn labels_without_the_axis_of_items_are_told_their_shape() {
+    let place = Place::new();
+    place.npz("i.npz", &[("tokens", &[1, 3], Data::I64(vec![1, 3, 0]))]);
+    npy(&place, "l.npy", &[3], Data::I64(vec![0, 1, 2]));
+    let words = ["labels have the shape [3] and \"tokens\" has [1, 3]", "the shape [1, 3]"];
+    place.amqc(&["eval", "m.amq", "--inputs", "i.npz", "--labels", "l.npy"]).fails(4, &words);
+}
+
+#[test]
 fn a_figure_without_limits_is_no_verdict() {
     let place = Place::new();
     let mut other = TABLE;
@@ -105,6 +114,11 @@ fn finer_numbers_are_taken_with_a_note() {
     assert_eq!(noted.stderr().matches("note: count: float64").count(), 1, "{}", noted.stderr());
     noted.done();
     assert_eq!(run(0.5).stderr(), "");
+    npy(&place, "count.npy", &[1], Data::I64(vec![(1 << 24) + 1]));
+    let input = ["--input", "count=count.npy", "--outputs", "o.npz"];
+    let noted = place.amqc(&[&["run", "m.amq", "--inputs", "i.npz"], &input[..]].concat());
+    assert_eq!(noted.stderr().matches("note: count: integer").count(), 1, "{}", noted.stderr());
+    noted.done();
 }
 
 #[test]

@@ -127,6 +127,7 @@ fn train(
         Ok(())
     };
     let mut watch = Watch {
+        fitting: &|_, _, _| (),
         tell: &mut tell,
         keep: Some(&mut keep),
         stop: &|| stop.is_some_and(|stop| reached.get() >= stop),

@@ -219,6 +219,10 @@ impl Operator for Recurrent {
         let x = inputs.f32(0)?;
         x.rank("X", 3)?;
         let (steps, batch, width) = (&x.dims[0], &x.dims[1], &x.dims[2]);
+        // W is a constant: what differs is the input.
+        let w = inputs.f32(1)?;
+        w.rank("W", 3)?;
+        same("the last axis of x", width, &w.dims[2])?;
         let two = Dim::from(2);
         let states = [&directions, batch, &hidden];
         let parts: [(usize, &str, &[&Dim]); 6] = [

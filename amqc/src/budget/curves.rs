@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use amq_format::graph::Activations;
+use amq_format::multi_bit_bytes;
 use serde::Serialize;
 
 use super::asked::{Budget, Measure, Task};
@@ -11,7 +12,7 @@ use crate::compile::Prepared;
 use crate::error::Result;
 use crate::fits::Fits;
 use crate::options::ConvertOptions;
-use crate::plan::{Choice, Plan};
+use crate::plan::{Choice, Plan, Planned};
 use crate::report;
 use crate::sensitivity::loss;
 use crate::settings::{Bits, Given, Group};
@@ -74,7 +75,7 @@ impl Measuring<'_> {
             asked: Vec::new(),
             measure: Measure::RelativeMse,
         };
-        for bits in tried(self.budget) {
+        for bits in self.tried(groups) {
             let asked = Given { bits: Some(Bits::Codes(bits)), ..Given::default() };
             let wanted: Vec<bool> = (0..groups)
                 .map(|group| !done(self.budget, &all.curves, group, self.fits.weight(group), bits))
@@ -121,6 +122,24 @@ impl Measuring<'_> {
             });
         }
         Ok(all)
+    }
+
+    /// Numbers of bits that are tried: from one fewer than what all can have within the budget, for coefficients make
+    /// a weight take more than its bits.
+    fn tried(&self, groups: usize) -> RangeInclusive<u8> {
+        let Budget::Bits(target) = self.budget else { return 1..=8 };
+        let mut least = (target.floor() as u8).clamp(1, 8);
+        while least > 1 {
+            let asked = Given { bits: Some(Bits::Codes(least)), ..Given::default() };
+            // What cannot be planned says why when it is tried.
+            let Ok(plan) = self.plan(asked, &vec![true; groups]) else { break };
+            if average(&plan) <= target {
+                break;
+            }
+            least -= 1;
+        }
+        let least = least.saturating_sub(1).max(1);
+        least..=(target.ceil() as u8).saturating_add(2).clamp(least, 8)
     }
 
     /// Weights that there is a choice for.
@@ -219,15 +238,18 @@ pub(super) fn most(share: f64, measure: Measure) -> f64 {
     }
 }
 
-/// Numbers of bits that are tried.
-fn tried(budget: Budget) -> RangeInclusive<u8> {
-    match budget {
-        Budget::Bits(bits) => {
-            let least = (bits.floor() as u8).saturating_sub(1).clamp(1, 8);
-            least..=(bits.ceil() as u8).saturating_add(2).clamp(least, 8)
-        }
-        _ => 1..=8,
+/// Bits a weight that matrices take at most as they are planned: coefficients may be shorter, and without offsets.
+fn average(plan: &Plan) -> f64 {
+    let (mut bytes, mut weights) = (0.0, 0.0);
+    for Planned { weight, choice } in &plan.matrices {
+        let Choice::Codes { fit, .. } = choice else { continue };
+        let groups = if fit.group == 0 { 1 } else { weight.cols.div_ceil(fit.group) as u64 };
+        let (rows, cols) = (weight.rows as u64, weight.cols as u64);
+        let taken = multi_bit_bytes(rows, cols, fit.bits.into(), groups, 4, true);
+        bytes += taken.unwrap_or(u64::MAX) as f64;
+        weights += (weight.rows * weight.cols) as f64;
     }
+    if weights > 0.0 { 8.0 * bytes / weights } else { 0.0 }
 }
 
 /// Whether more bits for a group cannot be had, or are of no use.

@@ -6,7 +6,7 @@ use amq_format::Validated;
 use amq_runtime::{Data, Isa, Part, Probe, Product, View};
 use rayon::prelude::*;
 
-use super::batches::{ITEMS, PIECE, batches, fixed};
+use super::batches::{Batch, Batches, PIECE, Which};
 use super::moments::{Block, Moments, Sums};
 use super::samples::Samples;
 use super::softmax::{Shares, Softmax};
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::feed::stream::{PortNames, TextReader};
 use crate::logits::behind;
 use crate::open::Opened;
-use crate::tensor::{Tensor, views};
+use crate::tensor::views;
 use crate::threads::Threads;
 
 /// Most bytes of moments.
@@ -58,45 +58,27 @@ pub fn gather(
             }
             observer.finish(source)
         }
-        Samples::Arrays { files, axis } => {
+        Samples::Arrays { .. } => {
             let outputs = loaded.outputs();
             let softmax = outputs.filter_map(|port| behind(loaded.graph(), port.value, false));
             let mut shares = Shares::new(softmax.min());
             let mut session = loaded.session();
-            for batch in batches(&loaded, &samples, WEIGHED_SAMPLES)? {
-                session
-                    .run_with(&views(&batch.inputs), &mut shares)
-                    .map_err(|error| loaded.error(error))?;
+            let mut run = |batch: &Batch, probe: &mut dyn Probe| {
+                let done = session.run_with(&views(&batch.inputs), probe).map(|_| ());
+                done.map_err(|error| loaded.error(error))
+            };
+            let batches = |most| Batches::new(&loaded, &samples, Which::Fitted, most);
+            for batch in batches(WEIGHED_SAMPLES)? {
+                run(&batch, &mut shares)?;
             }
             let mut observer = Observer::new(&file, shares);
-            let count = |inputs: &[(String, Tensor)]| {
-                inputs.first().map_or(0, |(_, tensor)| tensor.dims[*axis])
-            };
-            let total = files.iter().map(|inputs| count(inputs)).sum();
-            let mut done = 0;
-            for inputs in files {
-                let size = fixed(&loaded, *axis)?.unwrap_or(ITEMS);
-                for start in (0..count(inputs)).step_by(size) {
-                    // Where the model fixes how many it takes, those before them again.
-                    let end = (start + size).min(count(inputs));
-                    let first = match fixed(&loaded, *axis)? {
-                        Some(size) => match end.checked_sub(size) {
-                            Some(first) => first,
-                            None => break,
-                        },
-                        None => start,
-                    };
-                    let part = |(name, tensor): &(String, Tensor)| {
-                        (name.clone(), tensor.slice(*axis, first..end))
-                    };
-                    let batch: Vec<_> = inputs.iter().map(part).collect();
-                    observer.half = done / size % 2;
-                    session
-                        .run_with(&views(&batch), &mut observer)
-                        .map_err(|error| loaded.error(error))?;
-                    done += end - start;
-                    progress(done, total);
-                }
+            let all = batches(usize::MAX)?;
+            let (total, mut done) = (all.new_samples(), 0);
+            for (index, batch) in all.enumerate() {
+                observer.half = index % 2;
+                run(&batch, &mut observer)?;
+                done += batch.new;
+                progress(done, total);
             }
             observer.finish(source)
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use amq_runtime::{Part, Probe, Product};
 
-use super::batches::{PIECE, batches};
+use super::batches::{Batches, PIECE, Which};
 use super::moments::Sums;
 use super::samples::Samples;
 use crate::error::Result;
@@ -153,7 +153,7 @@ pub(crate) fn pair(
         }
         Samples::Arrays { .. } => {
             let [mut first, mut second] = [float.session(), coded.session()];
-            for batch in batches(float, samples, most)? {
+            for batch in Batches::new(float, samples, Which::Fitted, most)? {
                 let inputs = views(&batch.inputs);
                 let error = |error| float.error(error);
                 pairing.call(

@@ -11,9 +11,9 @@ use crate::feed::text::Vocabulary;
 use crate::loaded::{Loaded, port_text};
 use crate::tensor::{Data, Tensor};
 
-/// Tokens of a text that are taken unless another number is asked for.
+/// Tokens of a text, or steps of sequences, that are taken unless another number is asked for.
 const TOKENS: usize = 100_000;
-/// The same of samples in arrays.
+/// The same of samples in arrays that do not follow each other in time.
 const SAMPLES: usize = 512;
 
 /// Data that were read.
@@ -56,7 +56,10 @@ impl Source {
             true => self.folder()?,
             false => vec![self.path.clone()],
         };
-        let (mut read, mut left) = (Vec::new(), self.most.unwrap_or(SAMPLES));
+        let (mut read, mut left) = (
+            Vec::new(),
+            self.most.unwrap_or(if loaded.is_time(self.axis) { TOKENS } else { SAMPLES }),
+        );
         let mut count = 0;
         for file in &files {
             if left == 0 && count > 0 {

@@ -5,7 +5,7 @@ use amq_format::graph::{Graph, Op, ValueId};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::batches::batches;
+use super::batches::{Batches, Which};
 use super::samples::Samples;
 use crate::distance::Distance;
 use crate::error::{Error, Result};
@@ -27,8 +27,11 @@ const UNITY: f32 = 1e-2;
 pub struct Trial {
     data: Questions,
     outputs: Vec<Output>,
-    /// Tokens or samples.
+    /// Tokens, steps or samples.
     count: usize,
+    /// Whether codes are fitted to other data.
+    apart: bool,
+    what: &'static str,
 }
 
 /// What models are asked.
@@ -83,21 +86,22 @@ impl Trial {
     /// # Errors
     /// Samples that the model cannot take.
     pub fn new(float: &Loaded, samples: &Samples) -> Result<Trial> {
-        let (data, count) = match samples {
+        let (data, count, apart, what) = match samples {
             Samples::Text { tokens, classes } => {
                 let most = TOKENS.min(MOST_BYTES / 4 / classes.max(&1)).max(2);
                 let mut tokens = tokens.clone();
                 tokens.truncate(most);
                 let count = tokens.len();
-                (Questions::Text { tokens, classes: *classes }, count)
+                (Questions::Text { tokens, classes: *classes }, count, false, "tokens")
             }
             Samples::Arrays { .. } => {
-                let calls = batches(float, samples, SAMPLES)?;
-                let count = calls.iter().map(|batch| batch.new).sum();
-                (Questions::Calls(calls.into_iter().map(|batch| batch.inputs).collect()), count)
+                let calls = Batches::new(float, samples, Which::Compared, SAMPLES)?;
+                let (count, apart) = (calls.new_samples(), calls.apart);
+                let what = if calls.in_time { "steps" } else { "samples" };
+                (Questions::Calls(calls.map(|batch| batch.inputs).collect()), count, apart, what)
             }
         };
-        Trial::of(float, data, count)
+        Ok(Trial { count, apart, what, ..Trial::of(float, data)? })
     }
 
     /// Asks the float model one call.
@@ -105,10 +109,10 @@ impl Trial {
     /// # Errors
     /// Inputs that the model cannot take.
     pub fn call(float: &Loaded, inputs: Vec<(String, Tensor)>) -> Result<Trial> {
-        Trial::of(float, Questions::Calls(vec![inputs]), 1)
+        Trial::of(float, Questions::Calls(vec![inputs]))
     }
 
-    fn of(float: &Loaded, data: Questions, count: usize) -> Result<Trial> {
+    fn of(float: &Loaded, data: Questions) -> Result<Trial> {
         let mut outputs: Vec<Output> = Vec::new();
         let mut bytes = 0;
         data.ask(float, &mut |name, value, tensor| {
@@ -128,20 +132,22 @@ impl Trial {
             }
             Ok(())
         })?;
-        Ok(Trial { data, outputs, count })
+        Ok(Trial { data, outputs, count: 1, apart: true, what: "samples" })
     }
 
-    /// On how many tokens or samples models are compared.
+    /// On how many tokens, steps or samples models are compared.
     pub fn count(&self) -> usize {
         self.count
     }
 
     /// What they are.
     pub fn what(&self) -> &'static str {
-        match self.data {
-            Questions::Text { .. } => "tokens",
-            Questions::Calls(_) => "samples",
-        }
+        self.what
+    }
+
+    /// Whether codes are fitted to other data.
+    pub fn is_apart(&self) -> bool {
+        self.apart
     }
 
     /// Inputs of the first call, of a text some of its tokens.

@@ -66,6 +66,9 @@ struct Benched {
     against: Option<Timing>,
     #[serde(skip_serializing_if = "Option::is_none")]
     nodes: Option<Vec<NodeTime>>,
+    /// Whether the other one is an ONNX model, which this program runs itself.
+    #[serde(skip)]
+    onnx: bool,
 }
 
 impl Bench {
@@ -97,7 +100,8 @@ impl Bench {
         let ratio = against.as_ref().map(|other| other.median_us / timing.median_us);
         let least_ratio = against.as_ref().map(|other| other.least_us / timing.least_us);
         let (isa, threads) = (isa.name(), threads.count());
-        let benched = Benched { timing, isa, threads, ratio, least_ratio, against, nodes };
+        let onnx = self.against.as_ref().map_or(Ok(false), |path| is_amq(path).map(|amq| !amq))?;
+        let benched = Benched { timing, isa, threads, ratio, least_ratio, against, nodes, onnx };
         let outcome = Outcome::of(self.json, &benched, Benched::text)?;
         Ok(Outcome { warnings, ..outcome })
     }
@@ -142,7 +146,7 @@ fn by_node(times: &[NodeTime]) -> String {
 
 impl Benched {
     fn text(&self) -> String {
-        let Benched { timing, isa, threads, ratio, least_ratio, against, nodes } = self;
+        let Benched { timing, isa, threads, ratio, least_ratio, against, nodes, onnx } = self;
         let mut all = nodes.as_deref().map(by_node).unwrap_or_default();
         all += &text(timing);
         if let (Some(against), Some(ratio), Some(least)) = (against, ratio, least_ratio) {
@@ -152,8 +156,9 @@ impl Benched {
             };
             all += &text(against);
             let (ratio, least) = (words(*ratio), words(*least));
+            let by = if *onnx { ", which amqc runs in float itself," } else { "" };
             all += &format!(
-                "{} is {ratio} than {} (by the least times, {least})\n",
+                "{} is {ratio} than {}{by} (by the least times, {least})\n",
                 timing.file, against.file
             );
         }
@@ -177,12 +182,12 @@ mod tests {
             let against = Some(self::timing("b.onnx", other, other));
             let [ratio, least_ratio] = [Some(other / mine); 2];
             let (isa, threads) = ("scalar", 1);
-            Benched { timing, isa, threads, ratio, least_ratio, against, nodes: None }.text()
+            Benched { timing, isa, threads, ratio, least_ratio, against, nodes: None, onnx: true }
+                .text()
         };
-        assert!(
-            text(2.0, 10.0)
-                .contains("a.amq is 5.00 times faster than b.onnx (by the least times, 5.00")
-        );
+        assert!(text(2.0, 10.0).contains(
+            "a.amq is 5.00 times faster than b.onnx, which amqc runs in float itself, (by the least"
+        ));
         assert!(text(10.0, 2.0).contains("a.amq is 5.00 times slower than b.onnx"));
     }
 

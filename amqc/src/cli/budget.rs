@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::budget::Budget;
+use crate::error::{Error, Result};
 
 #[derive(Debug, Args)]
 #[group(multiple = false)]
@@ -12,25 +13,36 @@ pub(super) struct Within {
     /// Every matrix is coded at several numbers of bits, each time alone, and what that does to the answers
     /// on the calibration data is measured; without --calib the errors of weights decide. The choice
     /// that loses least is taken and printed. --save-recipe writes it.
-    #[arg(long, value_name = "B", value_parser = bits, conflicts_with = "bits")]
+    #[arg(long, value_name = "B", value_parser = bits)]
     target_bits: Option<f64>,
     /// Choose the bits of each matrix so that the file has at most this size: bytes, or 2MB, 500kB, 1.5MiB
-    #[arg(long, value_name = "S", value_parser = size, conflicts_with = "bits")]
+    #[arg(long, value_name = "S", value_parser = size)]
     max_size: Option<u64>,
     /// Choose the bits of each matrix so that the file is small and no more than this is lost, such as 1%
     ///
     /// Of scores of classes it is the rise of perplexity on the calibration data (from the divergence of
     /// probabilities), of other outputs the noise over the signal.
-    #[arg(long, value_name = "P", value_parser = share, conflicts_with = "bits")]
+    #[arg(long, value_name = "P", value_parser = share)]
     #[arg(requires = "calib")]
     max_loss: Option<f64>,
 }
 
 impl Within {
-    /// The budget that is asked for.
-    pub(super) fn budget(&self) -> Option<Budget> {
-        let bits = self.target_bits.map(Budget::Bits);
-        bits.or(self.max_size.map(Budget::Bytes)).or(self.max_loss.map(Budget::Loss))
+    /// The budget that is asked for; `bits` says whether bits are given too.
+    ///
+    /// # Errors
+    /// Bits beside a budget.
+    pub(super) fn budget(&self, bits: bool) -> Result<Option<Budget>> {
+        let budget = self.target_bits.map(Budget::Bits);
+        let budget =
+            budget.or(self.max_size.map(Budget::Bytes)).or(self.max_loss.map(Budget::Loss));
+        match budget {
+            Some(budget) if bits => {
+                Err(Error::usage(format!("{budget} chooses the bits that --bits gives"))
+                    .remedy("drop -b, or the budget"))
+            }
+            budget => Ok(budget),
+        }
     }
 }
 

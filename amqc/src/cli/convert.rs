@@ -1,6 +1,5 @@
 //! `amqc convert`
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,9 +11,10 @@ use serde::Serialize;
 
 use super::budget::Within;
 use super::calibration::Calibration;
+use super::meta::Meta;
 use super::progress::Bar;
 use super::settings::Settings;
-use super::{Outcome, Work, key_value, output};
+use super::{Outcome, Work, output};
 use crate::answers::{Answers, seeded_trial};
 use crate::budget::{Chosen, Point, Task};
 use crate::by_node::{ByNode, by_node};
@@ -54,9 +54,8 @@ pub(super) struct Convert {
     within: Within,
     #[command(flatten)]
     work: Work,
-    /// Tell this of the model in the file (repeatable): name=digits, version=1.2, license=MIT, or keys of your own
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
-    meta: Vec<(String, String)>,
+    #[command(flatten)]
+    meta: Meta,
     /// Write a recipe that gives the same file again, with the settings of every matrix
     #[arg(long, value_name = "R.yaml")]
     save_recipe: Option<PathBuf>,
@@ -91,6 +90,8 @@ struct Converted {
     report: Report,
     #[serde(skip_serializing_if = "Option::is_none")]
     answers: Option<Answers>,
+    #[serde(skip)]
+    unasked: Option<String>,
 }
 
 /// What a conversion gave.
@@ -99,6 +100,8 @@ struct Made {
     chosen: Option<Chosen>,
     answers: Option<Answers>,
     by_node: Option<ByNode>,
+    /// Why answers were not compared, where they were to be.
+    unasked: Option<String>,
     stages: Vec<StageTime>,
 }
 
@@ -150,17 +153,6 @@ impl Convert {
         Ok(models.into_iter().zip(targets).collect())
     }
 
-    /// What the file is to tell.
-    fn meta(&self) -> Result<BTreeMap<String, String>> {
-        let mut meta = BTreeMap::new();
-        for (key, value) in &self.meta {
-            if meta.insert(key.clone(), value.clone()).is_some() {
-                return Err(Error::usage(format!("--meta {key} is given twice")));
-            }
-        }
-        Ok(meta)
-    }
-
     /// Converts several models, with a line for each.
     fn each(&self, targets: &[(PathBuf, PathBuf)], isa: Isa) -> Result<Outcome> {
         let (mut all, mut errors, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
@@ -197,10 +189,9 @@ impl Convert {
         let stages: Vec<String> = (converted.stages.iter())
             .map(|StageTime { stage, seconds }| format!("{stage} {seconds:.2} s"))
             .collect();
-        let notes = match stages.is_empty() {
-            true => Vec::new(),
-            false => vec![stages.join(", ")],
-        };
+        let stages = (!stages.is_empty()).then(|| stages.join(", "));
+        let unasked = converted.unasked.clone().filter(|_| !self.quiet);
+        let notes = unasked.into_iter().chain(stages).collect();
         let outcome = match self.quiet && !self.json {
             true => Outcome::default(),
             false => Outcome::of(self.json, &converted, Converted::text)?,
@@ -231,13 +222,14 @@ impl Convert {
         }
         let calibration = self.calibration.source()?;
         let options =
-            ConvertOptions { calibration, meta: self.meta()?, ..self.settings.options()? };
+            ConvertOptions { calibration, meta: self.meta.told()?, ..self.settings.options()? };
         options.resolver()?;
+        self.within.budget(options.flags.bits.is_some())?;
         let start = Instant::now();
         let bar = Bar::new(self.quiet);
         let made = self.make(&model, options, isa, &bar.show());
         bar.clear();
-        let Made { compiled, chosen, answers, by_node, stages } = made?;
+        let Made { compiled, chosen, answers, by_node, unasked, stages } = made?;
         let Compiled { bytes, report, histograms, effective_bits, external, options, .. } =
             compiled;
         for path in &outputs {
@@ -274,6 +266,7 @@ impl Convert {
             chosen,
             report,
             answers,
+            unasked,
         };
         Ok((converted, warning))
     }
@@ -304,7 +297,7 @@ impl Convert {
         if data.is_some() {
             stages.done("calibrate");
         }
-        let chosen = match self.within.budget() {
+        let chosen = match self.within.budget(options.flags.bits.is_some())? {
             Some(budget) => {
                 let data = data.as_ref().map(|(data, trial, _)| (data, trial));
                 let task = Task { path: model, options: &options, data, isa };
@@ -327,7 +320,14 @@ impl Convert {
             show(progress.layer, progress.done, progress.total);
         })?;
         stages.parts(&compiled.stages);
-        let mut made = Made { compiled, chosen, answers: None, by_node: None, stages: Vec::new() };
+        let mut made = Made {
+            compiled,
+            chosen,
+            answers: None,
+            by_node: None,
+            unasked: None,
+            stages: Vec::new(),
+        };
         let silent = self.quiet && !self.json && self.report.is_none();
         if silent || !made.compiled.report.is_coded() {
             made.stages = stages.taken();
@@ -339,7 +339,13 @@ impl Convert {
             // Seeded inputs are not for every model.
             None => {
                 let loaded = float()?.load(isa)?;
-                seeded_trial(&loaded).map(|trial| (trial, loaded))
+                match seeded_trial(&loaded) {
+                    Ok(trial) => Some((trial, loaded)),
+                    Err(error) => {
+                        made.unasked = Some(unasked(&error));
+                        None
+                    }
+                }
             }
         };
         if let Some((trial, float)) = compared {
@@ -354,6 +360,15 @@ impl Convert {
         made.stages = stages.taken();
         Ok(made)
     }
+}
+
+/// What is said where a call on seeded inputs fails.
+fn unasked(error: &Error) -> String {
+    format!(
+        "answers were not compared with the float model's, for a call on seeded inputs fails: {}; or name data with \
+         --calib",
+        error.line()
+    )
 }
 
 impl Converted {

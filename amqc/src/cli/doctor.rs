@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use amq_format::graph::{Graph, Op};
+use amq_format::graph::{Direction, Op};
 use amq_runtime::Isa;
 use clap::Args;
 use serde::Serialize;
@@ -14,6 +14,7 @@ use super::settings::Settings;
 use crate::answers::seeded_trial;
 use crate::compile::compile;
 use crate::error::{Error, Result};
+use crate::feed::arrays::pairs;
 use crate::feed::time::starts_anew;
 use crate::loaded::{Loaded, port_text, value_name};
 use crate::names::shown;
@@ -108,7 +109,7 @@ impl Doctor {
         let coded = Opened::of_bytes(&self.model, &compiled.bytes).load(isa)?;
         let float = Opened::read_as(&self.model, &options)?.load(isa)?;
         let speed = match compiled.report.is_coded() {
-            true => speed(&float, &coded, isa),
+            true => Some(speed(&float, &coded, isa)),
             false => None,
         };
         let graph = float.graph();
@@ -120,8 +121,8 @@ impl Doctor {
             inputs: text(&graph.inputs),
             outputs: text(&graph.outputs),
             layers: compiled.report.layers.iter().map(matrix).collect(),
-            advice: advice(graph, &compiled.report, speed.as_ref()),
-            speed,
+            advice: advice(&float, &compiled.report, speed.as_ref()),
+            speed: speed.and_then(Result::ok),
             report: compiled.report,
         };
         Outcome::of(self.json, &examined, Examined::text)
@@ -151,9 +152,9 @@ fn matrix(layer: &Layer) -> Matrix {
 const CALLS: usize = 25;
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Runs both models in turns on one call's seeded inputs; none if no such call is possible.
-fn speed(float: &Loaded, coded: &Loaded, isa: Isa) -> Option<Speed> {
-    let inputs = seeded_trial(float)?.first_call(float).ok()?;
+/// Runs both models in turns on one call's seeded inputs.
+fn speed(float: &Loaded, coded: &Loaded, isa: Isa) -> Result<Speed> {
+    let inputs = seeded_trial(float)?.first_call(float)?;
     let inputs = views(&inputs);
     let mut sessions = [float.session(), coded.session()];
     let mut least = [f64::INFINITY; 2];
@@ -161,7 +162,7 @@ fn speed(float: &Loaded, coded: &Loaded, isa: Isa) -> Option<Speed> {
     for call in 0..=CALLS {
         for (session, least) in sessions.iter_mut().zip(&mut least) {
             let start = Instant::now();
-            session.run(&inputs).ok()?;
+            session.run(&inputs).map_err(|error| coded.error(error))?;
             // The first call plans.
             if call > 0 {
                 *least = least.min(start.elapsed().as_secs_f64() * 1e6);
@@ -172,11 +173,12 @@ fn speed(float: &Loaded, coded: &Loaded, isa: Isa) -> Option<Speed> {
         }
     }
     let [float_us, coded_us] = least;
-    Some(Speed { float_us, coded_us, ratio: float_us / coded_us, isa: isa.name() })
+    Ok(Speed { float_us, coded_us, ratio: float_us / coded_us, isa: isa.name() })
 }
 
 /// What to know and to do, beside what the report notes.
-fn advice(graph: &Graph, report: &Report, speed: Option<&Speed>) -> Vec<String> {
+fn advice(model: &Loaded, report: &Report, speed: Option<&Result<Speed>>) -> Vec<String> {
+    let graph = model.graph();
     let mut advice = Vec::new();
     if report.layers.is_empty() {
         advice.push("there is no matrix of weights: nothing to quantize".to_owned());
@@ -192,13 +194,24 @@ fn advice(graph: &Graph, report: &Report, speed: Option<&Speed>) -> Vec<String> 
             100 * float / all
         ));
     }
-    let recurrent = graph.nodes.iter().any(|node| matches!(node.op, Some(Op::Recurrent(_))));
-    if recurrent && starts_anew(graph) {
+    // A backward direction needs the whole: there is nothing to carry.
+    let backward = graph.nodes.iter().any(|node| match &node.op {
+        Some(Op::Recurrent(layer)) => layer.direction() != Direction::Forward,
+        _ => false,
+    });
+    if !backward && starts_anew(graph) {
         advice.push(
             "a recurrent layer starts each call anew: to feed a stream in pieces, export its first and \
              last states as inputs and outputs"
                 .to_owned(),
         );
+    }
+    for (input, output) in pairs(model) {
+        let (key, output) = (shown(&input.replace('=', "\\=")).to_string(), shown(output));
+        advice.push(format!(
+            "{} looks like what the call before gave as {output}: --state {key}={output} carries it",
+            shown(input)
+        ));
     }
     for stream in &graph.streams {
         let port = graph.inputs.iter().find(|port| port.value == stream.value);
@@ -211,14 +224,14 @@ fn advice(graph: &Graph, report: &Report, speed: Option<&Speed>) -> Vec<String> 
         }
     }
     match speed {
-        Some(speed) if speed.ratio < 1.0 => advice.push(
+        Some(Ok(speed)) if speed.ratio < 1.0 => advice.push(
             "a call would be slower than in float: such models gain size, not speed (-a f32 or more \
              bits may serve better)"
                 .to_owned(),
         ),
-        None if report.is_coded() => advice.push(
-            "no call on seeded inputs was possible; --dim gives dimensions sizes".to_owned(),
-        ),
+        Some(Err(error)) => {
+            advice.push(format!("no call on seeded inputs was possible: {}", error.line()));
+        }
         _ => {}
     }
     if report.is_coded() {

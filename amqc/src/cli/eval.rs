@@ -126,7 +126,7 @@ impl Eval {
         }
         let loaded = self.load(isa)?;
         let arrays = read_inputs(&loaded, inputs)?;
-        let notes = roundings(&arrays);
+        let notes = roundings(&loaded, &arrays);
         let inputs = bind(&loaded, arrays)?;
         let output = self.output.as_deref();
         let top = self.top.map(usize::from);

@@ -14,6 +14,7 @@ mod export;
 mod inspect;
 mod interface;
 mod isa;
+mod meta;
 mod operators;
 mod output;
 mod program;

@@ -18,8 +18,8 @@ use crate::tensor::Tensor;
 /// Run a model once on arrays from NumPy files
 ///
 /// An input that is a state and is not given takes its initial value. Integers of another width are
-/// taken if they fit, and for a float input floats of any width, which are rounded to f32, and integers
-/// that f32 holds exactly.
+/// taken if they fit, and for a float input floats and integers of any width, which are rounded to f32; a note says
+/// so where that changes one.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("results").required(true).multiple(true)))]
 pub(super) struct Run {
@@ -63,7 +63,7 @@ impl Run {
         for (name, path) in &self.input {
             arrays.push((name.clone(), data::read_npy(path)?));
         }
-        let notes = roundings(&arrays);
+        let notes = roundings(&loaded, &arrays);
         let inputs = bind(&loaded, arrays)?;
         let single = self.single(&loaded)?;
         let outputs = loaded.run(&inputs)?;

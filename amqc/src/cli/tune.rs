@@ -8,6 +8,7 @@ use amq_runtime::Isa;
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
+use super::meta::Meta;
 use super::output::{self, SignalGuard};
 use super::progress::Bar;
 use super::settings::Settings;
@@ -32,6 +33,8 @@ use crate::tune::{
 
 /// Seconds between two checkpoints.
 const INTERVAL: u64 = 120;
+/// Rate of Adam for samples: networks of few weights forget what they know at the rate that suits texts.
+const SAMPLES_RATE: f64 = 0.005;
 /// Of a text, the share that is kept to choose by, as one part in so many.
 const KEPT: usize = 20;
 
@@ -93,7 +96,8 @@ pub(super) struct Tune {
     /// How weights follow gradients
     #[arg(long, value_enum, default_value_t = Rule::Adam)]
     rule: Rule,
-    /// How far: for adam in root mean squares of a matrix [default: 0.02 for adam, 20 for sgd]
+    /// How far: for adam in root mean squares of a matrix [default: 0.02 for adam and a text, 0.005 for samples, 20
+    /// for sgd]
     #[arg(long, value_name = "R", value_parser = positive)]
     rate: Option<f64>,
     /// Streams that the text is divided into, or samples at once
@@ -109,6 +113,8 @@ pub(super) struct Tune {
     settings: Settings,
     #[command(flatten)]
     work: Work,
+    #[command(flatten)]
+    meta: Meta,
     /// Print the report as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -184,8 +190,9 @@ impl Tune {
         }
         self.work.begin()?;
         let source = self.source(None, None)?;
+        let calibration = Some(source.clone());
         let options =
-            ConvertOptions { calibration: Some(source.clone()), ..self.settings.options()? };
+            ConvertOptions { calibration, meta: self.meta.told()?, ..self.settings.options()? };
         options.resolver()?;
         let resumed = match &self.resume {
             Some(path) => Some(input::ordinary_bytes(path)?),
@@ -195,7 +202,12 @@ impl Tune {
         let opened = Opened::read_as(&self.model, &options)?;
         let threads = crate::threads::Threads::new(rayon::current_num_threads())?;
         let float = opened.load_with(isa, threads)?;
-        let moments = gather(&opened, &source, isa, &|_, _| ())?;
+        let bar = Bar::new(self.quiet);
+        if !self.quiet {
+            let _ = writeln!(stderr, "calibrating");
+        }
+        let show = bar.show();
+        let moments = gather(&opened, &source, isa, &|done, total| show("samples", done, total))?;
         let data = Calibrated { samples: source.read(&float)?, moments, isa };
         let matter = self.matter(&float)?;
         let training = self.training();
@@ -204,8 +216,6 @@ impl Tune {
             Some(path) => output::write_at_the_end(path, bytes),
             None => Ok(()),
         };
-        let bar = Bar::new(self.quiet);
-        let show = bar.show();
         let mut tell = |event: &Event| {
             if let Event::Step { step, done, loss, elapsed, .. } = event {
                 let left = left(*done, *elapsed);
@@ -228,6 +238,7 @@ impl Tune {
             &training,
             resumed.as_deref(),
             &mut Watch {
+                fitting: &show,
                 tell: &mut tell,
                 keep: checkpoint.is_some().then_some(&mut write),
                 stop: &|| guard.pending(),
@@ -328,7 +339,9 @@ impl Tune {
             (Some(steps), _) => Length::Steps(steps),
             (None, minutes) => Length::Time(Duration::from_secs_f64(60.0 * minutes.unwrap_or(1.0))),
         };
-        let Tune { seed, rule, rate, batch, span, distill, .. } = *self;
+        let Tune { seed, rule, batch, span, distill, .. } = *self;
+        let of_samples = self.calib.is_some() && rule == Rule::Adam;
+        let rate = self.rate.or(of_samples.then_some(SAMPLES_RATE));
         let reading = Reading { batch, span, share: distill };
         let interval = Duration::from_secs(INTERVAL);
         Training { length, seed, rule, rate, reading, interval }
@@ -365,8 +378,14 @@ fn line(event: &Event) -> String {
 impl Trained {
     fn text(&self) -> String {
         let Trained { input, output, bytes_out, seconds, told: [before, after], steps, .. } = self;
+        let nothing = match self.best_step {
+            0 => {
+                "training brought nothing, the file is the calibrated model: try a lower --rate, more data or more steps\n"
+            }
+            _ => "",
+        };
         format!(
-            "{}{input} -> {output}: {bytes_out} bytes; {before} calibrated, {after} after step {} of {steps}, {seconds:.1} s\n",
+            "{}{input} -> {output}: {bytes_out} bytes; {before} calibrated, {after} after step {} of {steps}, {seconds:.1} s\n{nothing}",
             self.report.text(),
             self.best_step
         )

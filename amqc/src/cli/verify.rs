@@ -92,7 +92,7 @@ impl Verify {
                 let inputs = match &self.inputs {
                     Some(path) => {
                         let arrays = read_inputs(&loaded, path)?;
-                        notes = roundings(&arrays);
+                        notes = roundings(&loaded, &arrays);
                         Inputs::Given(bind(&loaded, arrays)?)
                     }
                     None => Inputs::Seeded(self.dim.clone()),
@@ -137,6 +137,7 @@ fn shortly(percent: f64) -> String {
     match percent {
         10.0.. => format!("{percent:.0}"),
         1.0..10.0 => format!("{percent:.1}"),
+        0.01..1.0 => format!("{percent:.2}"),
         _ => format!("{percent:.1e}"),
     }
 }
@@ -187,4 +188,14 @@ fn nodes(ByNode { nodes, unmatched }: &ByNode) -> String {
         let _ = writeln!(text, "not compared: {value} ({node}, {}): {}", other.op, other.why);
     }
     text + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_a_percent_are_read_as_such() {
+        assert_eq!([43.2, 5.81, 0.581, 0.000581].map(shortly), ["43", "5.8", "0.58", "5.8e-4"]);
+    }
 }

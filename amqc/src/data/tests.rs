@@ -74,8 +74,8 @@ fn casts_are_exact_or_refused() {
         (Values::Int(vec![256]), DataType::U8, None),
         (Values::Int(vec![-1]), DataType::U8, None),
         (Values::Int(vec![255]), DataType::F32, Some(Data::F32(vec![255.0]))),
-        (Values::Int(vec![(1 << 24) + 1]), DataType::F32, None),
-        (Values::Int(vec![i64::MAX]), DataType::F32, None),
+        (Values::Int(vec![(1 << 24) + 1]), DataType::F32, Some(Data::F32(vec![16777216.0]))),
+        (Values::Int(vec![i64::MAX]), DataType::F32, Some(Data::F32(vec![9223372036854775808.0]))),
         (Values::F64(vec![0.5]), DataType::F32, Some(Data::F32(vec![0.5]))),
         (Values::F64(vec![0.1]), DataType::F32, Some(Data::F32(vec![0.1]))),
         (Values::F64(vec![1e300]), DataType::F32, None),
@@ -90,6 +90,18 @@ fn casts_are_exact_or_refused() {
             (other, _) => panic!("{shown}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn what_f32_holds_only_rounded_is_told() {
+    let finer = |values| Array { dims: vec![1], values }.finer_than_f32();
+    assert_eq!(finer(Values::Int(vec![(1 << 24) + 1])), Some("integer"));
+    assert_eq!(finer(Values::Int(vec![1 << 24])), None);
+    assert_eq!(finer(Values::F64(vec![0.1])), Some("float64"));
+    assert_eq!(finer(Values::F64(vec![0.5])), None);
+    let large = Array { dims: vec![1], values: Values::F64(vec![1e39]) };
+    let error = large.into_tensor("x", DataType::F32).unwrap_err().to_string();
+    assert!(error.starts_with("x: 1e39 is too large for float32\n"), "{error}");
 }
 
 #[test]

@@ -135,8 +135,9 @@ impl<'a> Scores<'a> {
                 Err(refuse(loaded, format!("{} scores of {name:?} for {length} items", values.len())))
             }
             _ => Err(labels.wrong(format!(
-                "labels have the shape {shape:?} and {name:?} has {dims:?}: expected the shape of labels, \
-                 with an axis of classes at its end or after the first"
+                "labels have the shape {shape:?} and {name:?} has {:?}: expected the shape of labels, \
+                 with an axis of classes at its end or after the first",
+                items::whole(dims, labels)
             ))),
         }
     }

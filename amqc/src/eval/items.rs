@@ -37,9 +37,17 @@ pub(super) fn run(
     for (name, tensor) in inputs {
         if tensor.dims.first() != Some(&items) {
             let dims = &tensor.dims;
-            return Err(
-                labels.wrong(format!("{items} labels, but {name:?} has the shape {dims:?}"))
-            );
+            let shape = &labels.dims;
+            let wrong = labels.wrong(format!(
+                "labels have the shape {shape:?} and {name:?} has {dims:?}: items stand along axis 0 of both"
+            ));
+            return Err(match (dims.first(), &shape[..]) {
+                // Positions of one item, without its axis.
+                (Some(1), &[places]) if dims.contains(&places) => {
+                    wrong.remedy(format!("give labels of one item the shape [1, {places}]"))
+                }
+                _ => wrong,
+            });
         }
     }
     let floats: Vec<&Port> =
@@ -59,6 +67,12 @@ pub(super) fn run(
         return give(Batch { items: 0..items, length: items, inputs: inputs.to_vec() });
     }
     Batches::new(loaded, inputs, items)?.iter().try_for_each(give)
+}
+
+/// The shape of an output of all items, where `dims` is that of a batch.
+pub(super) fn whole(dims: &[usize], labels: &Labels) -> Vec<usize> {
+    let rest = dims.iter().skip(1).copied();
+    dims.first().map(|_| labels.items()).into_iter().chain(rest).collect()
 }
 
 /// The output cannot be judged.

@@ -40,9 +40,11 @@ pub fn mean_error(
         tell(given.items.end, labels.items());
         let length = given.dims.first().copied().unwrap_or(0);
         if given.values.len() != length * each {
-            let (dims, shape) = (given.dims, &labels.dims);
+            let (dims, shape) = (items::whole(given.dims, labels), &labels.dims);
             let name = given.name;
-            return Err(labels.wrong(format!("the shape is {shape:?}, {name:?} has {dims:?}")));
+            return Err(
+                labels.wrong(format!("labels have the shape {shape:?} and {name:?} has {dims:?}"))
+            );
         }
         let expected = &numbers[given.items.start * each..given.items.end * each];
         for (&expected, &found) in expected.iter().zip(given.values) {

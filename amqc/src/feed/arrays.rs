@@ -3,11 +3,11 @@
 use std::ops::Range;
 use std::path::Path;
 
-use amq_format::graph::Port;
+use amq_format::graph::{DataType, Port};
 
 use crate::data::{self, Array};
 use crate::error::{Error, ErrorKind, Result};
-use crate::loaded::{Loaded, port_text};
+use crate::loaded::{Loaded, port_text, value_name};
 use crate::names::shown;
 use crate::tensor::Tensor;
 
@@ -21,12 +21,14 @@ pub fn read_inputs(loaded: &Loaded, path: &Path) -> Result<Vec<(String, Array)>>
 }
 
 /// A sentence for each array whose numbers a model takes only rounded.
-pub fn roundings(arrays: &[(String, Array)]) -> Vec<String> {
-    let rounded = arrays.iter().filter(|(_, array)| array.is_finer_than_f32());
-    let told = |(name, _): &(String, Array)| {
-        format!("{}: float64 values are rounded to float32, the type that models take", shown(name))
+pub fn roundings(loaded: &Loaded, arrays: &[(String, Array)]) -> Vec<String> {
+    let float = |name: &str| loaded.input(name).is_ok_and(|port| port.data_type() == DataType::F32);
+    let told = |(name, array): &(String, Array)| {
+        let held = array.finer_than_f32().filter(|_| float(name))?;
+        let name = shown(name);
+        Some(format!("{name}: {held} values are rounded to float32, the type that models take"))
     };
-    rounded.map(told).collect()
+    arrays.iter().filter_map(told).collect()
 }
 
 /// Arrays as the inputs they are for. Every input that is no state must be there.
@@ -47,12 +49,54 @@ pub fn bind(loaded: &Loaded, arrays: Vec<(String, Array)>) -> Result<Vec<(String
     let given = |port: &&Port| bound.iter().any(|(name, _)| name == loaded.name(port.value));
     if let Some(missing) = loaded.inputs().find(|port| !given(port)) {
         let name = loaded.name(missing.value);
+        let mut remedy = format!("it takes {}", port_text(loaded.graph(), missing));
+        if let Some((_, output)) = pairs(loaded).into_iter().find(|(input, _)| *input == name) {
+            remedy += &format!(
+                "; if each call is to begin with what the one before gave, name a state: amqc convert \
+                 --state {}={output}",
+                name.replace('=', "\\=")
+            );
+        }
         return Err(Error::usage(format!("the input {name:?} is not given"))
             .within(loaded.path.display())
-            .remedy(format!("it takes {}", port_text(loaded.graph(), missing))));
+            .remedy(remedy));
     }
     Ok(bound)
 }
+
+/// Inputs and outputs that look like states which nobody named: of one shape, and of names that differ in nothing but
+/// which way they go.
+pub fn pairs(loaded: &Loaded) -> Vec<(&str, &str)> {
+    let stem = |name: &str| {
+        let lower = name.to_ascii_lowercase();
+        let words = lower.split(|c: char| !c.is_ascii_alphanumeric());
+        let mut stem: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+        let before = stem.len();
+        stem.retain(|word| !WAYS.contains(word));
+        (stem.len() < before && !stem.is_empty()).then(|| stem.join("_"))
+    };
+    let graph = loaded.graph();
+    let name = |port: &Port| value_name(graph, port.value);
+    let mut found = Vec::new();
+    for input in loaded.inputs().filter(|port| !port.dims.is_empty()) {
+        let Some(wanted) = stem(name(input)) else { continue };
+        let alike = |port: &&Port| {
+            let same = port.data_type == input.data_type && port.dims == input.dims;
+            same && stem(name(port)).as_ref() == Some(&wanted)
+        };
+        let alike: Vec<&Port> = loaded.outputs().filter(alike).collect();
+        if let [output] = alike[..] {
+            found.push((loaded.name(input.value), loaded.name(output.value)));
+        }
+    }
+    found
+}
+
+/// Words of names that say which way a state goes.
+const WAYS: [&str; 15] = [
+    "in", "out", "input", "output", "prev", "previous", "past", "present", "next", "new", "old",
+    "last", "init", "initial", "final",
+];
 
 /// Inputs of many items, which stand along axis 0, cut into batches.
 #[derive(Debug)]
@@ -129,8 +173,36 @@ fn rows(tensor: &Tensor, start: usize, length: usize) -> Tensor {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use prost::Message;
+
     use super::*;
+    use crate::onnx::tests::Build;
+    use crate::open::Opened;
     use crate::tensor::Data;
+
+    #[test]
+    fn inputs_that_look_like_states_are_paired_with_outputs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        let mut build = Build::new(13).input("x", "1 4 3");
+        for (given, gives) in [("in_cache0", "out_cache0"), ("in_cache1", "out_cache1")] {
+            build = build.input(given, "1 4 3").node("Add", &format!("x {given}"), gives);
+        }
+        let build = build.node("Neg", "x", "y").output("out_cache1").output("out_cache0");
+        fs::write(&path, build.output("y").model.encode_to_vec()).unwrap();
+        let loaded = Opened::read(&path).unwrap().load(amq_runtime::Isa::detect()).unwrap();
+        assert_eq!(pairs(&loaded), [("in_cache0", "out_cache0"), ("in_cache1", "out_cache1")]);
+        let error = bind(&loaded, Vec::new()).unwrap_err().to_string();
+        assert!(error.contains("\"x\" is not given") && !error.contains("--state"), "{error}");
+        let npy = folder.path().join("x.npy");
+        let x = Tensor { dims: vec![1, 4, 3], data: Data::F32(vec![0.0; 12]) };
+        data::write_npy(fs::File::create(&npy).unwrap(), &x).unwrap();
+        let x = vec![("x".to_owned(), data::read_npy(&npy).unwrap())];
+        let error = bind(&loaded, x).unwrap_err().to_string();
+        assert!(error.ends_with("amqc convert --state in_cache0=out_cache0"), "{error}");
+    }
 
     #[test]
     fn a_short_batch_is_filled_with_its_last_item() {

@@ -2,6 +2,7 @@
 //! place for every part that runs a model on data.
 
 pub mod arrays;
+pub(crate) mod fixed;
 pub mod probe;
 pub mod seeded;
 pub mod stream;

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use amq_format::graph::{DataType, Graph, Op, Port, ValueId};
 
+use super::fixed::fixed_sizes;
 use crate::data::rounded;
 use crate::error::{Error, Result};
 use crate::loaded::Loaded;
@@ -33,17 +34,18 @@ pub fn sizes(dims: &[(String, i64)], models: &[&Loaded]) -> Result<BTreeMap<Stri
     Ok(sizes)
 }
 
-/// Valid inputs, the same each time, for dimensions of these sizes (1 where none is given): floats
+/// Valid inputs, the same each time, for dimensions of these sizes (where none is given what weights fix, else 1): floats
 /// in [-1, 1) that their type holds, and integers that the model can take.
 ///
 /// # Errors
 /// Sizes that leave a dimension without one, or make an input larger than 2^30 elements.
 pub fn seeded(loaded: &Loaded, sizes: &BTreeMap<String, i64>) -> Result<Vec<(String, Tensor)>> {
     let mut random = SplitMix64(0x5eed);
+    let fixed = fixed_sizes(loaded.graph());
     let make = |port: &Port| {
         let name = loaded.name(port.value);
         let fail = |why: String| Error::usage(format!("input {name:?}: {why}"));
-        let size_of = |dim: &str| Some(sizes.get(dim).copied().unwrap_or(1));
+        let size_of = |dim: &str| Some(sizes.get(dim).or(fixed.get(dim)).copied().unwrap_or(1));
         let mut dims = Vec::new();
         let mut count = 1usize;
         for dim in &port.dims {
@@ -99,6 +101,11 @@ fn index_range(graph: &Graph, input: ValueId) -> Range<i64> {
                 let table = graph.tensors.iter().find(|t| t.value == node.inputs[0]);
                 let size = table.and_then(|table| table.dims.get(gather.axis as usize));
                 narrow(0..size.map_or(1, |&size| i64::try_from(size).unwrap_or(1)));
+            }
+            // Entries of an input that holds indices of several tables.
+            Some(Op::Gather(_)) if reads(0) => {
+                same.extend(&node.outputs);
+                made.extend(&node.outputs);
             }
             Some(Op::Recurrent(_)) if reads(4) => narrow(1..2),
             Some(Op::Sizes(_)) if any(&made) => narrow(1..2),

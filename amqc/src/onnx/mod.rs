@@ -27,4 +27,5 @@ pub(crate) mod tests;
 pub use external::{ExternalFile, external_files};
 pub use import::import;
 pub use load::{Limits, Source, load};
+pub(crate) use ops::layout::OPEN_SQUEEZE;
 pub use registry::markdown;

@@ -96,6 +96,8 @@ pub type Keep<'a> = &'a mut dyn FnMut(&[u8]) -> Result<()>;
 /// Who is told, and decides.
 #[expect(missing_debug_implementations, reason = "it holds closures")]
 pub struct Watch<'a> {
+    /// Is told of each matrix that training begins with how many of its rows are fitted, of how many.
+    pub fitting: &'a (dyn Fn(&str, usize, usize) + Sync),
     /// Is told what happens.
     pub tell: &'a mut dyn FnMut(&Event),
     /// Writes a checkpoint; none are made without.

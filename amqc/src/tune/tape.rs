@@ -140,6 +140,13 @@ impl<'a> Tape<'a> {
                 }
             }
             self.layers[index] = Some(layer);
+            if let Some(Op::Sizes(_)) = &node.op {
+                let sizes = node.outputs.first().and_then(|&value| self.value(value));
+                let sizes = sizes.and_then(|tensor| tensor.data.integers()).unwrap_or_default();
+                // A name is the size and one.
+                let sizes = sizes.into_iter().map(|size| size + 1);
+                self.sizes.extend(node.binds.iter().cloned().zip(sizes));
+            }
         }
         Ok(())
     }

@@ -297,6 +297,8 @@ fn movements() {
             b.ints("p", &[1, 0, 0, 2]).node_with("Pad", "h p", "y", &[("mode", A::S(mode))])
         });
     }
+    // Which axis goes data decide, in part.
+    check_after(|b| b.node("Squeeze", "h", "y"));
     check_after(|b| b.ints("i", &[3, 0, 0]).node_with("Gather", "h i", "y", &[("axis", A::I(0))]));
     check_after(|b| b.ints("i", &[2, 2]).node_with("Gather", "h i", "y", &[("axis", A::I(1))]));
 }

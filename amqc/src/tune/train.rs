@@ -54,7 +54,7 @@ pub fn tune(
         ))
         .remedy("ask for bits, as with -b 2"));
     }
-    let fitted = sequence::fit(path, &prepared.module, &mut plan, data, &|_, _, _| ())?;
+    let fitted = sequence::fit(path, &prepared.module, &mut plan, data, watch.fitting)?;
     let (module, fitted) = corrected(prepared.module.clone(), &plan, &fitted);
     let mut params = Params::new(&module, &plan, &fitted);
     let student = Student { path, options, prepared, plan, fitted, module, isa: data.isa };

@@ -131,6 +131,9 @@ pub(in crate::onnx) fn squeeze(r: &mut Reader<'_, '_>) -> Result<()> {
     r.give(0, y)
 }
 
+/// What a node is called beside that of a Squeeze that names no axes: the node fails where one would go that stays here.
+pub(crate) const OPEN_SQUEEZE: &str = "squeeze_without_axes_needs_sizes_other_than_1";
+
 /// Sizes with those that are not known in terms of what they are above 2, so that one of 1 is an error
 /// when the model runs: the axis would go then, and it stays here.
 fn others_than_one(r: &mut Reader<'_, '_>, mut dims: Vec<Dim>) -> Result<Vec<Dim>> {
@@ -141,7 +144,7 @@ fn others_than_one(r: &mut Reader<'_, '_>, mut dims: Vec<Dim>) -> Result<Vec<Dim
     let less = open.iter().map(|&i| r.dim(dims[i].add(&Dim::from(-2))));
     let less = Elements::vector(less.collect::<Result<_>>()?);
     let less = r.known(DataType::I64, less)?;
-    for (axis, above) in open.into_iter().zip(r.sizes("must_not_be_1", less)?) {
+    for (axis, above) in open.into_iter().zip(r.sizes(OPEN_SQUEEZE, less)?) {
         dims[axis] = r.dim(above.add(&Dim::from(2)))?;
     }
     Ok(dims)
