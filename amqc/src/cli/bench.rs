@@ -156,7 +156,7 @@ impl Benched {
             };
             all += &text(against);
             let (ratio, least) = (words(*ratio), words(*least));
-            let by = if *onnx { ", which amqc runs in float itself," } else { "" };
+            let by = if *onnx { ", which amqc runs in float itself" } else { "" };
             all += &format!(
                 "{} is {ratio} than {}{by} (by the least times, {least})\n",
                 timing.file, against.file
@@ -186,7 +186,7 @@ mod tests {
                 .text()
         };
         assert!(text(2.0, 10.0).contains(
-            "a.amq is 5.00 times faster than b.onnx, which amqc runs in float itself, (by the least"
+            "a.amq is 5.00 times faster than b.onnx, which amqc runs in float itself (by the least"
         ));
         assert!(text(10.0, 2.0).contains("a.amq is 5.00 times slower than b.onnx"));
     }
