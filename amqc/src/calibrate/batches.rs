@@ -48,7 +48,7 @@ pub(crate) struct Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
-    /// At most `most` calls' worth of samples or, where these follow each other in time, of [runs](RUN), from all of the data. Where the
+    /// At most `most` samples or, where these follow each other in time, [runs](RUN), from all of the data. Where the
     /// model fixes how many samples it takes, the last call of a file begins before the end of the one before it, and files with fewer
     /// are left out.
     ///
@@ -84,7 +84,7 @@ impl<'a> Batches<'a> {
                 kept_apart == (which == Which::Compared)
             });
         }
-        // In a file as its samples come: taken evenly from all of them.
+        // Data may be sorted: what is taken lies evenly in all of them.
         let most = if in_time { most } else { most.div_ceil(size) }.max(1);
         if calls.len() > most {
             calls = (0..most).map(|i| calls[i * calls.len() / most].clone()).collect();

@@ -131,3 +131,32 @@ fn index_range(graph: &Graph, input: ValueId) -> Range<i64> {
     // Small enough for every integer type.
     range.filter(|range| !range.is_empty()).unwrap_or(0..1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::tests::{A, Build, ElementType};
+
+    /// Tokens of two tables in one input, as a model of characters and syllables takes them.
+    #[test]
+    fn integers_reach_each_table_that_they_index() {
+        let mut build = Build::new(13).typed("x", ElementType::Int64, "n 2");
+        for (table, rows, column) in [("a", 7, 0), ("b", 30, 1)] {
+            let (one, at) = (format!("{table}_column"), format!("{table}_at"));
+            build = build.weight(table, &[rows, 4]).ints(&at, &[column]);
+            build = build.node_with("Gather", &format!("x {at}"), &one, &[("axis", A::I(1))]);
+            build = build.node("Gather", &format!("{table} {one}"), &format!("{table}_rows"));
+        }
+        let build = build.node("Add", "a_rows b_rows", "y").output("y");
+        let module = build.import().unwrap();
+        let draft = crate::emit::emit(
+            module.clone(),
+            &crate::plan::Plan { matrices: Vec::new(), raised: Vec::new() },
+            &crate::fit::Fitted::default(),
+        );
+        let path = std::path::Path::new("m.onnx");
+        let loaded = Loaded::of_draft(path, &draft, amq_runtime::Isa::detect()).unwrap();
+        let input = loaded.inputs().next().unwrap().value;
+        assert_eq!(index_range(loaded.graph(), input), 0..7);
+    }
+}
