@@ -175,7 +175,7 @@ impl Sorted {
             assigned.error += level * (level * count - 2.0 * sum);
             start = end;
         }
-        // One weight that outgrows all others by far leaves less than nothing, by rounding; not a number stays.
+        // A row that is met exactly leaves less than nothing, by rounding; not a number stays.
         if assigned.error < 0.0 {
             assigned.error = 0.0;
         }
