@@ -70,6 +70,32 @@ pub(super) fn in_lanes(
     lanes[0]
 }
 
+/// As [`in_lanes`] of each row, of at most as many elements as there are lanes: 16 rows at once, each step
+/// of theirs one of vectors.
+#[inline(always)]
+fn short_rows(
+    x: &[f32],
+    y: &mut [f32],
+    count: usize,
+    start: f32,
+    combine: impl Fn(f32, f32) -> f32,
+) {
+    const ROWS: usize = 16;
+    for (x, y) in x.chunks(ROWS * count).zip(y.chunks_mut(ROWS)) {
+        let mut lanes = [[start; ROWS]; LANES];
+        for (r, row) in x.chunks_exact(count).enumerate() {
+            lanes.iter_mut().zip(row).for_each(|(lane, &x)| lane[r] = combine(start, x));
+        }
+        for half in [8, 4, 2, 1] {
+            let (low, high) = lanes.split_at_mut(half);
+            for (low, high) in low.iter_mut().zip(high) {
+                low.iter_mut().zip(high).for_each(|(low, &mut high)| *low = combine(*low, high));
+            }
+        }
+        y.copy_from_slice(&lanes[0][..y.len()]);
+    }
+}
+
 /// The reduced axes are the last: each result is of a row, combined in lanes.
 struct Rows {
     kind: ReduceKind,
@@ -85,6 +111,9 @@ impl Kernel for Rows {
                 call.target.vectorize(
                     #[inline(always)]
                     || {
+                        if (1..=LANES).contains(&count) {
+                            return short_rows(x, y, count, start(kind), $f);
+                        }
                         for (i, y) in y.iter_mut().enumerate() {
                             *y = in_lanes(&x[i * count..][..count], start(kind), |x| x, $f);
                         }

@@ -335,7 +335,13 @@ fn tensors_stand_one_after_the_other() {
         if i[1] < 3 { at(&a, i) } else { at(&b, &[i[0], 0, i[2]]) }
     });
     assert!(run(op.clone(), &[a, ramp(&[1, 1, 2])]).is_err());
-    assert!(run(op, &[b, integers(&[2, 1, 2], [0; 4])]).is_err());
+    assert!(run(op, &[b.clone(), integers(&[2, 1, 2], [0; 4])]).is_err());
+    // Stacked along the last axis: one element of each at a time.
+    let (c, op) = (ramp(&[2, 1, 1]), Op::Concat(Concat { axis: 2 }));
+    check(run(op, &[c.clone(), b.clone(), c.clone()]), &[2, 1, 4], |i| match i[2] {
+        1 | 2 => at(&b, &[i[0], 0, i[2] - 1]),
+        _ => at(&c, &[i[0], 0, 0]),
+    });
 }
 
 #[test]

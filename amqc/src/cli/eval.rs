@@ -26,6 +26,7 @@ use crate::loaded::Loaded;
 /// Accuracy, where labels are integers: the share of items, or of positions in them, whose largest score
 /// is at their label; macro F1 is the mean over classes. Labels for positions have the shape of the
 /// scores without the axis of classes, which is the last or follows the first; negative ones are left out.
+/// Where there is one score a label, labels are 0 or 1: a score above 0 says 1, or above 0.5 from a Sigmoid.
 ///
 /// Error, where labels are floats: how far the output is from them.
 #[derive(Debug, Args)]
@@ -161,14 +162,15 @@ fn bar<T>(measure: impl FnOnce(&dyn Fn(usize, usize)) -> Result<T>) -> Result<T>
 }
 
 fn accuracy_text(found: &Accuracy) -> String {
-    let Accuracy { accuracy, macro_f1, top, predicted, unlabelled } = found;
+    let Accuracy { accuracy, macro_f1, top, cutoff, predicted, unlabelled } = found;
     let top = top.map(|top| format!(", top {} {:.2}%", top.k, top.accuracy * 100.0));
     let left = match unlabelled {
         0 => String::new(),
         count => format!(", {count} without a label left out"),
     };
+    let cutoff = cutoff.map_or(String::new(), |cutoff| format!(", 1 above {cutoff}"));
     format!(
-        "accuracy {:.2}%{}, macro F1 {macro_f1:.4} ({predicted} items{left})\n",
+        "accuracy {:.2}%{}, macro F1 {macro_f1:.4} ({predicted} items{cutoff}{left})\n",
         accuracy * 100.0,
         top.unwrap_or_default()
     )

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::items::{self, Given, refuse};
 use super::labels::{Known, Labels};
-use super::scores::top1;
+use super::scores::{self, top1};
 use crate::error::Result;
 use crate::loaded::Loaded;
 use crate::tensor::Tensor;
@@ -21,6 +21,9 @@ pub struct Accuracy {
     /// The share of labels that are among the largest scores, if that is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top: Option<Top>,
+    /// Where each label has a single score: above which it says 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cutoff: Option<f32>,
     /// Items, or positions in them.
     pub predicted: usize,
     /// Positions that have no label.
@@ -43,7 +46,8 @@ fn is_none(count: &usize) -> bool {
 
 /// Runs the model on inputs whose items stand along axis 0; `output` names the one that gives the
 /// scores, unless only one is float and no state. Labels are one for each item, or one for each position: then
-/// classes are the output's last axis, or axis 1, and the others are those of the labels; negative labels are left out. With `top`,
+/// classes are the output's last axis, or axis 1, and the others are those of the labels; negative labels are left out. Where
+/// the output has one score for each label, these are 0 or 1: a probability above a half says 1, or a logit above 0. With `top`,
 /// labels among so many largest scores are counted too. `tell` is told how many items of how many are done.
 ///
 /// # Errors
@@ -62,9 +66,11 @@ pub fn accuracy(
     };
     let places = labels.dims[1..].iter().product::<usize>();
     let mut counts = Counts::default();
+    let mut cutoff = None;
     items::run(loaded, inputs, labels, output, |given| {
         tell(given.items.end, labels.items());
         let scores = Scores::of(&given, &labels.dims, labels, loaded)?;
+        cutoff = scores.cutoff;
         let known = &classes[given.items.start * places..given.items.end * places];
         for (place, &class) in known.iter().enumerate() {
             if class < 0 && labels.dims.len() > 1 {
@@ -75,9 +81,11 @@ pub fn accuracy(
             let Some(label) = usize::try_from(class).ok().filter(|&label| label < scores.classes)
             else {
                 let count = scores.classes;
-                return Err(
-                    labels.wrong(format!("label {class} of item {at}: there are {count} classes"))
-                );
+                let wrong = format!("label {class} of item {at}: there are {count} classes");
+                return Err(match cutoff {
+                    Some(_) => labels.wrong(format!("{wrong}, for {:?} has one score a label", given.name)),
+                    None => labels.wrong(wrong),
+                });
             };
             let row = scores.row(place);
             let Some(best) = top1(&row) else {
@@ -95,6 +103,7 @@ pub fn accuracy(
         accuracy: share(counts.right()),
         macro_f1: counts.macro_f1(),
         top: top.map(|k| Top { k, accuracy: share(counts.among) }),
+        cutoff,
         predicted: counts.predicted,
         unlabelled: counts.unlabelled,
     })
@@ -106,6 +115,8 @@ struct Scores<'a> {
     classes: usize,
     /// Places between two classes of one place.
     inner: usize,
+    /// Where there is one score a place: above which it says 1.
+    cutoff: Option<f32>,
 }
 
 impl<'a> Scores<'a> {
@@ -118,8 +129,12 @@ impl<'a> Scores<'a> {
     ) -> Result<Scores<'a>> {
         let Given { name, dims, values, .. } = *given;
         let length = dims.first().copied().unwrap_or(0);
+        if !values.is_empty() && values.len() == length * shape[1..].iter().product::<usize>() {
+            let cutoff = Some(scores::cutoff(loaded.graph(), given.value));
+            return Ok(Scores { values, classes: 2, inner: 1, cutoff });
+        }
         if let ([_], true) = (shape, length > 0 && !values.is_empty()) {
-            return Ok(Scores { values, classes: values.len() / length, inner: 1 });
+            return Ok(Scores { values, classes: values.len() / length, inner: 1, cutoff: None });
         }
         let others = |axis: usize| dims.iter().enumerate().filter(move |(i, _)| *i != axis);
         let fits = |axis: &usize| {
@@ -129,14 +144,15 @@ impl<'a> Scores<'a> {
         };
         match [dims.len().wrapping_sub(1), 1].iter().find(|axis| fits(axis)) {
             Some(&axis) if !values.is_empty() => {
-                Ok(Scores { values, classes: dims[axis], inner: dims[axis + 1..].iter().product() })
+                let inner = dims[axis + 1..].iter().product();
+                Ok(Scores { values, classes: dims[axis], inner, cutoff: None })
             }
             _ if shape.len() == 1 => {
                 Err(refuse(loaded, format!("{} scores of {name:?} for {length} items", values.len())))
             }
             _ => Err(labels.wrong(format!(
                 "labels have the shape {shape:?} and {name:?} has {:?}: expected the shape of labels, \
-                 with an axis of classes at its end or after the first",
+                 with or without an axis of classes at its end or after the first",
                 items::whole(dims, labels)
             ))),
         }
@@ -144,6 +160,9 @@ impl<'a> Scores<'a> {
 
     /// The scores of a place, by class.
     fn row(&self, place: usize) -> Vec<f32> {
+        if let Some(cutoff) = self.cutoff {
+            return vec![cutoff, self.values[place]];
+        }
         let start = place / self.inner * self.classes * self.inner + place % self.inner;
         (0..self.classes).map(|class| self.values[start + class * self.inner]).collect()
     }
@@ -204,10 +223,10 @@ mod tests {
     #[test]
     fn classes_stand_at_the_end_or_after_the_items() {
         let values: Vec<f32> = (0..12u8).map(f32::from).collect();
-        let last = Scores { values: &values, classes: 3, inner: 1 };
+        let last = Scores { values: &values, classes: 3, inner: 1, cutoff: None };
         assert_eq!(last.row(2), [6.0, 7.0, 8.0]);
         // [2, 3, 2]: the place (1, 0) is number 2.
-        let after = Scores { values: &values, classes: 3, inner: 2 };
+        let after = Scores { values: &values, classes: 3, inner: 2, cutoff: None };
         assert_eq!(after.row(2), [6.0, 8.0, 10.0]);
         assert_eq!(after.row(3), [7.0, 9.0, 11.0]);
     }

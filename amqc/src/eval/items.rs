@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use amq_format::graph::{DataType, Port};
+use amq_format::graph::{DataType, Port, ValueId};
 
 use super::labels::Labels;
 use crate::error::{Error, Result};
@@ -14,9 +14,11 @@ use crate::tensor::{Tensor, views};
 pub(super) struct Given<'a> {
     /// The output's name.
     pub(super) name: &'a str,
+    /// Its value in the graph.
+    pub(super) value: ValueId,
     /// Which items.
     pub(super) items: Range<usize>,
-    /// The shape: as many or more items along axis 0.
+    /// The shape: as many or more items along axis 0, which is added where an output of one item lacks it.
     pub(super) dims: &'a [usize],
     pub(super) values: &'a [f32],
 }
@@ -58,9 +60,12 @@ pub(super) fn run(
     let mut give = |batch: Batch| {
         let outputs = session.run(&views(&batch.inputs)).map_err(|error| loaded.error(error))?;
         let view = outputs.get(name);
-        let dims = view.as_ref().map_or(&[][..], |view| view.dims);
+        let mut dims = view.as_ref().map_or(Vec::new(), |view| view.dims.to_vec());
+        if batch.length == 1 && dims.first() != Some(&1) {
+            dims.insert(0, 1);
+        }
         let values = view.as_ref().and_then(|view| view.as_f32()).unwrap_or_default();
-        judge(Given { name, items: batch.items, dims, values })
+        judge(Given { name, value: output.value, items: batch.items, dims: &dims, values })
     };
     // Time is not cut.
     if labels.dims.len() > 1 && loaded.is_time(0) {

@@ -1,6 +1,6 @@
 //! What a model says of each class, and what that is worth.
 
-use amq_format::graph::{Graph, Op, ValueId};
+use amq_format::graph::{Graph, Op, UnaryFunction, ValueId};
 
 /// What a model says of each class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,21 +15,36 @@ impl Scores {
     /// Of an output: probabilities where it comes from a Softmax, perhaps in another shape. (A
     /// log-softmax of logarithms of probabilities changes nothing.)
     pub(crate) fn of(graph: &Graph, output: ValueId) -> Scores {
-        let mut value = output;
-        for node in graph.nodes.iter().rev().filter(|node| !node.outputs.is_empty()) {
-            if node.outputs[0] != value {
-                continue;
-            }
-            match (&node.op, node.inputs.first()) {
-                (Some(Op::Softmax(softmax)), _) if !softmax.log => return Scores::Probabilities,
-                (Some(Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_)), Some(&input)) => {
-                    value = input
-                }
-                _ => return Scores::Logits,
-            }
+        match source(graph, output) {
+            Some(Op::Softmax(softmax)) if !softmax.log => Scores::Probabilities,
+            _ => Scores::Logits,
         }
-        Scores::Logits
     }
+}
+
+/// Above which a score that stands alone says yes: half where it is a probability, which comes from a Sigmoid, and 0
+/// where it is the logit of one.
+pub(super) fn cutoff(graph: &Graph, output: ValueId) -> f32 {
+    match source(graph, output) {
+        Some(Op::Unary(unary)) if unary.function() == UnaryFunction::Sigmoid => 0.5,
+        Some(Op::Softmax(softmax)) if !softmax.log => 0.5,
+        _ => 0.0,
+    }
+}
+
+/// What computes the elements of an output, perhaps in another shape.
+fn source(graph: &Graph, output: ValueId) -> Option<&Op> {
+    let mut value = output;
+    for node in graph.nodes.iter().rev() {
+        if node.outputs.first() != Some(&value) {
+            continue;
+        }
+        match (&node.op, node.inputs.first()) {
+            (Some(Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_)), Some(&input)) => value = input,
+            (op, _) => return op.as_ref(),
+        }
+    }
+    None
 }
 
 /// `-ln p(target)` in nats; NaN if a score is.
@@ -152,9 +167,14 @@ mod tests {
         assert_eq!(Scores::of(&graph, 1), Scores::Logits);
         let graph = with(vec![node(softmax(true), 1, 2), node(reshape(), 2, 3)]);
         assert_eq!(Scores::of(&graph, 3), Scores::Logits);
-        let unary = Op::Unary(Unary::default());
-        let graph = with(vec![node(softmax(false), 1, 2), node(unary, 2, 3)]);
+        let unary = |function: UnaryFunction| Op::Unary(Unary { function: function as i32 });
+        let graph =
+            with(vec![node(softmax(false), 1, 2), node(unary(UnaryFunction::Neg), 2, 3)]);
         assert_eq!(Scores::of(&graph, 3), Scores::Logits);
+        assert_eq!(cutoff(&graph, 3), 0.0);
+        let graph =
+            with(vec![node(unary(UnaryFunction::Sigmoid), 1, 2), node(reshape(), 2, 3)]);
+        assert_eq!(cutoff(&graph, 3), 0.5);
     }
 
     #[test]

@@ -183,8 +183,9 @@ fn check_reductions(
 
 #[test]
 fn reductions_over_the_last_axes_are_in_lanes() {
-    let shapes: [Case; 3] = [
+    let shapes: [Case; 4] = [
         (|n| Vec::from([3, n]), &[1]),
+        (|n| Vec::from([37, n]), &[1]),
         (|n| Vec::from([2, n, 7]), &[1, 2]),
         (|n| Vec::from([n, 3]), &[0, 1]),
     ];
