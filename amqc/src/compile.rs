@@ -253,11 +253,18 @@ pub(crate) fn finish(
         let names = plan.raised.join(", ");
         notes.push(format!("more bits, for kernels of few columns: {names}"));
     }
-    if !fitted.unmet.is_empty() {
-        notes.push(format!(
-            "fitted without the calibration data, which do not meet them or take too much memory: {}",
-            fitted.unmet.join(", ")
-        ));
+    for (tables, why) in [
+        (true, "what is looked up enters no product of weights directly"),
+        (false, "they do not meet it, or it takes too much memory"),
+    ] {
+        let names: Vec<_> = fitted.unmet.iter().filter(|unmet| unmet.table == tables).collect();
+        let names: Vec<_> = names.iter().map(|unmet| unmet.name.as_str()).collect();
+        if !names.is_empty() {
+            notes.push(format!(
+                "fitted by their weights alone, for the calibration data say nothing of them ({why}): {}",
+                names.join(", ")
+            ));
+        }
     }
     let slow = cost::slower_than_float(&module, plan);
     if !slow.is_empty() {

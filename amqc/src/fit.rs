@@ -25,9 +25,18 @@ pub struct Fitted {
     /// Of each entry of the plan, what is added to the products' biases, one for each row: the mean
     /// product of what the codes leave with the vectors of the calibration data.
     pub shifts: Vec<Option<Vec<f64>>>,
-    /// Names of matrices that were to be calibrated and are fitted by their weights alone: no data met
-    /// them, or what did takes too much memory.
-    pub unmet: Vec<String>,
+    /// Matrices that were to be calibrated and are fitted by their weights alone.
+    pub unmet: Vec<Unmet>,
+}
+
+/// A matrix of which calibration data say nothing.
+#[derive(Clone, Debug)]
+pub struct Unmet {
+    /// Its name.
+    pub name: String,
+    /// Whether it is a table, whose rows enter no product of weights directly; else no data met it, or what did
+    /// takes too much memory.
+    pub table: bool,
 }
 
 /// A constant that was coded.
@@ -105,7 +114,8 @@ impl Fitted {
                         false => met.iter().map(Met::moment).collect::<Vec<_>>(),
                     };
                     if norms.is_empty() {
-                        self.unmet.push(weight.name.clone());
+                        let (name, table) = (weight.name.clone(), weight.is_table());
+                        self.unmet.push(Unmet { name, table });
                     }
                     let targets = targets(data, cols, met);
                     quant::quantize_for(&targets, rows, cols, fit, &norms, &tell)
@@ -308,7 +318,7 @@ mod tests {
     use crate::weights::Weights;
 
     /// What is said of a calibrated matrix with these moments.
-    fn unmet(moments: &Moments) -> Vec<String> {
+    fn unmet(moments: &Moments) -> Vec<Unmet> {
         let build = Build::new(13).input("x", "n 4").weight("w", &[4, 8]);
         let build = build.node("MatMul", "x w", "y").output("y");
         let mut module = build.import().unwrap();

@@ -83,7 +83,9 @@ pub fn accuracy(
                 let count = scores.classes;
                 let wrong = format!("label {class} of item {at}: there are {count} classes");
                 return Err(match cutoff {
-                    Some(_) => labels.wrong(format!("{wrong}, for {:?} has one score a label", given.name)),
+                    Some(_) => {
+                        labels.wrong(format!("{wrong}, for {:?} has one score a label", given.name))
+                    }
                     None => labels.wrong(wrong),
                 });
             };
@@ -206,7 +208,48 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+
     use super::*;
+    use crate::onnx::tests::Build;
+    use crate::open::Opened;
+    use crate::tensor::Data;
+
+    /// The accuracy of a model for an input of two items of three positions.
+    fn judged(build: &Build, labels: &[i64]) -> Result<Accuracy> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        std::fs::write(&path, build.model.encode_to_vec()).unwrap();
+        let loaded = Opened::read(&path).unwrap().load(amq_runtime::Isa::detect()).unwrap();
+        let x = Data::F32(vec![-1.0, 0.25, 2.0, 0.75, -3.0, -0.5]);
+        let inputs = [("x".to_owned(), Tensor { dims: vec![2, 3], data: x })];
+        let known = Known::Classes(labels.to_vec());
+        let labels = Labels { file: "l.npy".into(), dims: vec![2, labels.len() / 2], known };
+        accuracy(&loaded, &inputs, &labels, None, None, &|_, _| ())
+    }
+
+    #[test]
+    fn a_score_that_stands_alone_says_yes_or_no() {
+        let yes = [0, 1, 1, 1, 0, 1];
+        let sigmoid = Build::new(13).input("x", "n 3").node("Sigmoid", "x", "y").output("y");
+        let found = judged(&sigmoid, &yes).unwrap();
+        assert_eq!((found.cutoff, found.predicted), (Some(0.5), 6));
+        assert!((found.accuracy - 5.0 / 6.0).abs() < 1e-12, "{found:?}");
+        // The same scores as logits; labels below 0 are left out.
+        let logits = Build::new(13).input("x", "n 3").node("Identity", "x", "y").output("y");
+        let found = judged(&logits, &[0, 1, 1, 1, 0, -100]).unwrap();
+        assert_eq!((found.cutoff, found.accuracy, found.unlabelled), (Some(0.0), 1.0, 1));
+        let error = judged(&sigmoid, &[0, 1, 2, 1, 0, 1]).unwrap_err().to_string();
+        assert!(error.contains("label 2 of item 2") && error.contains("\"y\""), "{error}");
+    }
+
+    #[test]
+    fn an_output_of_one_item_may_lack_its_axis() {
+        let flat = Build::new(13).input("x", "1 3").ints("shape", &[-1]);
+        let flat = flat.node("Reshape", "x shape", "y").output("y");
+        let found = judged(&flat, &[0, 1, 1, 1, 0, 0]).unwrap();
+        assert_eq!((found.accuracy, found.predicted), (1.0, 6));
+    }
 
     #[test]
     fn measures_are_those_of_their_definitions() {

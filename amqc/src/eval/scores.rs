@@ -167,13 +167,13 @@ mod tests {
         assert_eq!(Scores::of(&graph, 1), Scores::Logits);
         let graph = with(vec![node(softmax(true), 1, 2), node(reshape(), 2, 3)]);
         assert_eq!(Scores::of(&graph, 3), Scores::Logits);
-        let unary = |function: UnaryFunction| Op::Unary(Unary { function: function as i32 });
-        let graph =
-            with(vec![node(softmax(false), 1, 2), node(unary(UnaryFunction::Neg), 2, 3)]);
+        let unary = |function: UnaryFunction| {
+            Op::Unary(Unary { function: function as i32, ..Unary::default() })
+        };
+        let graph = with(vec![node(softmax(false), 1, 2), node(unary(UnaryFunction::Neg), 2, 3)]);
         assert_eq!(Scores::of(&graph, 3), Scores::Logits);
         assert_eq!(cutoff(&graph, 3), 0.0);
-        let graph =
-            with(vec![node(unary(UnaryFunction::Sigmoid), 1, 2), node(reshape(), 2, 3)]);
+        let graph = with(vec![node(unary(UnaryFunction::Sigmoid), 1, 2), node(reshape(), 2, 3)]);
         assert_eq!(cutoff(&graph, 3), 0.5);
     }
 
