@@ -1,6 +1,6 @@
 //! How long a step of a model takes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -90,9 +90,9 @@ impl<'a> Steps<'a> {
             started: Instant::now(),
             nanoseconds: Vec::new(),
             slices: Vec::new(),
-            multiplications: products.multiplications,
+            multiplications: products.nodes.values().sum(),
             quantization: 0.0,
-            read: Read::new(weight_bytes(loaded.graph(), &products.nodes)),
+            read: Read::new(weight_bytes(loaded.graph(), products.nodes.keys().copied())),
         })
     }
 
@@ -167,7 +167,7 @@ impl<'a> Steps<'a> {
             multiplications: self.multiplications,
             quantization: self.quantization,
             weight_bytes: 8 * self.read.words.len() as u64,
-            read_us: self.read.least.as_nanos() as f64 / 1e3,
+            read_us: self.read.nanoseconds() / 1e3,
         }
     }
 }
@@ -188,21 +188,21 @@ fn processor_time() -> Duration {
 
 /// Counts what products do.
 #[derive(Default)]
-struct Products {
-    multiplications: u64,
-    nodes: BTreeSet<usize>,
+pub(crate) struct Products {
+    /// By node, multiplications with its constant matrices.
+    pub(crate) nodes: BTreeMap<usize, u64>,
 }
 
 impl Probe for Products {
     fn product(&mut self, product: &Product<'_>) {
-        self.multiplications += product.results.len() as u64 * product.columns as u64;
-        self.nodes.insert(product.node);
+        let multiplications = product.results.len() as u64 * product.columns as u64;
+        *self.nodes.entry(product.node).or_default() += multiplications;
     }
 }
 
 /// Bytes of the constants that these nodes read.
-fn weight_bytes(graph: &Graph, nodes: &BTreeSet<usize>) -> u64 {
-    let inputs = nodes.iter().filter_map(|&node| graph.nodes.get(node));
+pub(crate) fn weight_bytes(graph: &Graph, nodes: impl Iterator<Item = usize>) -> u64 {
+    let inputs = nodes.filter_map(|node| graph.nodes.get(node));
     let read: BTreeSet<_> = inputs.flat_map(|node| &node.inputs).collect();
     let bytes = |tensor: &Tensor| {
         let elements: u64 = tensor.dims.iter().product();
@@ -218,13 +218,13 @@ fn weight_bytes(graph: &Graph, nodes: &BTreeSet<usize>) -> u64 {
 }
 
 /// Memory that is read as fast as it can be.
-struct Read {
+pub(crate) struct Read {
     words: Vec<u64>,
     least: Duration,
 }
 
 impl Read {
-    fn new(bytes: u64) -> Read {
+    pub(crate) fn new(bytes: u64) -> Read {
         let words = usize::try_from(bytes / 8).unwrap_or(0);
         // Written, so that each page is its own.
         Read { words: vec![1; words], least: Duration::MAX }
@@ -238,7 +238,7 @@ impl Read {
         }
     }
 
-    fn once(&mut self) {
+    pub(crate) fn once(&mut self) {
         let start = Instant::now();
         let mut sums = [0u64; 32];
         let words = black_box(&self.words).as_chunks::<32>().0;
@@ -247,6 +247,11 @@ impl Read {
             .for_each(|words| sums.iter_mut().zip(words).for_each(|(sum, word)| *sum ^= word));
         black_box(sums);
         self.least = self.least.min(start.elapsed());
+    }
+
+    /// The least time in which all was read.
+    pub(crate) fn nanoseconds(&self) -> f64 {
+        self.least.as_nanos() as f64
     }
 }
 

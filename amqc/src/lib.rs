@@ -37,6 +37,7 @@ pub mod quant;
 mod random;
 pub mod recipe;
 pub mod report;
+pub mod roofs;
 pub mod sensitivity;
 pub mod sequence;
 pub mod settings;

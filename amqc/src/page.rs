@@ -1,4 +1,4 @@
-//! The report of a conversion as one page of HTML: no script, nothing from elsewhere.
+//! Reports as one page of HTML each, with no script and nothing from elsewhere: here that of a conversion.
 
 use std::fmt::Write;
 
@@ -11,6 +11,9 @@ use crate::report::{self, Coding, Layer, Report};
 
 mod chart;
 mod markup;
+mod speed;
+
+pub use speed::SpeedPage;
 
 use markup::{Table, escape, number, size};
 
@@ -40,43 +43,10 @@ pub struct Page<'a> {
 /// Values of the list of those that are farthest.
 const WORST: usize = 12;
 
-const STYLE: &str = "
-:root { color-scheme: light dark; --ink: #1c2733; --soft: #5d6b7a; --line: #d8dee5; --back: #ffffff;
-  --mark: #2b6cb0; --level: #d9480f; --warn: #fff4e5; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6ebf0; --soft: #9aa7b4; --line: #35414d;
-  --back: #141a20; --mark: #63a4e8; --level: #ff9d5c; --warn: #3a2a12; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--back);
-  max-width: 1040px; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
-p { margin: .4rem 0; } .soft { color: var(--soft); }
-code { font: 13px/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-.wide { overflow-x: auto; }
-th, td { text-align: right; padding: .25rem .7rem .25rem 0; border-bottom: 1px solid var(--line);
-  vertical-align: top; white-space: nowrap; }
-th { color: var(--soft); font-weight: 600; } .l { text-align: left; }
-td.text { white-space: normal; overflow-wrap: anywhere; }
-.facts { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; margin: 1rem 0; }
-.facts b { display: block; font-size: 1.35rem; font-weight: 600; }
-.warning { background: var(--warn); padding: .6rem .9rem; border-radius: 6px; white-space: pre-line; }
-.cells { display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 1.2rem 1.6rem; }
-figure { margin: 0; } figcaption { font-size: 13px; overflow-wrap: anywhere; }
-svg { max-width: 100%; height: auto; font: 12px system-ui, sans-serif; }
-.grid { stroke: var(--line); } .axis { stroke: var(--soft); } .tick { fill: var(--soft); }
-.name { fill: var(--ink); } .bar, .bin { fill: var(--mark); } .bin { opacity: .75; }
-.level { stroke: var(--level); stroke-width: 1.5; } .line { fill: none; stroke: var(--line); }
-.dot { fill: var(--mark); }
-";
-
 impl Page<'_> {
     /// The page.
     pub fn html(&self) -> String {
-        let model = escape(self.model);
-        let mut html = format!(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width\">\n<title>{model}</title>\n\
-             <style>{STYLE}</style>\n</head>\n<body>\n<h1>{model}</h1>\n"
-        );
+        let mut html = String::new();
         let budget = self.chosen.map(|chosen| chosen.budget.as_str()).unwrap_or_default();
         let options = match [budget, self.options].join(" ").trim() {
             "" => "default settings".to_owned(),
@@ -92,7 +62,7 @@ impl Page<'_> {
         self.chosen(&mut html);
         self.histograms(&mut html);
         self.kept(&mut html);
-        html + "</body>\n</html>\n"
+        markup::document(self.model, &html)
     }
 
     fn facts(&self, html: &mut String) {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use amq_runtime::{Probe, View};
 use serde::Serialize;
 
+use crate::bench::{Products, weight_bytes};
 use crate::error::Result;
 use crate::feed::seeded::{seeded, sizes};
 use crate::loaded::Loaded;
@@ -22,6 +23,10 @@ pub struct NodeTime {
     pub median_us: f64,
     /// Of the sum of all nodes' medians.
     pub share: f64,
+    /// Multiplications with constant matrices in a step.
+    pub multiplications: u64,
+    /// Bytes of those matrices, as the file holds them.
+    pub weight_bytes: u64,
 }
 
 /// Steps that are taken, unless that takes longer than [`PATIENCE`]; but [`FEWEST`] are.
@@ -40,6 +45,9 @@ pub fn profile(loaded: &Loaded, dims: &[(String, i64)]) -> Result<Vec<NodeTime>>
     let shapes = inputs.iter().map(|(name, x)| (name.as_str(), &x.dims[..]));
     let given = loaded.sizes_of(shapes);
     let inputs = views(&inputs);
+    let fail = |error| loaded.error_of_sizes(loaded.error(error), &given);
+    let mut products = Products::default();
+    loaded.session().step_with(&inputs, &mut products).map(|_| ()).map_err(fail)?;
     let mut session = loaded.session();
     let mut taken: Vec<Vec<f64>> = vec![Vec::new(); nodes.len()];
     let start = Instant::now();
@@ -49,8 +57,7 @@ pub fn profile(loaded: &Loaded, dims: &[(String, i64)]) -> Result<Vec<NodeTime>>
             break;
         }
         let mut clock = Clock { last: Instant::now(), nodes: vec![Duration::ZERO; nodes.len()] };
-        let stepped = session.step_with(&inputs, &mut clock).map(|_| ());
-        stepped.map_err(|error| loaded.error_of_sizes(loaded.error(error), &given))?;
+        session.step_with(&inputs, &mut clock).map(|_| ()).map_err(fail)?;
         if step > 0 {
             let times = taken.iter_mut().zip(&clock.nodes);
             times.for_each(|(taken, time)| taken.push(time.as_secs_f64() * 1e6));
@@ -62,13 +69,21 @@ pub fn profile(loaded: &Loaded, dims: &[(String, i64)]) -> Result<Vec<NodeTime>>
     };
     let medians: Vec<f64> = taken.iter_mut().map(median).collect();
     let sum: f64 = medians.iter().sum();
-    let time = |(node, &median_us): (&amq_format::graph::Node, &f64)| NodeTime {
-        node: node.name.clone(),
-        op: op_name(node),
-        median_us,
-        share: if sum > 0.0 { median_us / sum } else { 0.0 },
+    let time = |(index, &median_us): (usize, &f64)| {
+        let multiplications = products.nodes.get(&index).copied().unwrap_or(0);
+        NodeTime {
+            node: nodes[index].name.clone(),
+            op: op_name(&nodes[index]),
+            median_us,
+            share: if sum > 0.0 { median_us / sum } else { 0.0 },
+            multiplications,
+            weight_bytes: match multiplications {
+                0 => 0,
+                _ => weight_bytes(loaded.graph(), [index].into_iter()),
+            },
+        }
     };
-    let mut times: Vec<NodeTime> = nodes.iter().zip(&medians).map(time).collect();
+    let mut times: Vec<NodeTime> = medians.iter().enumerate().map(time).collect();
     times.sort_by(|a, b| b.median_us.total_cmp(&a.median_us));
     Ok(times)
 }

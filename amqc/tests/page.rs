@@ -115,3 +115,28 @@ fn a_page_does_not_replace_what_is_read_or_written() {
     }
     assert!(!folder.path().join("m.amq").exists());
 }
+
+#[test]
+fn a_page_of_speed_shows_each_product_and_the_roofs() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = fixture("gru/model.onnx");
+    let output = amqc(&folder, &["bench", &model, "--html", "r.html", "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let html = fs::read_to_string(folder.path().join("r.html")).unwrap();
+    check_tags(&html);
+    for word in ["<script", "http", "src=", "href=", "url(", "@import", "NaN", "inf"] {
+        assert!(!html.contains(word), "{word}");
+    }
+    // The layer and the output matrix multiply, the table of letters does not.
+    assert_eq!(html.matches("<circle").count(), 2);
+    assert_eq!(html.matches("class=\"roof\"").count(), 2);
+    assert!(html.contains("/linear/MatMul") && html.contains("multiplications a nanosecond"));
+    // What is printed is what it is without the page.
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(printed["median_us"].is_number() && printed["nodes"].is_null(), "{printed}");
+    // A model is not written over.
+    fs::copy(&model, folder.path().join("m.onnx")).unwrap();
+    let output = amqc(&folder, &["bench", "m.onnx", "--html", "m.onnx"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(fs::read(folder.path().join("m.onnx")).unwrap(), fs::read(&model).unwrap());
+}

@@ -1,5 +1,6 @@
 //! `amqc bench`
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use amq_runtime::Isa;
@@ -8,13 +9,15 @@ use serde::Serialize;
 
 use super::interface::{Dims, Ports, open};
 use super::verify::By;
-use super::{Outcome, Running, size};
+use super::{Outcome, Running, output, size};
 use crate::bench::{Timing, bench};
 use crate::error::Result;
 use crate::interface::Interface;
 use crate::loaded::Loaded;
 use crate::open::is_amq;
+use crate::page::SpeedPage;
 use crate::profile::{NodeTime, profile};
+use crate::roofs::Roofs;
 use crate::table::Table;
 
 /// Measure how long a step of a model takes
@@ -41,6 +44,9 @@ pub(super) struct Bench {
     /// Nodes run one by one then, those too that a step otherwise runs in one pass.
     #[arg(long, value_name = "WHAT")]
     by: Option<By>,
+    /// Write a page of HTML too: each node beside what this machine reaches at most
+    #[arg(long, value_name = "R.html")]
+    html: Option<PathBuf>,
     #[command(flatten)]
     ports: Ports,
     #[command(flatten)]
@@ -74,6 +80,9 @@ struct Benched {
 impl Bench {
     pub(super) fn execute(&self, isa: Isa) -> Result<Outcome> {
         let threads = self.running.threads()?;
+        if let Some(html) = &self.html {
+            output::check_not_read(html, [&self.file].into_iter().chain(&self.against))?;
+        }
         let load = |path: &PathBuf| {
             // Of an .amq file nothing is to be said, so that it can stand beside its model.
             let interface = match is_amq(path)? {
@@ -86,8 +95,8 @@ impl Bench {
             [&self.file].into_iter().chain(&self.against).map(load).collect::<Result<_>>()?;
         let timings = bench(&models.iter().collect::<Vec<_>>(), &self.dim, self.cold)?;
         let warnings = timings.iter().filter_map(Timing::warning).collect();
-        let nodes = match (self.by, models.first()) {
-            (Some(By::Node), Some(model)) => {
+        let mut nodes = match (self.by.is_some() || self.html.is_some(), models.first()) {
+            (true, Some(model)) => {
                 let known = model.dimensions();
                 let own = self.dim.iter().filter(|(name, _)| known.contains(name.as_str()));
                 Some(profile(model, &own.cloned().collect::<Vec<_>>())?)
@@ -99,6 +108,14 @@ impl Bench {
         let against = timings.next();
         let ratio = against.as_ref().map(|other| other.median_us / timing.median_us);
         let least_ratio = against.as_ref().map(|other| other.least_us / timing.least_us);
+        if let (Some(path), Some(times)) = (&self.html, &nodes) {
+            let roofs = Roofs::measure(isa, &threads)?;
+            let (timing, against) = (&timing, against.as_ref());
+            let (isa, threads) = (isa.name(), threads.count());
+            let html = SpeedPage { timing, against, isa, threads, nodes: times, roofs }.html();
+            output::write_whole(path, |file| file.write_all(html.as_bytes()))?;
+        }
+        nodes = nodes.filter(|_| self.by.is_some());
         let (isa, threads) = (isa.name(), threads.count());
         let onnx = self.against.as_ref().map_or(Ok(false), |path| is_amq(path).map(|amq| !amq))?;
         let benched = Benched { timing, isa, threads, ratio, least_ratio, against, nodes, onnx };
@@ -129,7 +146,7 @@ fn text(timing: &Timing) -> String {
 fn by_node(times: &[NodeTime]) -> String {
     let mut table = Table::new(&["node", "op", "us", "share"], "llrr");
     let mut others = 0;
-    for NodeTime { node, op, median_us, share } in times {
+    for NodeTime { node, op, median_us, share, .. } in times {
         match *share < 0.001 {
             true => others += 1,
             false => table.row(vec![

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::markup::escape;
 use crate::histogram::{BINS, Histogram, REACH};
+use crate::roofs::Roofs;
 
 /// Width of a chart's drawing, in its own units.
 const WIDTH: f64 = 720.0;
@@ -140,6 +141,110 @@ pub(super) fn histogram(histogram: &Histogram) -> String {
         );
     }
     svg + "</svg>"
+}
+
+/// A node's products: where they stand under the roofs.
+pub(super) struct Point {
+    /// Its number in the table.
+    pub(super) number: usize,
+    pub(super) name: String,
+    /// Multiplications a byte of weights.
+    pub(super) x: f64,
+    /// Multiplications a nanosecond.
+    pub(super) y: f64,
+    /// Of the time.
+    pub(super) share: f64,
+}
+
+/// Points on scales of powers of ten, under what the machine reaches at most: a slanted line for the weights that are read from
+/// memory, and a level one for products in float.
+pub(super) fn roofline(points: &[Point], Roofs { memory, float }: Roofs) -> String {
+    const LEFT: f64 = 60.0;
+    const RIGHT: f64 = 30.0;
+    const TOP: f64 = 10.0;
+    const HEIGHT: f64 = 320.0;
+    /// What is added to the radius of a point that takes all the time.
+    const LARGEST: f64 = 26.0;
+    let [x_low, x_high] = powers(points.iter().map(|point| point.x));
+    let [y_low, y_high] = powers(points.iter().map(|point| point.y).chain([float]));
+    let x = |value: f64| {
+        let share = (value.log10() - f64::from(x_low)) / f64::from(x_high - x_low);
+        LEFT + (WIDTH - LEFT - RIGHT) * share.clamp(0.0, 1.0)
+    };
+    let y = |value: f64| {
+        let share = (value.log10() - f64::from(y_low)) / f64::from(y_high - y_low);
+        TOP + HEIGHT * (1.0 - share.clamp(0.0, 1.0))
+    };
+    let mut svg =
+        open(TOP + HEIGHT + 40.0, "Speed of each node's products under the roofs of the machine");
+    let tick = |power: i32| match power {
+        -2..=4 => format!("{}", 10f64.powi(power)),
+        _ => format!("1e{power}"),
+    };
+    let (right, bottom) = (WIDTH - RIGHT, TOP + HEIGHT);
+    for power in x_low..=x_high {
+        let at = x(10f64.powi(power));
+        let _ = write!(
+            svg,
+            "<line class=\"grid\" x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{bottom}\"/>\
+             <text class=\"tick\" x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+            bottom + 16.0,
+            tick(power)
+        );
+    }
+    for power in y_low..=y_high {
+        let at = y(10f64.powi(power));
+        let _ = write!(
+            svg,
+            "<line class=\"grid\" x1=\"{LEFT}\" y1=\"{at:.1}\" x2=\"{right}\" y2=\"{at:.1}\"/>\
+             <text class=\"tick\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            LEFT - 6.0,
+            at + 4.0,
+            tick(power)
+        );
+    }
+    let (least, most) = (10f64.powi(x_low), 10f64.powi(x_high));
+    // The slanted one enters and leaves where it meets the edges of the drawing.
+    let inside = [10f64.powi(y_low) / memory, 10f64.powi(y_high) / memory];
+    let slanted = inside.map(|x| x.clamp(least, most)).map(|x| (x, x * memory));
+    for (text, ends) in [
+        ("weights read from memory", slanted),
+        ("a large product in float", [(least, float), (most, float)]),
+    ] {
+        let [(x1, y1), (x2, y2)] = ends.map(|(a, b)| (x(a), y(b)));
+        let _ = write!(
+            svg,
+            "<line class=\"roof\" x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\">\
+             <title>{text}</title></line>"
+        );
+    }
+    for Point { number, name, x: across, y: up, share } in points {
+        let (cx, cy) = (x(*across), y(*up));
+        let radius = 3.0 + LARGEST * share.clamp(0.0, 1.0).sqrt();
+        let _ = write!(
+            svg,
+            "<circle class=\"bin\" cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"{radius:.1}\"><title>{}</title></circle>\
+             <text class=\"name\" x=\"{:.1}\" y=\"{:.1}\">{number}</text>",
+            escape(name),
+            cx + radius + 2.0,
+            cy + 4.0
+        );
+    }
+    let _ = write!(
+        svg,
+        "<text class=\"tick\" x=\"{right}\" y=\"{}\" text-anchor=\"end\">multiplications a byte of weights; \
+         upwards: multiplications a nanosecond</text>",
+        bottom + 34.0
+    );
+    svg + "</svg>\n"
+}
+
+/// Powers of ten, two at least, between which all values are.
+fn powers(values: impl Iterator<Item = f64>) -> [i32; 2] {
+    let logarithms: Vec<f64> = values.map(f64::log10).collect();
+    let least = logarithms.iter().copied().fold(f64::INFINITY, f64::min).floor() as i32;
+    let most = logarithms.iter().copied().fold(f64::NEG_INFINITY, f64::max).ceil() as i32;
+    [least, most.max(least + 1)]
 }
 
 fn open(height: f64, label: &str) -> String {
