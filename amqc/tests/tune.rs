@@ -22,6 +22,7 @@ use amqc::open::Opened;
 use amqc::options::ConvertOptions;
 use amqc::sequence::Calibrated;
 use amqc::settings::{Given, parse_activations};
+use amqc::tensor::{Data, Tensor, views};
 use amqc::tune::{
     Arrays, Event, Figure, Group, Length, Matter, Reading, Rule, Texts, Training, Tuned, Watch,
     tune,
@@ -96,6 +97,24 @@ fn images() -> Lesson {
     Lesson { model, options, data: Calibrated { samples, moments, isa }, float, matter }
 }
 
+/// The shipped language model, with tokens as steps of sequences of so many.
+fn steps(learned: &[usize], valid: usize) -> Lesson {
+    let Lesson { model, options, data, matter, .. } = lesson();
+    let Matter::Text(texts) = matter else { panic!("a text is learned") };
+    let mut tokens = texts.learned.as_slice();
+    let mut group = |count: usize| {
+        let data = Data::I64(tokens.split_off(..count).unwrap().to_vec());
+        let inputs = vec![("tokens".to_owned(), Tensor { dims: vec![count, 1], data })];
+        Group { inputs, labels: None }
+    };
+    let learned = learned.iter().map(|&count| group(count)).collect();
+    let matter = Matter::Arrays(Arrays { learned, valid: vec![group(valid)], axis: 0 });
+    let float = Opened::read(model.as_ref()).unwrap().load(data.isa).unwrap();
+    let (samples, moments) = (data.samples.clone(), data.moments.clone());
+    let data = Calibrated { samples, moments, isa: data.isa };
+    Lesson { model: model.clone(), options: options.clone(), data, float, matter }
+}
+
 /// Trains for so many steps, of which the loop may be left after `stop`. Gives the outcome, the loss after each step
 /// to the bit, and the checkpoint that is written when it is left.
 fn train(
@@ -158,8 +177,9 @@ fn a_student_is_better_than_what_it_began_with() {
 
 #[test]
 fn neither_threads_nor_a_break_change_a_bit() {
-    let (text, images) = (lesson(), images());
-    for (lesson, rule) in [(text, Rule::Adam), (text, Rule::Sgd), (&images, Rule::Adam)] {
+    let (text, images, steps) = (lesson(), images(), steps(&[333, 25], 30));
+    let of_arrays = [(&images, Rule::Adam), (&steps, Rule::Adam)];
+    for (lesson, rule) in [(text, Rule::Adam), (text, Rule::Sgd)].into_iter().chain(of_arrays) {
         let (whole, losses, _) = train(lesson, 7, rule, None, None);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
         let (threaded, of_threads, _) = pool.install(|| train(lesson, 7, rule, None, None));
@@ -172,6 +192,39 @@ fn neither_threads_nor_a_break_change_a_bit() {
         let whole = bytes(whole);
         assert!(whole == bytes(threaded) && whole == bytes(resumed));
     }
+}
+
+/// Steps of a sequence are run in pieces, and come from what was before them.
+#[test]
+fn states_go_from_piece_to_piece() {
+    let lesson = steps(&[20], 57);
+    let (tuned, losses, _) = train(&lesson, 2, Rule::Adam, None, None);
+    let tuned = tuned.unwrap();
+    let Figure::Decibels(found) = tuned.figure else { panic!("outputs are compared") };
+    // The same in one call.
+    let student = Opened::of_bytes("m.amq".as_ref(), &tuned.compiled.bytes);
+    let student = student.load(Isa::detect()).unwrap();
+    let Matter::Arrays(Arrays { valid, .. }) = &lesson.matter else { panic!("arrays are learned") };
+    let outputs = |loaded: &Loaded| -> Vec<Vec<f32>> {
+        let mut session = loaded.session();
+        let given = session.run(&views(&valid[0].inputs)).unwrap();
+        let of = |port: &amq_format::graph::Port| {
+            given.get(loaded.name(port.value)).unwrap().as_f32().unwrap().to_vec()
+        };
+        loaded.outputs().filter(|port| port.data_type() == DataType::F32).map(of).collect()
+    };
+    let (found_all, expected_all) = (outputs(&student), outputs(&lesson.float));
+    let ratios = found_all.iter().zip(&expected_all).map(|(y, t)| {
+        let squares = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>();
+        let noise = squares(&mut y.iter().zip(t).map(|(y, t)| f64::from(*y) - f64::from(*t)));
+        noise / squares(&mut t.iter().map(|&t| f64::from(t)))
+    });
+    let ratios: Vec<f64> = ratios.collect();
+    let expected = -10.0 * (ratios.iter().sum::<f64>() / ratios.len() as f64).log10();
+    assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+    // The second piece is another lesson where a sequence begins with it.
+    let (_, apart, _) = train(&steps(&[10, 10], 57), 2, Rule::Adam, None, None);
+    assert_ne!(losses[1], apart[1]);
 }
 
 #[test]
@@ -234,12 +287,12 @@ fn digits() -> tempfile::TempDir {
     let labels = labels.into_tensor("labels", DataType::I64).unwrap();
     write_npy(file("a.npy"), &labels.slice(0, 0..240)).unwrap();
     let next: Vec<i64> = labels.data.integers().unwrap().iter().map(|y| (y + 1) % 10).collect();
-    let next = amqc::tensor::Tensor { dims: vec![360], data: amqc::tensor::Data::I64(next) };
+    let next = Tensor { dims: vec![360], data: Data::I64(next) };
     write_npy(file("next.npy"), &next.slice(0, 0..240)).unwrap();
     // One alone, which two steps would hardly meet.
     let mut wrong = labels.slice(0, 0..240).data.integers().unwrap();
     wrong[0] = 10;
-    let wrong = amqc::tensor::Tensor { dims: vec![240], data: amqc::tensor::Data::I64(wrong) };
+    let wrong = Tensor { dims: vec![240], data: Data::I64(wrong) };
     write_npy(file("ten.npy"), &wrong).unwrap();
     write_npy(file("few.npy"), &labels.slice(0, 0..239)).unwrap();
     folder
@@ -272,8 +325,8 @@ fn labels_are_learned() {
     let folder = digits();
     let model = fixture("digits/model.onnx");
     let args = ["--calib", "a.npz", "--labels", "next.npy", "--distill", "0", "--steps", "60"];
-    let output =
-        amqc(folder.path(), &[&["tune", &model, "-b", "2", "-o", "t.amq"], &args[..]].concat());
+    let begin = ["tune", &model, "-b", "2", "--meta", "name=next digits", "-o", "t.amq"];
+    let output = amqc(folder.path(), &[&begin, &args[..]].concat());
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}");
     let losses: Vec<f64> = (told.lines())
@@ -281,6 +334,8 @@ fn labels_are_learned() {
         .collect();
     let (first, last) = (losses[0], losses[losses.len() - 1]);
     assert!(losses.len() == 13 && last < 0.5 * first, "{losses:?}");
+    let meta = Opened::read(&folder.path().join("t.amq")).unwrap().meta().unwrap();
+    assert_eq!(meta["name"], "next digits");
 }
 
 #[test]

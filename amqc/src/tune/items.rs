@@ -1,10 +1,11 @@
 //! Samples in arrays, with labels or not: what the float model says of them is learned.
 
 use amq_format::graph::{DataType, Dim, Graph, Op, ValueId};
-use amq_runtime::Session;
+use amq_runtime::{Outputs, Session};
 use sha2::{Digest, Sha256};
 
-use super::lesson::{Figure, Lesson, Measure, start};
+use super::carried::Carried;
+use super::lesson::{Figure, Lesson, Measure};
 use super::loss::{Targets, of_scores, of_values};
 use super::params::Params;
 use super::tape::{Tape, floats};
@@ -19,6 +20,9 @@ use crate::tensor::{Tensor, views};
 
 /// Of samples that are learned, one in so many is kept to choose by.
 const KEPT: usize = 8;
+
+/// Pieces that a stream has at least, where a group has as many: its first states are those of no step before.
+const PIECES: usize = 16;
 
 /// Samples that lie along an axis of arrays.
 #[derive(Clone, Debug)]
@@ -57,21 +61,52 @@ impl Group {
 }
 
 impl Arrays {
-    /// Moves each eighth sample to those to choose by, if there are none yet; of `run` samples that follow each other
-    /// all or none.
-    fn keep(&mut self, run: usize) {
+    /// Moves each eighth sample to those to choose by, if there are none yet.
+    fn keep(&mut self) {
+        let mut before = 0;
+        self.part(|_, samples| {
+            let is_kept = |at: &usize| (before + at) % KEPT == KEPT - 1;
+            let kept = (0..samples).filter(is_kept).collect();
+            before += samples;
+            kept
+        });
+    }
+
+    /// The same of steps that follow each other, of which so many are a piece: the last eighth of each group that has
+    /// eight pieces or more; where none has, each eighth group, or the last piece of the only one.
+    fn keep_ends(&mut self, piece: usize) {
+        let groups = self.learned.len();
+        let are_short = self.learned.iter().all(|group| group.samples(self.axis) < KEPT * piece);
+        self.part(|index, samples| {
+            let pieces = samples / piece;
+            let kept = match (are_short, groups) {
+                (false, _) => pieces / KEPT * piece,
+                (true, 1) => {
+                    if pieces > 1 {
+                        piece
+                    } else {
+                        0
+                    }
+                }
+                (true, _) if index % KEPT.min(groups) == KEPT.min(groups) - 1 => samples,
+                (true, _) => 0,
+            };
+            (samples - kept..samples).collect()
+        });
+    }
+
+    /// Moves of each group the places that are chosen by its number and its samples to what students are judged by, if
+    /// nothing is there yet.
+    fn part(&mut self, mut choose: impl FnMut(usize, usize) -> Vec<usize>) {
         if !self.valid.is_empty() {
             return;
         }
-        let count: usize = self.learned.iter().map(|group| group.samples(self.axis)).sum();
-        let every = KEPT.min(count.div_ceil(run)).max(1);
-        let mut before = 0;
-        for group in &mut self.learned {
+        for (index, group) in self.learned.iter_mut().enumerate() {
             let samples = group.samples(self.axis);
-            let is_kept = |&at: &usize| (before + at / run) % every == every - 1;
-            let (kept, rest): (Vec<_>, Vec<_>) = (0..samples).partition(is_kept);
-            before += samples.div_ceil(run);
+            let kept = choose(index, samples);
             if !kept.is_empty() {
+                let rest: Vec<usize> =
+                    (0..samples).filter(|at| kept.binary_search(at).is_err()).collect();
                 self.valid.push(group.select(self.axis, &kept));
                 *group = group.select(self.axis, &rest);
             }
@@ -92,6 +127,8 @@ struct Output {
 /// A batch that students are judged by, with what the float model gives.
 struct Judged {
     batch: Group,
+    /// Whether states begin with it.
+    begins: bool,
     /// Samples that no batch before had.
     new: usize,
     expected: Vec<Vec<f32>>,
@@ -106,6 +143,8 @@ pub(super) struct Items<'a> {
     /// Samples that are run at once, and whether the model says so.
     batch: usize,
     is_fixed: bool,
+    /// Streams that take turns, of steps of a sequence.
+    at_once: usize,
     /// Whether they are steps of a sequence, whose order stays.
     in_time: bool,
     share: f64,
@@ -114,17 +153,32 @@ pub(super) struct Items<'a> {
     outputs: Vec<Output>,
     judged: Vec<Judged>,
     seed: u64,
-    /// Times that all was learned, and batches of the next that were.
+    /// Times that all was learned, and pieces of the next that were.
     epoch: u64,
     piece: usize,
-    /// The batches of this time: a group and places in it.
-    order: Vec<(usize, Vec<usize>)>,
+    /// The pieces of this time.
+    order: Vec<Piece>,
+    /// Streams of steps, and where they are once they began: each is a part of a group.
+    streams: Vec<Stream>,
+}
+
+/// Samples that are learned at once.
+struct Piece {
+    group: usize,
+    places: Vec<usize>,
+    /// The stream, of steps that follow each other.
+    stream: Option<usize>,
+}
+
+struct Stream {
+    group: usize,
+    carried: Option<Carried>,
 }
 
 impl<'a> Items<'a> {
     /// Samples before the first is learned, for the network of `module`, whose float model is `float`: a batch of them
     /// at a time, unless the model says how many. Where their axis is that of time, they are steps of a sequence, of
-    /// which a span is run at a time, in their order.
+    /// which a span is run at a time: a batch of streams take turns, each in its order, with states that are carried.
     ///
     /// # Errors
     /// A model without an output of floats, with labels of several; labels that are no classes, too few samples, and what
@@ -138,8 +192,12 @@ impl<'a> Items<'a> {
     ) -> Result<Items<'a>> {
         let found = fixed(float, arrays.axis)?;
         let in_time = float.is_time(arrays.axis);
+        let streams = batch;
         let batch = found.unwrap_or(if in_time { span } else { batch });
-        arrays.keep(if in_time { batch } else { 1 });
+        match in_time {
+            true => arrays.keep_ends(batch),
+            false => arrays.keep(),
+        }
         let labelled = arrays.learned.iter().any(|group| group.labels.is_some());
         let within = |error: Error| error.within(float.path.display());
         let floats: Vec<_> =
@@ -177,6 +235,8 @@ impl<'a> Items<'a> {
             epoch: 0,
             piece: 0,
             order: Vec::new(),
+            streams: Vec::new(),
+            at_once: streams,
         };
         items.deal();
         if items.order.is_empty() || items.arrays.valid.is_empty() {
@@ -201,12 +261,14 @@ impl<'a> Items<'a> {
                 let new = places.len();
                 places.resize(if self.is_fixed { self.batch } else { new }, samples - 1);
                 let batch = group.select(axis, &places);
-                let expected = answers(self.float, &mut self.session, &self.outputs, &batch)?;
+                let begins = !self.in_time || start == 0;
+                let expected =
+                    answers(self.float, &mut self.session, &self.outputs, (&batch, begins))?;
                 for ((sum, count), values) in sums.iter_mut().zip(&expected) {
                     *sum += values.iter().map(|&y| f64::from(y).powi(2)).sum::<f64>();
                     *count += values.len();
                 }
-                self.judged.push(Judged { batch, new, expected });
+                self.judged.push(Judged { batch, begins, new, expected });
             }
         }
         if let Some(Judged { batch, expected, .. }) = self.judged.first() {
@@ -232,19 +294,55 @@ impl<'a> Items<'a> {
     fn deal(&mut self) {
         let mut random = SplitMix64(self.seed.wrapping_add(self.epoch << 32));
         self.order.clear();
-        for (index, group) in self.arrays.learned.iter().enumerate() {
-            let mut places: Vec<usize> = (0..group.samples(self.arrays.axis)).collect();
-            if !self.in_time {
-                random.shuffle(&mut places);
-            }
+        if self.in_time {
+            return self.deal_steps(&mut random);
+        }
+        for (group, samples) in self.arrays.learned.iter().enumerate() {
+            let mut places: Vec<usize> = (0..samples.samples(self.arrays.axis)).collect();
+            random.shuffle(&mut places);
             let batches = places.chunks_exact(self.batch);
             if batches.len() == 0 && !places.is_empty() && !self.is_fixed {
-                self.order.push((index, places));
+                self.order.push(Piece { group, places, stream: None });
                 continue;
             }
-            self.order.extend(batches.map(|batch| (index, batch.to_vec())));
+            let piece = |batch: &[usize]| Piece { group, places: batch.to_vec(), stream: None };
+            self.order.extend(batches.map(piece));
         }
         random.shuffle(&mut self.order);
+    }
+
+    /// Divides groups into streams, each of some pieces at least, that take turns. They begin anew, and each time pieces
+    /// begin elsewhere.
+    fn deal_steps(&mut self, random: &mut SplitMix64) {
+        let groups = self.arrays.learned.len().max(1);
+        let offset = if self.epoch == 0 { 0 } else { random.below(self.batch) };
+        let mut streams: Vec<Vec<Piece>> = Vec::new();
+        self.streams.clear();
+        for (group, samples) in self.arrays.learned.iter().enumerate() {
+            let samples = samples.samples(self.arrays.axis);
+            // A group of few steps is read from its first.
+            let first = if samples >= offset + self.batch { offset } else { 0 };
+            let mut pieces: Vec<Vec<usize>> = (first..samples)
+                .collect::<Vec<_>>()
+                .chunks_exact(self.batch)
+                .map(<[usize]>::to_vec)
+                .collect();
+            if pieces.is_empty() && samples > 0 && !self.is_fixed {
+                pieces.push((0..samples).collect());
+            }
+            let parts = (self.at_once / groups).clamp(1, (pieces.len() / PIECES).max(1));
+            for part in pieces.chunks(pieces.len().div_ceil(parts).max(1)) {
+                let stream = Some(streams.len());
+                let piece = |places: &Vec<usize>| Piece { group, places: places.clone(), stream };
+                streams.push(part.iter().map(piece).collect());
+                self.streams.push(Stream { group, carried: None });
+            }
+        }
+        let mut turns: Vec<_> = streams.into_iter().map(Vec::into_iter).collect();
+        random.shuffle(&mut turns);
+        while turns.iter().any(|stream| stream.len() > 0) {
+            self.order.extend(turns.iter_mut().filter_map(Iterator::next));
+        }
     }
 
     /// The labels of a batch whose scores have so many classes.
@@ -260,34 +358,28 @@ impl<'a> Items<'a> {
         labels.iter().map(class).collect::<Result<_>>().map(Some)
     }
 
-    /// What the network that is trained is given.
-    fn inputs(&self, batch: &Group) -> Result<Vec<(ValueId, Tensor)>> {
-        let graph = &self.module.graph;
-        let mut all = Vec::new();
-        for port in &graph.inputs {
-            let given = batch.inputs.iter().find(|(name, _)| name == self.module.name(port.value));
-            if let Some((_, tensor)) = given {
-                all.push((port.value, tensor.clone()));
-            }
-        }
+    /// What the network that is trained is given, beside its states.
+    fn inputs(&self, batch: &Group) -> Vec<(ValueId, Tensor)> {
+        let ports = self.module.graph.inputs.iter();
+        let given = ports.filter_map(|port| {
+            let (_, tensor) =
+                batch.inputs.iter().find(|(name, _)| name == self.module.name(port.value))?;
+            Some((port.value, tensor.clone()))
+        });
+        given.collect()
+    }
+
+    /// States where they begin, of as many streams as a batch holds.
+    fn states(&self, batch: &Group) -> Result<Carried> {
+        let inputs = self.inputs(batch);
         let sizes = |name: &str| {
-            graph.inputs.iter().find_map(|port| {
-                let (_, tensor) = all.iter().find(|(value, _)| *value == port.value)?;
+            self.module.graph.inputs.iter().find_map(|port| {
+                let (_, tensor) = inputs.iter().find(|(value, _)| *value == port.value)?;
                 let axis = port.dims.iter().position(|dim| dim.as_name() == Some(name))?;
                 Some(Dim::from(*tensor.dims.get(axis)? as i64))
             })
         };
-        let mut states = Vec::new();
-        for state in &graph.states {
-            let start = start(self.module, state, &sizes).ok_or_else(|| {
-                let name = self.module.name(state.input);
-                Error::unsupported(format!("tune cannot begin the state {name:?}"))
-                    .within(self.float.path.display())
-            })?;
-            states.push((state.input, start));
-        }
-        all.extend(states);
-        Ok(all)
+        Carried::new(self.module, &sizes).map_err(|e| e.within(self.float.path.display()))
     }
 
     /// The loss of an output, and its gradient.
@@ -328,15 +420,30 @@ impl Lesson for Items<'_> {
             (self.epoch, self.piece) = (self.epoch + 1, 0);
             self.deal();
         }
-        let (group, places) = &self.order[self.piece];
-        let batch = self.arrays.learned[*group].select(self.arrays.axis, places);
+        let Piece { group, ref places, stream } = self.order[self.piece];
+        let batch = self.arrays.learned[group].select(self.arrays.axis, places);
         self.piece += 1;
+        let begun = stream.and_then(|stream| self.streams[stream].carried.take());
+        let mut carried = begun.map_or_else(|| self.states(&batch), Ok)?;
         let is_told = !self.labelled || self.share > 0.0;
         let expected = match is_told {
-            true => answers(self.float, &mut self.session, &self.outputs, &batch)?,
+            true => {
+                let inputs: Vec<_> =
+                    batch.inputs.iter().cloned().chain(carried.of_teacher()).collect();
+                let given = self.session.run(&views(&inputs)).map_err(|e| self.float.error(e))?;
+                carried.follow_teacher(&given);
+                values(&given, &self.outputs)
+            }
             false => vec![Vec::new(); self.outputs.len()],
         };
-        tape.forward(params, self.inputs(&batch)?)?;
+        tape.forward(
+            params,
+            self.inputs(&batch).into_iter().chain(carried.of_student()).collect(),
+        )?;
+        carried.follow_student(tape);
+        if let Some(stream) = stream {
+            self.streams[stream].carried = Some(carried);
+        }
         let (mut total, mut gradients) = (0.0, Vec::new());
         let part = 1.0 / self.outputs.len() as f64;
         for (output, expected) in self.outputs.iter().zip(&expected) {
@@ -366,8 +473,8 @@ impl Lesson for Items<'_> {
         let (mut noise, mut signal) =
             (vec![0.0; self.outputs.len()], vec![0.0; self.outputs.len()]);
         let (mut right, mut losses, mut count) = (0usize, 0.0, 0usize);
-        for Judged { batch, new, expected } in &self.judged {
-            let found = answers(student, &mut session, &self.outputs, batch)?;
+        for Judged { batch, begins, new, expected } in &self.judged {
+            let found = answers(student, &mut session, &self.outputs, (batch, *begins))?;
             if self.labelled {
                 let (loss, _) = self.loss(&self.outputs[0], (&found[0], &expected[0]), batch, 1)?;
                 let samples = batch.samples(self.arrays.axis);
@@ -409,27 +516,50 @@ impl Lesson for Items<'_> {
     fn save(&self, to: &mut Vec<u8>) {
         to.extend(self.epoch.to_le_bytes());
         to.extend((self.piece as u64).to_le_bytes());
+        for stream in &self.streams {
+            to.push(u8::from(stream.carried.is_some()));
+            if let Some(carried) = &stream.carried {
+                carried.save(to);
+            }
+        }
     }
 
     fn restore(&mut self, from: &mut &[u8]) -> Option<()> {
         self.epoch = u64::from_le_bytes(from.split_off(..8)?.try_into().ok()?);
         self.piece = u64::from_le_bytes(from.split_off(..8)?.try_into().ok()?) as usize;
         self.deal();
+        for stream in 0..self.streams.len() {
+            if from.split_off_first()? == &0 {
+                continue;
+            }
+            let first =
+                self.arrays.learned[self.streams[stream].group].select(self.arrays.axis, &[0]);
+            let mut carried = self.states(&first).ok()?;
+            carried.restore(from)?;
+            self.streams[stream].carried = Some(carried);
+        }
         Some(())
     }
 }
 
-/// What a model gives for a batch, by output.
+/// What a model gives for a batch, by output: its states begin there, or follow those of the batch before.
 fn answers(
     loaded: &Loaded,
     session: &mut Session,
     outputs: &[Output],
-    batch: &Group,
+    (batch, begins): (&Group, bool),
 ) -> Result<Vec<Vec<f32>>> {
-    session.reset();
-    let given = session.run(&views(&batch.inputs)).map_err(|error| loaded.error(error))?;
+    if begins {
+        session.reset();
+    }
+    let given = session.step(&views(&batch.inputs)).map_err(|error| loaded.error(error))?;
+    Ok(values(&given, outputs))
+}
+
+/// The values of outputs.
+fn values(given: &Outputs<'_>, outputs: &[Output]) -> Vec<Vec<f32>> {
     let of = |output: &Output| given.get(&output.name).and_then(|view| view.as_f32());
-    Ok(outputs.iter().map(|output| of(output).unwrap_or_default().to_vec()).collect())
+    outputs.iter().map(|output| of(output).unwrap_or_default().to_vec()).collect()
 }
 
 /// Whether a value is a softmax along its last axis.
@@ -457,17 +587,29 @@ mod tests {
         groups.iter().map(|group| group.inputs[0].1.data.integers().unwrap()).collect()
     }
 
-    /// Steps that follow each other are learned or kept together.
     #[test]
-    fn runs_are_kept_whole() {
-        let arrays =
-            || Arrays { learned: vec![group(0, 7), group(100, 6)], valid: Vec::new(), axis: 0 };
-        let mut alone = arrays();
-        alone.keep(1);
+    fn each_eighth_sample_is_kept() {
+        let mut alone =
+            Arrays { learned: vec![group(0, 7), group(100, 6)], valid: Vec::new(), axis: 0 };
+        alone.keep();
         assert_eq!(samples(&alone.valid), [[100]]);
-        let mut runs = arrays();
-        runs.keep(3);
-        assert_eq!(samples(&runs.valid), [[103, 104, 105]]);
-        assert_eq!(samples(&runs.learned), [vec![0, 1, 2, 3, 4, 5, 6], vec![100, 101, 102]]);
+        assert_eq!(samples(&alone.learned)[1], [101, 102, 103, 104, 105]);
+    }
+
+    /// Of steps that follow each other the last are kept, so that those that are learned do so too.
+    #[test]
+    fn ends_of_sequences_are_kept() {
+        let kept = |sizes: &[(i64, usize)], piece| {
+            let learned = sizes.iter().map(|&(first, count)| group(first, count)).collect();
+            let mut arrays = Arrays { learned, valid: Vec::new(), axis: 0 };
+            arrays.keep_ends(piece);
+            (samples(&arrays.valid), samples(&arrays.learned))
+        };
+        let (valid, learned) = kept(&[(0, 19), (100, 5)], 2);
+        assert_eq!((valid, learned[0].len(), learned[1].len()), (vec![vec![17, 18]], 17, 5));
+        // All are short: one of them, whole, or the last piece of the only one.
+        assert_eq!(kept(&[(0, 7), (100, 5)], 2).0, [[100, 101, 102, 103, 104]]);
+        assert_eq!(kept(&[(0, 7)], 2), (vec![vec![5, 6]], vec![vec![0, 1, 2, 3, 4]]));
+        assert!(kept(&[(0, 3)], 2).0.is_empty());
     }
 }

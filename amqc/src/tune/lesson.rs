@@ -2,15 +2,13 @@
 
 use std::fmt;
 
-use amq_format::graph::{DataType, Dim, State, ValueId};
+use amq_format::graph::ValueId;
 use sha2::Sha256;
 
 use super::params::Params;
 use super::tape::Tape;
 use crate::error::Result;
-use crate::ir::Module;
 use crate::loaded::Loaded;
-use crate::tensor::{Data, Tensor};
 
 /// How good a student is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -120,26 +118,4 @@ pub(super) trait Lesson {
 
     /// Takes back what [`Lesson::save`] gave; none if the bytes end before.
     fn restore(&mut self, from: &mut &[u8]) -> Option<()>;
-}
-
-/// Where a state begins, with these sizes of dimensions by name; none where it is no float or is held for other sizes.
-pub(super) fn start(
-    module: &Module,
-    state: &State,
-    sizes: &dyn Fn(&str) -> Option<Dim>,
-) -> Option<Tensor> {
-    let port = module.graph.inputs.iter().find(|port| port.value == state.input)?;
-    let size = |dim: &Dim| usize::try_from(dim.substitute(sizes).ok()?.as_size()?).ok();
-    let dims: Vec<usize> = port.dims.iter().map(size).collect::<Option<_>>()?;
-    if port.data_type() != DataType::F32 {
-        return None;
-    }
-    match module.constant(state.initial) {
-        Some(constant) if constant.dims == dims => Some(constant.clone()),
-        Some(_) => None,
-        None => {
-            let count = dims.iter().product();
-            Some(Tensor { dims, data: Data::F32(vec![0.0; count]) })
-        }
-    }
 }

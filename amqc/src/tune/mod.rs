@@ -3,6 +3,7 @@
 //! A network begins with its calibrated codes. In each [step](train) its weights are coded anew and the activations as the
 //! [runtime](amq_runtime::approximate) codes them, gradients pass as if neither were there, and weights follow them.
 
+mod carried;
 mod checkpoint;
 pub mod course;
 mod function;

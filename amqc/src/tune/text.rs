@@ -4,9 +4,10 @@ use amq_format::graph::{Dim, ValueId};
 use amq_runtime::Session;
 use sha2::{Digest, Sha256};
 
-use super::lesson::{Figure, Lesson, Measure, start};
+use super::carried::Carried;
+use super::lesson::{Figure, Lesson, Measure};
 use super::loss::{Targets, of_scores};
-use super::params::{Params, restore};
+use super::params::Params;
 use super::tape::{Tape, floats};
 use crate::error::{Error, Result};
 use crate::eval::{Scores, perplexity};
@@ -39,18 +40,6 @@ pub struct Texts {
     pub classes: usize,
 }
 
-/// A state of the model.
-struct State {
-    input: ValueId,
-    output: ValueId,
-    names: [String; 2],
-    /// Where a stream begins.
-    start: Tensor,
-    /// Where the streams are, in the model that is trained and in the float one.
-    student: Tensor,
-    teacher: Tensor,
-}
-
 /// A text, and how far it has been read.
 pub(super) struct Text<'a> {
     float: &'a Loaded,
@@ -64,7 +53,7 @@ pub(super) struct Text<'a> {
     output_name: String,
     /// Axis of time, and how many there are.
     axes: (usize, usize),
-    states: Vec<State>,
+    states: Carried,
     seed: u64,
     /// Times that the text was read, and pieces of the next that were.
     epoch: u64,
@@ -114,19 +103,7 @@ impl<'a> Text<'a> {
             let axis = port.dims.iter().position(|dim| dim.as_name() == Some(name))?;
             Some(Dim::from(if axis == time_axis { reading.span } else { reading.batch } as i64))
         };
-        let mut states = Vec::new();
-        for state in &module.graph.states {
-            let names = [state.input, state.output].map(|value| module.name(value).to_owned());
-            let start = start(module, state, &sizes).ok_or_else(|| {
-                let name = &names[0];
-                within(Error::unsupported(format!(
-                    "tune cannot carry the state {name:?} in a batch"
-                )))
-            })?;
-            let (student, teacher) = (start.clone(), start.clone());
-            let (input, output) = (state.input, state.output);
-            states.push(State { input, output, names, start, student, teacher });
-        }
+        let states = Carried::new(module, &sizes).map_err(within)?;
         let (input_name, output_name) =
             (float.name(port.value).to_owned(), float.name(reader.output()).to_owned());
         let text = Text {
@@ -181,9 +158,7 @@ impl<'a> Text<'a> {
             (self.epoch, self.piece) = (self.epoch + 1, 0);
         }
         if self.piece == 0 {
-            for state in &mut self.states {
-                (state.student, state.teacher) = (state.start.clone(), state.start.clone());
-            }
+            self.states.begin();
         }
         let Reading { batch, span, .. } = self.reading;
         let (time, rank) = self.axes;
@@ -208,11 +183,8 @@ impl<'a> Text<'a> {
 
     /// What the float model is given for these tokens.
     fn of_teacher(&self, tokens: &Tensor) -> Vec<(String, Tensor)> {
-        let mut inputs = vec![(self.input_name.clone(), tokens.clone())];
-        for state in &self.states {
-            inputs.push((state.names[0].clone(), state.teacher.clone()));
-        }
-        inputs
+        let tokens = (self.input_name.clone(), tokens.clone());
+        self.states.of_teacher().chain([tokens]).collect()
     }
 }
 
@@ -229,8 +201,7 @@ impl Lesson for Text<'_> {
         let (tokens, labels) = self.next();
         let share = self.reading.share;
         let of_teacher = self.of_teacher(&tokens);
-        let states = self.states.iter().map(|state| (state.input, state.student.clone()));
-        let inputs = states.chain([(self.input, tokens)]).collect();
+        let inputs = self.states.of_student().chain([(self.input, tokens)]).collect();
         tape.forward(params, inputs)?;
         let scores = floats(tape.value(self.output))?;
         if scores.len() != labels.len() * self.texts.classes {
@@ -241,17 +212,13 @@ impl Lesson for Text<'_> {
             true => Some(self.session.run(&views(&of_teacher)).map_err(|e| self.float.error(e))?),
             false => None,
         };
-        let view_of = |name: &str| outputs.as_ref().and_then(|outputs| outputs.get(name));
-        let teacher = view_of(&self.output_name).and_then(|view| view.as_f32());
+        let of_output = outputs.as_ref().and_then(|outputs| outputs.get(&self.output_name));
+        let teacher = of_output.and_then(|view| view.as_f32());
         let targets = Targets { labels: Some(&labels), teacher, share: share as f32 };
         let (loss, gradient) = of_scores(self.scores, self.texts.classes, scores, targets);
-        for state in &mut self.states {
-            if let Some(value) = tape.value(state.output) {
-                state.student = value.clone();
-            }
-            if let Some(view) = view_of(&state.names[1]) {
-                state.teacher = Tensor::from(view);
-            }
+        self.states.follow_student(tape);
+        if let Some(outputs) = &outputs {
+            self.states.follow_teacher(outputs);
         }
         tape.backward(params, vec![(self.output, gradient)])?;
         Ok(loss)
@@ -275,22 +242,12 @@ impl Lesson for Text<'_> {
     fn save(&self, to: &mut Vec<u8>) {
         to.extend(self.epoch.to_le_bytes());
         to.extend((self.piece as u64).to_le_bytes());
-        for state in &self.states {
-            to.extend(state.student.data.to_bytes());
-            to.extend(state.teacher.data.to_bytes());
-        }
+        self.states.save(to);
     }
 
     fn restore(&mut self, from: &mut &[u8]) -> Option<()> {
         self.epoch = u64::from_le_bytes(from.split_off(..8)?.try_into().ok()?);
         self.piece = u64::from_le_bytes(from.split_off(..8)?.try_into().ok()?) as usize;
-        for state in &mut self.states {
-            for tensor in [&mut state.student, &mut state.teacher] {
-                if let Data::F32(data) = &mut tensor.data {
-                    restore(data, from)?;
-                }
-            }
-        }
-        Some(())
+        self.states.restore(from)
     }
 }
