@@ -20,6 +20,8 @@ use crate::verify::seeded_inputs;
 const MOST_KL: f64 = 0.2;
 /// Other answers below it are poor, in decibels.
 const LEAST_SNR: f64 = 10.0;
+/// And those that err by half of what they vary by, whatever their mean.
+const LEAST_SNR_ABOUT_MEAN: f64 = 3.0;
 /// So are those that are not float of which a smaller share is the same, where there are this many.
 const LEAST_SAME: f64 = 0.9;
 const FEWEST: usize = 20;
@@ -111,7 +113,9 @@ impl Answers {
             let few = answer.same_choice.is_some_and(|same| same < LEAST_SAME);
             match answer.kl {
                 Some(kl) => kl > MOST_KL,
-                None if answer.float => answer.snr_db < LEAST_SNR,
+                None if answer.float => {
+                    answer.snr_db < LEAST_SNR || answer.snr_about_mean_db < LEAST_SNR_ABOUT_MEAN
+                }
                 None => few && answer.rows >= FEWEST,
             }
         };
@@ -135,9 +139,13 @@ impl Answers {
             [8] => {}
             // Kernels of few columns got more than what was asked for.
             [bits] | [bits, MOST_BITS_BY_CODES | SHORT_ROW_BITS] => {
-                advice.push(format!("allow more bits (-b {}, or --max-loss 5%)", bits + 1))
+                let or = if self.calibrated { ", or --max-loss 5%" } else { "" };
+                advice.push(format!("allow more bits (-b {}{or})", bits + 1))
             }
-            _ => advice.push("allow more bits (a larger budget, or --max-loss 5%)".to_owned()),
+            _ if self.calibrated => {
+                advice.push("allow more bits (a larger budget, or --max-loss 5%)".to_owned());
+            }
+            _ => advice.push("allow more bits".to_owned()),
         }
         advice.push("see with amqc sensitivity which matrices cost most".to_owned());
         Some(format!(
@@ -155,9 +163,18 @@ pub(crate) fn nats(kl: f64) -> String {
     if text == "-0.0000" { "0.0000".to_owned() } else { text }
 }
 
+/// Signal over noise; about the mean too, where that is most of the signal.
+pub(crate) fn decibels(snr_db: f64, about_mean: f64) -> String {
+    match snr_db - about_mean > 3.0 {
+        true => format!("snr {snr_db:.1} dB, {about_mean:.1} about its mean"),
+        false => format!("snr {snr_db:.1} dB"),
+    }
+}
+
 /// How far an output is.
 fn told(answer: &Answer) -> String {
-    let mut text = format!("{}: snr {:.1} dB", shown(&answer.name), answer.snr_db);
+    let snr = decibels(answer.snr_db, answer.snr_about_mean_db);
+    let mut text = format!("{}: {snr}", shown(&answer.name));
     if let Some(kl) = answer.kl {
         let _ = write!(text, ", divergence {} nats", nats(kl));
     }

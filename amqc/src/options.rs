@@ -99,8 +99,7 @@ impl ConvertOptions {
     }
 }
 
-const REMEDY: &str =
-    "codes of activations need weights of at most 4 bits, the method calibrated --calib";
+const REMEDY: &str = "codes as activations (-a 1 to 4) need weights of at most 4 bits; --method calibrated needs --calib";
 
 impl fmt::Display for ConvertOptions {
     /// The options as flags, each that was given.

@@ -50,18 +50,26 @@ pub struct Cost {
     pub outputs: Vec<Answer>,
 }
 
-/// The number that matrices are ranked by: the mean divergence of outputs of scores, where there are
-/// any, else the mean noise of those that are float, else the share of other values.
+/// The number that matrices are ranked by: the mean divergence where all float outputs are scores, else the mean noise of
+/// those that are float, else the share of other values.
 pub(crate) fn loss(answers: &[Answer]) -> f64 {
     let mean = |losses: Vec<f64>| {
         (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64)
     };
-    let noise = answers.iter().filter(|answer| answer.float).map(|answer| answer.noise);
+    let floats = || answers.iter().filter(|answer| answer.float);
     let others = answers.iter().filter_map(|answer| answer.same_choice).map(|same| 1.0 - same);
-    mean(answers.iter().filter_map(|answer| answer.kl).collect())
-        .or_else(|| mean(noise.collect()))
-        .or_else(|| mean(others.collect()))
-        .unwrap_or(0.0)
+    match are_scores(answers) {
+        true => mean(floats().filter_map(|answer| answer.kl).collect()),
+        false => mean(floats().map(|answer| answer.noise).collect()),
+    }
+    .or_else(|| mean(others.collect()))
+    .unwrap_or(0.0)
+}
+
+/// Whether all outputs that are float are scores, and there are some.
+pub(crate) fn are_scores(answers: &[Answer]) -> bool {
+    let mut floats = answers.iter().filter(|answer| answer.float).peekable();
+    floats.peek().is_some() && floats.all(|answer| answer.kl.is_some())
 }
 
 /// Codes each matrix of the ONNX model at `path` alone, as `options` say, the others staying float, and compares

@@ -50,6 +50,10 @@ pub struct Comparison {
     pub max_abs: f64,
     /// `10 log10(sum of squares / sum of squared differences)`; JSON's null where nothing differs.
     pub snr_db: f64,
+    /// The same of the signal about its mean.
+    pub snr_about_mean_db: f64,
+    /// Elements that are no numbers in either.
+    pub not_numbers: usize,
     #[serde(skip)]
     float: bool,
 }
@@ -140,7 +144,15 @@ fn compare(name: &str, expected: &Tensor, found: &Tensor) -> Option<Comparison> 
     let distance = Distance::of(expected, found)?;
     let float = matches!(found.data, Data::F32(_));
     let (max_abs, snr_db) = (distance.max_abs, distance.snr_db());
-    Some(Comparison { name: name.to_owned(), max_abs, snr_db, float })
+    let (snr_about_mean_db, not_numbers) = (distance.snr_about_mean_db(), distance.not_numbers);
+    Some(Comparison {
+        name: name.to_owned(),
+        max_abs,
+        snr_db,
+        snr_about_mean_db,
+        not_numbers,
+        float,
+    })
 }
 
 #[cfg(test)]
@@ -159,10 +171,20 @@ mod tests {
     }
 
     #[test]
+    fn a_mean_is_no_merit() {
+        let found = compare("y", &floats(&[9.0, 11.0]), &floats(&[10.0, 10.0])).unwrap();
+        assert!((found.snr_db - 20.04).abs() < 0.01, "{found:?}");
+        assert!(found.snr_about_mean_db.abs() < 1e-9, "{found:?}");
+        // What does not vary has no other measure.
+        let found = compare("y", &floats(&[2.0, 2.0]), &floats(&[2.2, 2.0])).unwrap();
+        assert_eq!(found.snr_about_mean_db, found.snr_db);
+    }
+
+    #[test]
     fn only_one_number_is_infinitely_far() {
         let nan = f32::NAN;
         let same = compare("y", &floats(&[nan, 1.0]), &floats(&[nan, 1.0])).unwrap();
-        assert_eq!((same.max_abs, same.snr_db), (0.0, f64::INFINITY));
+        assert_eq!((same.max_abs, same.snr_db, same.not_numbers), (0.0, f64::INFINITY, 1));
         let differs = compare("y", &floats(&[nan, 1.0]), &floats(&[0.0, 1.0])).unwrap();
         assert_eq!(differs.max_abs, f64::INFINITY);
         let differs = compare("y", &floats(&[f32::INFINITY]), &floats(&[f32::MAX])).unwrap();

@@ -239,7 +239,7 @@ fn bad_arrays_of_two_inputs_get_a_sentence() {
     npz("good.npz", &[tokens(3, 1), state("h0", 3), state("c0", 3)]);
     let model = fixture("lstm/model.onnx");
     for (file, code, word) in [
-        ("counts.npz", 4, "another number of samples"),
+        ("counts.npz", 4, "along axis 1 c0 holds 3 samples and h0 4"),
         ("range.npz", 4, "5000"),
         ("states.npz", 2, "\"tokens\" is not given"),
         ("good.npz", 0, ""),

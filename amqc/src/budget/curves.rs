@@ -14,7 +14,7 @@ use crate::fits::Fits;
 use crate::options::ConvertOptions;
 use crate::plan::{Choice, Plan, Planned};
 use crate::report;
-use crate::sensitivity::loss;
+use crate::sensitivity::{are_scores, loss};
 use crate::settings::{Bits, Given, Group};
 use crate::weights::Weight;
 
@@ -199,7 +199,7 @@ impl Measuring<'_> {
                 let mut choices = vec![None; all.curves.len()];
                 choices[group] = Some(set);
                 let answers = trial.answers(&fits.load(&choices)?)?;
-                let scores = answers.iter().any(|answer| answer.kl.is_some());
+                let scores = are_scores(&answers);
                 all.measure = if scores { Measure::Kl } else { Measure::Noise };
                 loss(&answers)
             }

@@ -13,6 +13,7 @@ use super::softmax::{Shares, Softmax};
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::feed::stream::{PortNames, TextReader};
+use crate::loaded::Loaded;
 use crate::logits::behind;
 use crate::open::Opened;
 use crate::tensor::views;
@@ -65,7 +66,7 @@ pub fn gather(
             let mut session = loaded.session();
             let mut run = |batch: &Batch, probe: &mut dyn Probe| {
                 let done = session.run_with(&views(&batch.inputs), probe).map(|_| ());
-                done.map_err(|error| loaded.error(error))
+                done.map_err(|error| alone(&loaded, batch, source.axis, loaded.error(error)))
             };
             let batches = |most| Batches::new(&loaded, &samples, Which::Fitted, most);
             for batch in batches(WEIGHED_SAMPLES)? {
@@ -82,6 +83,21 @@ pub fn gather(
             }
             observer.finish(source)
         }
+    }
+}
+
+/// What to do where a model says that it takes any number of samples, but takes them one by one alone: some exporters fix
+/// the batch in a shape and nowhere else.
+fn alone(loaded: &Loaded, batch: &Batch, axis: usize, error: Error) -> Error {
+    let samples = batch.inputs.first().and_then(|(_, tensor)| tensor.dims.get(axis));
+    let name = loaded.inputs().find_map(|port| port.dims.get(axis)?.as_name());
+    let one: Vec<_> =
+        batch.inputs.iter().map(|(name, all)| (name.clone(), all.slice(axis, 0..1))).collect();
+    match (samples, name) {
+        (Some(2..), Some(name)) if loaded.run(&one).is_ok() => {
+            error.remedy(format!("it takes one sample at a time: say so with --dim {name}=1"))
+        }
+        _ => error,
     }
 }
 

@@ -66,7 +66,8 @@ impl Source {
                 break;
             }
             let arrays = self.arrays(loaded, file)?;
-            let samples = self.count(&arrays).map_err(|error| error.within(file.display()))?;
+            let samples =
+                self.count(loaded, &arrays).map_err(|error| error.within(file.display()))?;
             let taken = samples.min(left);
             (left, count) = (left - taken, count + taken);
             read.push(
@@ -127,25 +128,33 @@ impl Source {
     }
 
     /// How many samples the arrays hold.
-    fn count(&self, arrays: &[(String, Tensor)]) -> Result<usize> {
-        let mut count = None;
+    fn count(&self, loaded: &Loaded, arrays: &[(String, Tensor)]) -> Result<usize> {
+        let axis = self.axis;
+        let mut first: Option<(&str, usize)> = None;
         for (name, Tensor { dims, .. }) in arrays {
-            let Some(&size) = dims.get(self.axis) else {
-                return Err(Error::usage(format!(
-                    "{name} has the shape {dims:?}, no axis {}",
-                    self.axis
-                ))
-                .remedy("--calib-axis says along which axis samples stand"));
+            let Some(&size) = dims.get(axis) else {
+                return Err(Error::usage(format!("{name} has the shape {dims:?}, no axis {axis}"))
+                    .remedy("--calib-axis says along which axis samples stand"));
             };
-            if count.is_some_and(|other| other != size) {
-                return Err(Error::bad_file(format!(
-                    "{name} has another number of samples than the others"
-                ))
-                .remedy("each array holds as many along its first axis, or along --calib-axis"));
+            match first {
+                Some((other, samples)) if samples != size => {
+                    let given =
+                        |name: &str| loaded.inputs().any(|port| loaded.name(port.value) == name);
+                    let remedy = match given(name) && given(other) {
+                        true => {
+                            "each array holds as many along its first axis, or along --calib-axis"
+                        }
+                        false => "leave states out: they begin as the model says",
+                    };
+                    return Err(Error::bad_file(format!(
+                        "along axis {axis} {other} holds {samples} samples and {name} {size}"
+                    ))
+                    .remedy(remedy));
+                }
+                _ => first = Some((name, size)),
             }
-            count = Some(size);
         }
-        Ok(count.unwrap_or(0))
+        Ok(first.map_or(0, |(_, samples)| samples))
     }
 
     /// The files of the folder, by name.

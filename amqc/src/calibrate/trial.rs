@@ -1,6 +1,8 @@
 //! What a change of a model does to its answers: they are compared with those of the float model on the
 //! same data.
 
+use std::borrow::Cow;
+
 use amq_format::graph::{Graph, Op, ValueId};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -9,7 +11,7 @@ use super::batches::{Batches, Which};
 use super::samples::Samples;
 use crate::distance::Distance;
 use crate::error::{Error, Result};
-use crate::eval::scores::{Scores, divergence, top1};
+use crate::eval::scores::{Scores, classes_axis, divergence, top1};
 use crate::feed::stream::{PortNames, TextReader};
 use crate::loaded::Loaded;
 use crate::tensor::{Data, Tensor};
@@ -47,9 +49,19 @@ enum Questions {
 #[derive(Debug)]
 struct Output {
     name: String,
-    scores: Option<Scores>,
+    scores: Option<Classes>,
     /// Of each call.
     expected: Vec<Tensor>,
+}
+
+/// Classes that an output has scores of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Classes {
+    scores: Scores,
+    /// The axis along which they stand.
+    axis: usize,
+    /// Whether no softmax says so, but a product that gives two or more.
+    supposed: bool,
 }
 
 /// How far an output is from that of the float model.
@@ -61,6 +73,8 @@ pub struct Answer {
     pub max_abs: f64,
     /// Signal over noise in decibels; JSON's null where nothing differs.
     pub snr_db: f64,
+    /// The same of the signal about its mean.
+    pub snr_about_mean_db: f64,
     /// Of an output of scores, the mean divergence (Kullback and Leibler's) of its probabilities from those of the float model,
     /// in nats.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,7 +83,7 @@ pub struct Answer {
     /// one that is not float, which share of the elements is the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub same_choice: Option<f64>,
-    /// Sum of squared differences over sum of squares.
+    /// Sum of squared differences over sum of squares about the mean.
     #[serde(skip)]
     pub noise: f64,
     /// Whether it is float.
@@ -124,14 +138,23 @@ impl Trial {
                 Some(output) => output.expected.push(tensor),
                 None => {
                     let scores = match &data {
-                        Questions::Text { .. } => Some(Scores::of(float.graph(), value)),
-                        Questions::Calls(_) => scores(float.graph(), value, &tensor),
+                        Questions::Text { .. } => {
+                            let scores = Scores::of(float.graph(), value);
+                            Some(Classes { scores, axis: 1, supposed: false })
+                        }
+                        Questions::Calls(_) => classes(float.graph(), value, &tensor),
                     };
                     outputs.push(Output { name: name.to_owned(), scores, expected: vec![tensor] });
                 }
             }
             Ok(())
         })?;
+        // A product beside other outputs may give anything.
+        if outputs.iter().filter(|output| output.is_float()).count() > 1 {
+            for output in &mut outputs {
+                output.scores = output.scores.filter(|classes| !classes.supposed);
+            }
+        }
         Ok(Trial { data, outputs, count: 1, apart: true, what: "samples" })
     }
 
@@ -214,29 +237,48 @@ impl Questions {
     }
 }
 
-/// Whether an output holds scores of classes along its last axis: it comes from a softmax, or a product
-/// of two classes or more gives it.
-fn scores(graph: &Graph, output: ValueId, tensor: &Tensor) -> Option<Scores> {
-    let classes = *tensor.dims.last()?;
+/// Classes that an output holds scores of: it comes from a softmax, or a product of two classes or more gives it.
+fn classes(graph: &Graph, output: ValueId, tensor: &Tensor) -> Option<Classes> {
     let Data::F32(data) = &tensor.data else { return None };
     let node = graph.nodes.iter().find(|node| node.outputs.first() == Some(&output))?;
-    if classes < 2 {
+    let last = tensor.dims.len().checked_sub(1)?;
+    let softmax = classes_axis(graph, output, tensor.dims.len());
+    let axis = softmax.unwrap_or(last);
+    let (count, inner) = (tensor.dims[axis], tensor.dims[axis + 1..].iter().product::<usize>());
+    if count < 2 || data.is_empty() {
         return None;
     }
     if Scores::of(graph, output) == Scores::Probabilities {
-        let sums = data.chunks_exact(classes).all(|row| {
-            let sum: f32 = row.iter().sum();
-            (sum - 1.0).abs() < UNITY
+        let sums = data.chunks_exact(count * inner).all(|part| {
+            (0..inner).all(|at| {
+                let sum: f32 = part[at..].iter().step_by(inner).sum();
+                (sum - 1.0).abs() < UNITY
+            })
         });
-        return sums.then_some(Scores::Probabilities);
+        let classes = Classes { scores: Scores::Probabilities, axis, supposed: false };
+        return sums.then_some(classes);
     }
     match &node.op {
-        Some(Op::Softmax(softmax)) if softmax.axis as usize + 1 == tensor.dims.len() => {
-            Some(Scores::Logits)
-        }
-        Some(Op::Linear(_)) => Some(Scores::Logits),
+        _ if softmax.is_some() => Some(Classes { scores: Scores::Logits, axis, supposed: false }),
+        Some(Op::Linear(_)) => Some(Classes { scores: Scores::Logits, axis, supposed: true }),
         _ => None,
     }
+}
+
+/// The elements with an axis as the last.
+fn with_last(tensor: &Tensor, axis: usize) -> Cow<'_, [f32]> {
+    let Data::F32(data) = &tensor.data else { return Cow::Borrowed(&[]) };
+    let (count, inner) = (tensor.dims[axis], tensor.dims[axis + 1..].iter().product::<usize>());
+    if inner == 1 {
+        return Cow::Borrowed(data);
+    }
+    let mut turned = Vec::with_capacity(data.len());
+    for part in data.chunks_exact((count * inner).max(1)) {
+        for at in 0..inner {
+            turned.extend(part[at..].iter().step_by(inner));
+        }
+    }
+    Cow::Owned(turned)
 }
 
 impl Output {
@@ -265,11 +307,9 @@ impl Sums {
             self.rows += found.len();
             self.same += expected.iter().zip(&found).filter(|(x, y)| x == y).count();
         }
-        let (Some(scores), Some(&classes @ 1..), Data::F32(expected), Data::F32(found)) =
-            (output.scores, found.dims.last(), &expected.data, &found.data)
-        else {
-            return Some(());
-        };
+        let Some(Classes { scores, axis, .. }) = output.scores else { return Some(()) };
+        let classes = *found.dims.get(axis)?;
+        let (expected, found) = (with_last(expected, axis), with_last(found, axis));
         let of_row = |(expected, found): (&[f32], &[f32])| {
             (divergence(scores, expected, found), usize::from(top1(expected) == top1(found)))
         };
@@ -289,6 +329,7 @@ impl Sums {
             name: output.name.clone(),
             max_abs: self.distance.max_abs,
             snr_db: self.distance.snr_db(),
+            snr_about_mean_db: self.distance.snr_about_mean_db(),
             noise: self.distance.noise(),
             float: output.is_float(),
             rows: self.rows,

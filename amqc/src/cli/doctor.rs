@@ -24,7 +24,7 @@ use crate::quant::Method;
 use crate::report::{Coding, Layer, Report};
 use crate::settings::Given;
 use crate::table::Table;
-use crate::tensor::views;
+use crate::tensor::{Tensor, views};
 
 /// Tell what converting an ONNX model would give, and what to do about what is in its way
 ///
@@ -78,6 +78,8 @@ struct Matrix {
 /// The least time of a call on this machine, on one thread, in microseconds.
 #[derive(Debug, Serialize)]
 struct Speed {
+    /// The inputs of the call, with their shapes.
+    inputs: String,
     float_us: f64,
     coded_us: f64,
     ratio: f64,
@@ -155,6 +157,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Runs both models in turns on one call's seeded inputs.
 fn speed(float: &Loaded, coded: &Loaded, isa: Isa) -> Result<Speed> {
     let inputs = seeded_trial(float)?.first_call(float)?;
+    let shape = |(name, x): &(String, Tensor)| format!("{} {:?}", shown(name), x.dims);
+    let shapes: Vec<String> = inputs.iter().map(shape).collect();
     let inputs = views(&inputs);
     let mut sessions = [float.session(), coded.session()];
     let mut least = [f64::INFINITY; 2];
@@ -173,7 +177,8 @@ fn speed(float: &Loaded, coded: &Loaded, isa: Isa) -> Result<Speed> {
         }
     }
     let [float_us, coded_us] = least;
-    Ok(Speed { float_us, coded_us, ratio: float_us / coded_us, isa: isa.name() })
+    let (inputs, ratio, isa) = (shapes.join(", "), float_us / coded_us, isa.name());
+    Ok(Speed { inputs, float_us, coded_us, ratio, isa })
 }
 
 /// What to know and to do, beside what the report notes.
@@ -267,11 +272,11 @@ impl Examined {
         text += &report.remarks();
         let times = *bytes_in as f64 / *bytes_out as f64;
         let _ = writeln!(text, "size: {bytes_in} -> {bytes_out} bytes, {times:.2} times smaller");
-        if let Some(Speed { float_us, coded_us, ratio, isa }) = speed {
+        if let Some(Speed { inputs, float_us, coded_us, ratio, isa }) = speed {
             let _ = writeln!(
                 text,
-                "speed: a call takes {coded_us:.0} us here, in float {float_us:.0} us: {ratio:.1} times \
-                 as fast ({isa}, one thread)"
+                "speed: a call of {inputs} takes {coded_us:.0} us here, in float by amqc {float_us:.0} us: \
+                 {ratio:.1} times as fast ({isa}, one thread)"
             );
         }
         for line in advice {

@@ -63,13 +63,19 @@ impl Run {
         for (name, path) in &self.input {
             arrays.push((name.clone(), data::read_npy(path)?));
         }
-        let notes = roundings(&loaded, &arrays);
+        let mut notes = roundings(&loaded, &arrays);
         let inputs = bind(&loaded, arrays)?;
         let single = self.single(&loaded)?;
         let outputs = loaded.run(&inputs)?;
         let precision = |name: &str| loaded.precision(name);
         if let Some(path) = &self.outputs {
             output::check_not_read(path, read())?;
+            if let Some(other) =
+                path.extension().filter(|e| !single && !e.eq_ignore_ascii_case("npz"))
+            {
+                let (path, other) = (path.display(), other.display());
+                notes.push(format!("{path} is an .npz archive: nothing writes .{other}"));
+            }
             output::write_whole(path, |file| match (single, &outputs[..]) {
                 (true, [(name, tensor)]) => data::write_npy_as(file, tensor, precision(name)),
                 _ => data::write_npz_as(file, &outputs, precision),

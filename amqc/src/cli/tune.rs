@@ -22,13 +22,14 @@ use crate::export::export;
 use crate::feed::text::{Unit, Vocabulary};
 use crate::input;
 use crate::loaded::Loaded;
+use crate::names::shown;
 use crate::open::{Opened, is_amq};
 use crate::options::ConvertOptions;
 use crate::report::Report;
 use crate::sequence::Calibrated;
 use crate::tune::{
-    Arrays, Event, Figure, Group, Length, Matter, Reading, Rule, Texts, Training, Tuned, Watch,
-    tune,
+    Arrays, Event, Figure, Group, Length, Matter, OutputChange, Reading, Rule, Texts, Training,
+    Tuned, Watch, tune,
 };
 
 /// Seconds between two checkpoints.
@@ -96,7 +97,7 @@ pub(super) struct Tune {
     /// How weights follow gradients
     #[arg(long, value_enum, default_value_t = Rule::Adam)]
     rule: Rule,
-    /// How far: for adam in root mean squares of a matrix [default: 0.02 for adam and a text, 0.005 for samples, 20
+    /// How far: for adam in root mean squares of a matrix [default: 0.03 for adam and a text, 0.005 for samples, 20
     /// for sgd]
     #[arg(long, value_name = "R", value_parser = positive)]
     rate: Option<f64>,
@@ -107,8 +108,16 @@ pub(super) struct Tune {
     #[arg(long, value_name = "N", default_value_t = 35, value_parser = count)]
     span: usize,
     /// Share of the loss that is the divergence from the float model, where there is a next token or a label to learn
-    #[arg(long, value_name = "SHARE", default_value_t = 0.9, value_parser = share)]
-    distill: f64,
+    /// [default: 0.5 for a text, 0.9 for labels]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    distill: Option<f64>,
+    /// Of the rate, the part of each coded weight that adam takes away in a step [default: 0.03 for a text, 0 for
+    /// samples]
+    #[arg(long, value_name = "D", value_parser = decay)]
+    decay: Option<f64>,
+    /// Share of what enters the product that gives the scores of a text that a step leaves out [default: 0.15]
+    #[arg(long, value_name = "SHARE", value_parser = part, conflicts_with = "calib")]
+    dropout: Option<f64>,
     #[command(flatten)]
     settings: Settings,
     #[command(flatten)]
@@ -126,6 +135,14 @@ pub(super) struct Tune {
 fn number(text: &str, fits: impl Fn(f64) -> bool, what: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|&number: &f64| number.is_finite() && fits(number));
     number.ok_or_else(|| format!("expected {what}"))
+}
+
+fn decay(text: &str) -> Result<f64, String> {
+    number(text, |x| (0.0..=1.0).contains(&x), "a number from 0 to 1")
+}
+
+fn part(text: &str) -> Result<f64, String> {
+    number(text, |x| (0.0..1.0).contains(&x), "a share from 0 to below 1")
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -162,6 +179,9 @@ struct Trained {
     accuracy: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     snr_db: Option<f64>,
+    /// Where there are several outputs, how near each is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    outputs: Vec<OutputChange>,
     /// In words.
     #[serde(skip)]
     told: [String; 2],
@@ -198,6 +218,10 @@ impl Tune {
             Some(path) => Some(input::ordinary_bytes(path)?),
             None => None,
         };
+        let labels = match &self.labels {
+            Some(path) => Some(Labels::read(path)?.into_classes()?),
+            None => None,
+        };
         let start = Instant::now();
         let opened = Opened::read_as(&self.model, &options)?;
         let threads = crate::threads::Threads::new(rayon::current_num_threads())?;
@@ -209,7 +233,7 @@ impl Tune {
         let show = bar.show();
         let moments = gather(&opened, &source, isa, &|done, total| show("samples", done, total))?;
         let data = Calibrated { samples: source.read(&float)?, moments, isa };
-        let matter = self.matter(&float)?;
+        let matter = self.matter(&float, labels)?;
         let training = self.training();
         let guard = SignalGuard::new();
         let mut write = |bytes: &[u8]| match checkpoint {
@@ -246,7 +270,7 @@ impl Tune {
         );
         bar.clear();
         drop(guard);
-        let Tuned { compiled, before, figure, step, steps, stepping } = tuned?;
+        let Tuned { compiled, before, figure, outputs: compared, step, steps, stepping } = tuned?;
         for path in &outputs {
             output::check_not_read(path, &compiled.external)?;
         }
@@ -266,6 +290,7 @@ impl Tune {
             perplexity: matches!(figure, Figure::Perplexity(_)).then(|| number_of(&figure)),
             accuracy: matches!(figure, Figure::Accuracy { .. }).then(|| number_of(&figure)),
             snr_db: matches!(figure, Figure::Decibels(_)).then(|| number_of(&figure)),
+            outputs: compared,
             told: [before, figure].map(|figure| figure.to_string()),
             steps,
             best_step: step,
@@ -286,14 +311,14 @@ impl Tune {
     }
 
     /// What is learned, and what students are judged by.
-    fn matter(&self, float: &Loaded) -> Result<Matter> {
+    fn matter(&self, float: &Loaded, labels: Option<Vec<i64>>) -> Result<Matter> {
         match (&self.text, &self.vocab) {
             (Some(text), Some(vocabulary)) => Ok(Matter::Text(self.texts(text, vocabulary)?)),
-            _ => Ok(Matter::Arrays(self.arrays(float)?)),
+            _ => Ok(Matter::Arrays(self.arrays(float, labels)?)),
         }
     }
 
-    fn arrays(&self, float: &Loaded) -> Result<Arrays> {
+    fn arrays(&self, float: &Loaded, labels: Option<Vec<i64>>) -> Result<Arrays> {
         let read = |path: Option<&PathBuf>| -> Result<Vec<Group>> {
             let samples = self.source(path, Some(usize::MAX))?.read(float)?;
             let Samples::Arrays { files, .. } = samples else { return Ok(Vec::new()) };
@@ -301,8 +326,7 @@ impl Tune {
         };
         let mut learned = read(None)?;
         let valid = self.valid.as_ref().map_or(Ok(Vec::new()), |path| read(Some(path)))?;
-        if let Some(path) = &self.labels {
-            let mut labels = Labels::read(path)?.into_classes()?;
+        if let (Some(path), Some(mut labels)) = (&self.labels, labels) {
             let count: usize = learned.iter().map(|group| group.samples(self.calib_axis)).sum();
             if labels.len() != count {
                 let found = labels.len();
@@ -339,12 +363,20 @@ impl Tune {
             (Some(steps), _) => Length::Steps(steps),
             (None, minutes) => Length::Time(Duration::from_secs_f64(60.0 * minutes.unwrap_or(1.0))),
         };
-        let Tune { seed, rule, batch, span, distill, .. } = *self;
+        let Tune { seed, rule, batch, span, .. } = *self;
         let of_samples = self.calib.is_some() && rule == Rule::Adam;
         let rate = self.rate.or(of_samples.then_some(SAMPLES_RATE));
-        let reading = Reading { batch, span, share: distill };
+        // What a text is learned with by default serves language models that are larger than their text.
+        let by_default = |of_text: f64, otherwise: f64| match self.text {
+            Some(_) => of_text,
+            None => otherwise,
+        };
+        let decay = self.decay.unwrap_or(by_default(0.03, 0.0));
+        let share = self.distill.unwrap_or(by_default(0.5, 0.9));
+        let dropout = self.dropout.unwrap_or(by_default(0.15, 0.0));
+        let reading = Reading { batch, span, share, dropout };
         let interval = Duration::from_secs(INTERVAL);
-        Training { length, seed, rule, rate, reading, interval }
+        Training { length, seed, rule, rate, decay, reading, interval }
     }
 }
 
@@ -384,9 +416,13 @@ impl Trained {
             }
             _ => "",
         };
-        format!(
-            "{}{input} -> {output}: {bytes_out} bytes; {before} calibrated, {after} after step {} of {steps}, {seconds:.1} s\n{nothing}",
-            self.report.text(),
+        let mut text = self.report.text();
+        for OutputChange { name, before_db, after_db } in &self.outputs {
+            let name = shown(name);
+            text += &format!("{name}: {before_db:.1} dB calibrated, {after_db:.1} dB trained\n");
+        }
+        text + &format!(
+            "{input} -> {output}: {bytes_out} bytes; {before} calibrated, {after} after step {} of {steps}, {seconds:.1} s\n{nothing}",
             self.best_step
         )
     }

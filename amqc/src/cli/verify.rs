@@ -7,6 +7,7 @@ use amq_runtime::Isa;
 use clap::{Args, ValueEnum};
 
 use super::{Outcome, Running, size};
+use crate::answers::decibels;
 use crate::by_node::{ByNode, NodeDistance};
 use crate::error::{Error, Result};
 use crate::feed::arrays::{bind, read_inputs, roundings};
@@ -104,15 +105,24 @@ impl Verify {
         let name = self.file.display();
         let limited = self.max_error.is_some() || self.min_snr.is_some();
         let outcome = Outcome::of(self.json, &verified, |verified| text(verified, &name, limited))?;
-        Ok(Outcome { differs: !verified.ok, notes, ..outcome })
+        let missing = |output: &&Comparison| output.not_numbers > 0;
+        let warning = |output: &Comparison| {
+            let (name, count) = (shown(&output.name), output.not_numbers);
+            format!(
+                "{name}: {count} elements are no numbers in either model, and count as the same"
+            )
+        };
+        let warnings = verified.outputs.iter().filter(missing).map(warning).collect();
+        Ok(Outcome { differs: !verified.ok, notes, warnings, ..outcome })
     }
 }
 
 fn text(verified: &Verified, name: &impl std::fmt::Display, limited: bool) -> String {
     let mut text = verified.by_node.as_ref().map(nodes).unwrap_or_default();
-    for Comparison { name, max_abs, snr_db, .. } in &verified.outputs {
+    for Comparison { name, max_abs, snr_db, snr_about_mean_db, .. } in &verified.outputs {
         let (name, max_abs) = (shown(name), number(*max_abs));
-        let _ = write!(text, "{name}: max error {max_abs}, snr {snr_db:.1} dB");
+        let snr = decibels(*snr_db, *snr_about_mean_db);
+        let _ = write!(text, "{name}: max error {max_abs}, {snr}");
         let off = 100.0 * 10f64.powf(-snr_db / 20.0);
         let _ = match off {
             // Nothing differs, or nothing can be said.

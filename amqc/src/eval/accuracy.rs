@@ -244,6 +244,13 @@ mod tests {
     }
 
     #[test]
+    fn items_may_stand_along_another_axis_of_the_output() {
+        let turned = Build::new(13).input("x", "n t").node("Transpose", "x", "y").output("y");
+        let found = judged(&turned, &[0, 1, 1, 1, 0, 0]).unwrap();
+        assert_eq!((found.accuracy, found.predicted), (1.0, 6));
+    }
+
+    #[test]
     fn an_output_of_one_item_may_lack_its_axis() {
         let flat = Build::new(13).input("x", "1 3").ints("shape", &[-1]);
         let flat = flat.node("Reshape", "x shape", "y").output("y");

@@ -1,5 +1,6 @@
 //! Items that a model is run on, and the output that is judged.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use amq_format::graph::{DataType, Port, ValueId};
@@ -56,22 +57,43 @@ pub(super) fn run(
         loaded.outputs().filter(|port| port.data_type() == DataType::F32).collect();
     let output = loaded.pick("output", "--output", output, &loaded.graph().outputs, &floats)?;
     let name = loaded.name(output.value);
+    // The axis of items goes by the name that it has in the inputs.
+    let batch = loaded.inputs().find_map(|port| port.dims.first()?.as_name());
+    let axis =
+        batch.and_then(|name| output.dims.iter().position(|dim| dim.as_name() == Some(name)));
     let mut session = loaded.session();
     let mut give = |batch: Batch| {
         let outputs = session.run(&views(&batch.inputs)).map_err(|error| loaded.error(error))?;
         let view = outputs.get(name);
         let mut dims = view.as_ref().map_or(Vec::new(), |view| view.dims.to_vec());
-        if batch.length == 1 && dims.first() != Some(&1) {
-            dims.insert(0, 1);
+        let mut values =
+            Cow::Borrowed(view.as_ref().and_then(|view| view.as_f32()).unwrap_or_default());
+        match axis {
+            Some(axis) if axis > 0 => values = Cow::Owned(first(&mut dims, axis, &values)),
+            None if batch.length == 1 && dims.first() != Some(&1) => dims.insert(0, 1),
+            _ => {}
         }
-        let values = view.as_ref().and_then(|view| view.as_f32()).unwrap_or_default();
-        judge(Given { name, value: output.value, items: batch.items, dims: &dims, values })
+        let items = batch.items;
+        judge(Given { name, value: output.value, items, dims: &dims, values: &values })
     };
     // Time is not cut.
     if labels.dims.len() > 1 && loaded.is_time(0) {
         return give(Batch { items: 0..items, length: items, inputs: inputs.to_vec() });
     }
     Batches::new(loaded, inputs, items)?.iter().try_for_each(give)
+}
+
+/// The elements with an axis as the first, and so the shape.
+fn first(dims: &mut Vec<usize>, axis: usize, values: &[f32]) -> Vec<f32> {
+    let (count, inner) = (dims[axis], dims[axis + 1..].iter().product::<usize>());
+    let mut turned = Vec::with_capacity(values.len());
+    for item in 0..count {
+        for part in values.chunks_exact((count * inner).max(1)) {
+            turned.extend(&part[item * inner..][..inner]);
+        }
+    }
+    dims[..=axis].rotate_right(1);
+    turned
 }
 
 /// The shape of an output of all items, where `dims` is that of a batch.

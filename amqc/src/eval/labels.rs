@@ -52,11 +52,16 @@ impl Labels {
     /// # Errors
     /// Labels of another kind.
     pub(crate) fn into_classes(self) -> Result<Vec<i64>> {
-        match (self.dims.len(), self.known) {
-            (1, Known::Classes(classes)) => Ok(classes),
-            _ => Err(Error::bad_file("labels are whole numbers here, one for each item")
-                .within(self.file.display())),
-        }
+        let wrong = match (&self.dims[..], self.known) {
+            ([_], Known::Classes(classes)) => return Ok(classes),
+            ([_], Known::Numbers(_)) => "labels are whole numbers here".to_owned(),
+            (dims, _) => {
+                format!("labels of the shape {dims:?}: training takes one for each sample")
+            }
+        };
+        Err(Error::bad_file(wrong)
+            .within(self.file.display())
+            .remedy("without labels the outputs of the float model are learned"))
     }
 
     /// How many items there are.

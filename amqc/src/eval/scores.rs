@@ -1,6 +1,6 @@
 //! What a model says of each class, and what that is worth.
 
-use amq_format::graph::{Graph, Op, UnaryFunction, ValueId};
+use amq_format::graph::{Graph, Node, Op, UnaryFunction, ValueId};
 
 /// What a model says of each class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,19 +32,49 @@ pub(super) fn cutoff(graph: &Graph, output: ValueId) -> f32 {
     }
 }
 
-/// What computes the elements of an output, perhaps in another shape.
+/// The axis of an output of `rank` axes along which a softmax went; none where there is no softmax, or a change of
+/// shape hides the axis.
+pub(crate) fn classes_axis(graph: &Graph, output: ValueId, rank: usize) -> Option<usize> {
+    let path = path(graph, output);
+    let (last, views) = path.split_last()?;
+    let Some(Op::Softmax(softmax)) = &last.op else { return None };
+    let mut axis = softmax.axis as usize;
+    for view in views.iter().rev() {
+        axis = match &view.op {
+            Some(Op::Transpose(transpose)) => {
+                transpose.perm.iter().position(|&from| from as usize == axis)?
+            }
+            Some(Op::Reshape(_)) => return None,
+            _ => axis,
+        };
+    }
+    (axis < rank).then_some(axis)
+}
+
+/// What computes the elements of an output, perhaps in another shape or rounded to a narrower float.
 fn source(graph: &Graph, output: ValueId) -> Option<&Op> {
-    let mut value = output;
+    path(graph, output).last()?.op.as_ref()
+}
+
+/// From the node that gives an output to the one that computes its elements.
+fn path(graph: &Graph, output: ValueId) -> Vec<&Node> {
+    let (mut value, mut path) = (output, Vec::new());
     for node in graph.nodes.iter().rev() {
         if node.outputs.first() != Some(&value) {
             continue;
         }
+        path.push(node);
         match (&node.op, node.inputs.first()) {
             (Some(Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_)), Some(&input)) => value = input,
-            (op, _) => return op.as_ref(),
+            (Some(Op::Unary(unary)), Some(&input)) if rounds(unary.function()) => value = input,
+            _ => break,
         }
     }
-    None
+    path
+}
+
+fn rounds(function: UnaryFunction) -> bool {
+    matches!(function, UnaryFunction::ToF16 | UnaryFunction::ToBf16)
 }
 
 /// `-ln p(target)` in nats; NaN if a score is.
@@ -147,7 +177,7 @@ pub(crate) fn top1(scores: &[f32]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use amq_format::graph::{Node, Reshape, Softmax, Unary};
+    use amq_format::graph::{Reshape, Softmax, Transpose, Unary};
 
     use super::*;
 
@@ -175,6 +205,28 @@ mod tests {
         assert_eq!(cutoff(&graph, 3), 0.0);
         let graph = with(vec![node(unary(UnaryFunction::Sigmoid), 1, 2), node(reshape(), 2, 3)]);
         assert_eq!(cutoff(&graph, 3), 0.5);
+    }
+
+    #[test]
+    fn classes_are_where_the_softmax_went() {
+        let node = |op, input, output| Node {
+            inputs: vec![input],
+            outputs: vec![output],
+            op: Some(op),
+            ..Node::default()
+        };
+        let softmax = || node(Op::Softmax(Softmax { axis: 1, log: false }), 1, 2);
+        let turn = Op::Transpose(Transpose { perm: vec![0, 2, 1] });
+        let round = Op::Unary(Unary { function: UnaryFunction::ToF16 as i32, ..Unary::default() });
+        let with = |nodes| Graph { nodes, ..Graph::default() };
+        let graph = with(vec![softmax(), node(turn.clone(), 2, 3), node(round, 3, 4)]);
+        assert_eq!(classes_axis(&graph, 2, 3), Some(1));
+        assert_eq!(classes_axis(&graph, 3, 3), Some(2));
+        assert_eq!(classes_axis(&graph, 4, 3), Some(2));
+        assert_eq!(Scores::of(&graph, 4), Scores::Probabilities);
+        let graph = with(vec![softmax(), node(Op::Reshape(Reshape::default()), 2, 3)]);
+        assert_eq!(classes_axis(&graph, 3, 2), None);
+        assert_eq!(classes_axis(&graph, 1, 2), None);
     }
 
     #[test]

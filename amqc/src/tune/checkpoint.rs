@@ -25,13 +25,13 @@ pub(super) fn identity(
     digest.update(source);
     digest.update(options.to_string());
     digest.update(options.recipe.as_ref().map_or("", |recipe| recipe.text()));
-    let Training { length, seed, rule, rate, reading, .. } = training;
+    let Training { length, seed, rule, rate, decay, reading, .. } = training;
     let length = match length {
         Length::Steps(steps) => format!("{steps} steps"),
         // How long a training with a clock goes on may change.
         Length::Time(_) => "a time".into(),
     };
-    digest.update(format!("{length} {seed} {rule:?} {rate:?} {reading:?}"));
+    digest.update(format!("{length} {seed} {rule:?} {rate:?} {decay:?} {reading:?}"));
     lesson.identify(&mut digest);
     digest.finalize().into()
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::items::Arrays;
 use super::lesson::Figure;
 use super::optimizer::{Optimizer, Rule};
@@ -35,6 +37,8 @@ pub struct Training {
     pub rule: Rule,
     /// The rate, unless it is the rule's own.
     pub rate: Option<f64>,
+    /// Of the rate, what Adam takes of each coded weight in a step.
+    pub decay: f64,
     /// How what is learned is cut into pieces.
     pub reading: Reading,
     /// Time between two checkpoints.
@@ -115,12 +119,25 @@ pub struct Tuned {
     pub before: Figure,
     /// How good the best student is.
     pub figure: Figure,
+    /// Where several outputs are compared, how near each is.
+    pub outputs: Vec<OutputChange>,
     /// The step after which it was there.
     pub step: u64,
     /// Steps in all.
     pub steps: u64,
     /// Time that steps took, without validation.
     pub stepping: Duration,
+}
+
+/// How near an output is to that of the float model, about its mean.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OutputChange {
+    /// The output.
+    pub name: String,
+    /// Decibels that training began with.
+    pub before_db: f64,
+    /// Decibels of the best student.
+    pub after_db: f64,
 }
 
 /// What changes from step to step, beside params, optimizer and text.

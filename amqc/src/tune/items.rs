@@ -1,6 +1,6 @@
 //! Samples in arrays, with labels or not: what the float model says of them is learned.
 
-use amq_format::graph::{DataType, Dim, Graph, Op, ValueId};
+use amq_format::graph::{DataType, Dim, Graph, ValueId};
 use amq_runtime::{Outputs, Session};
 use sha2::{Digest, Sha256};
 
@@ -11,8 +11,10 @@ use super::params::Params;
 use super::tape::{Tape, floats};
 use super::text::Reading;
 use crate::calibrate::batches::fixed;
+use crate::distance::Distance;
 use crate::error::{Error, Result};
-use crate::eval::{Scores, scores::top1};
+use crate::eval::Scores;
+use crate::eval::scores::{classes_axis, top1};
 use crate::ir::Module;
 use crate::loaded::Loaded;
 use crate::random::SplitMix64;
@@ -72,24 +74,16 @@ impl Arrays {
         });
     }
 
-    /// The same of steps that follow each other, of which so many are a piece: the last eighth of each group that has
-    /// eight pieces or more; where none has, each eighth group, or the last piece of the only one.
+    /// The same of steps that follow each other, of which so many are a piece: of eight sequences or more each eighth, else
+    /// the last eighth of each, or its last piece.
     fn keep_ends(&mut self, piece: usize) {
         let groups = self.learned.len();
-        let are_short = self.learned.iter().all(|group| group.samples(self.axis) < KEPT * piece);
         self.part(|index, samples| {
             let pieces = samples / piece;
-            let kept = match (are_short, groups) {
-                (false, _) => pieces / KEPT * piece,
-                (true, 1) => {
-                    if pieces > 1 {
-                        piece
-                    } else {
-                        0
-                    }
-                }
-                (true, _) if index % KEPT.min(groups) == KEPT.min(groups) - 1 => samples,
-                (true, _) => 0,
+            let kept = match (groups, pieces) {
+                (KEPT.., _) if index % KEPT == KEPT - 1 => samples,
+                (KEPT.., _) | (_, 0 | 1) => 0,
+                _ => pieces.div_ceil(KEPT) * piece,
             };
             (samples - kept..samples).collect()
         });
@@ -120,8 +114,10 @@ struct Output {
     name: String,
     /// Whether rows along the last axis are probabilities.
     distribution: bool,
-    /// The mean square of its elements.
+    /// The mean square of its elements about their mean, of those that students are judged by.
     energy: f64,
+    /// How many these are.
+    elements: usize,
 }
 
 /// A batch that students are judged by, with what the float model gives.
@@ -187,7 +183,7 @@ impl<'a> Items<'a> {
         float: &'a Loaded,
         module: &'a Module,
         mut arrays: Arrays,
-        Reading { batch, span, share }: Reading,
+        Reading { batch, span, share, .. }: Reading,
         seed: u64,
     ) -> Result<Items<'a>> {
         let found = fixed(float, arrays.axis)?;
@@ -216,7 +212,7 @@ impl<'a> Items<'a> {
         let output = |value: ValueId| {
             let name = float.name(value).to_owned();
             let distribution = is_distribution(float.graph(), value);
-            Output { value: number(&name), name, distribution, energy: 0.0 }
+            Output { value: number(&name), name, distribution, energy: 0.0, elements: 0 }
         };
         let mut items = Items {
             float,
@@ -253,7 +249,9 @@ impl<'a> Items<'a> {
     /// Runs the float model on what students are judged by, and checks all labels against the classes that it has.
     fn expect(&mut self) -> Result<()> {
         let axis = self.arrays.axis;
-        let mut sums = vec![(0.0, 0usize); self.outputs.len()];
+        let mut session = self.float.session();
+        let mut judged = Vec::new();
+        let mut distances = vec![Distance::default(); self.outputs.len()];
         for group in &self.arrays.valid {
             let samples = group.samples(axis);
             for start in (0..samples).step_by(self.batch) {
@@ -262,23 +260,22 @@ impl<'a> Items<'a> {
                 places.resize(if self.is_fixed { self.batch } else { new }, samples - 1);
                 let batch = group.select(axis, &places);
                 let begins = !self.in_time || start == 0;
-                let expected =
-                    answers(self.float, &mut self.session, &self.outputs, (&batch, begins))?;
-                for ((sum, count), values) in sums.iter_mut().zip(&expected) {
-                    *sum += values.iter().map(|&y| f64::from(y).powi(2)).sum::<f64>();
-                    *count += values.len();
+                let expected = self.answers(self.float, &mut session, (&batch, begins))?;
+                for (distance, values) in distances.iter_mut().zip(&expected) {
+                    values.iter().for_each(|&y| distance.add(y.into(), 0.0));
                 }
-                self.judged.push(Judged { batch, begins, new, expected });
+                judged.push(Judged { batch, begins, new, expected });
             }
         }
+        self.judged = judged;
         if let Some(Judged { batch, expected, .. }) = self.judged.first() {
             let classes = expected[0].len() / batch.samples(axis).max(1);
             for group in self.arrays.learned.iter().chain(&self.arrays.valid) {
                 self.classes(group, classes)?;
             }
         }
-        for (output, (sum, count)) in self.outputs.iter_mut().zip(sums) {
-            output.energy = sum / count.max(1) as f64;
+        for (output, distance) in self.outputs.iter_mut().zip(distances) {
+            (output.energy, output.elements) = (distance.energy(), distance.count());
             if !output.energy.is_finite() {
                 return Err(Error::bad_file(format!(
                     "the float model gives {:?} values that are no numbers",
@@ -406,6 +403,55 @@ impl<'a> Items<'a> {
     }
 }
 
+impl Items<'_> {
+    fn compare(&self, student: &Loaded) -> Result<Judgement> {
+        let mut session = student.session();
+        let mut noise = vec![0.0; self.outputs.len()];
+        let (mut right, mut losses, mut count) = (0, 0.0, 0);
+        for Judged { batch, begins, new, expected } in &self.judged {
+            let found = self.answers(student, &mut session, (batch, *begins))?;
+            if self.labelled {
+                let (loss, _) = self.loss(&self.outputs[0], (&found[0], &expected[0]), batch, 1)?;
+                let samples = batch.samples(self.arrays.axis);
+                let classes = found[0].len().checked_div(samples).unwrap_or(0).max(1);
+                let labels = self.classes(batch, classes)?.unwrap_or_default();
+                let rows = found[0].chunks_exact(classes).zip(labels).take(*new);
+                right += rows.filter(|(row, label)| top1(row) == Some(*label)).count();
+                losses += loss * *new as f64;
+                count += new;
+            }
+            for (noise, (found, expected)) in noise.iter_mut().zip(found.iter().zip(expected)) {
+                let squares = found.iter().zip(expected);
+                *noise +=
+                    squares.map(|(&y, &t)| (f64::from(y) - f64::from(t)).powi(2)).sum::<f64>();
+            }
+        }
+        let ratio = |(output, noise): (&Output, f64)| {
+            noise / (output.energy * output.elements as f64).max(f64::MIN_POSITIVE)
+        };
+        let ratios = self.outputs.iter().zip(noise).map(ratio).collect();
+        Ok(Judgement { ratios, right, losses, count })
+    }
+
+    /// What a model gives for a batch, by output: its states begin there, or follow those of the batch before.
+    fn answers(
+        &self,
+        loaded: &Loaded,
+        session: &mut Session,
+        (batch, begins): (&Group, bool),
+    ) -> Result<Vec<Vec<f32>>> {
+        if begins {
+            session.reset();
+        }
+        let inputs = views(&batch.inputs);
+        let given = match self.in_time {
+            true => session.step(&inputs),
+            false => session.run(&inputs),
+        };
+        Ok(values(&given.map_err(|error| loaded.error(error))?, &self.outputs))
+    }
+}
+
 impl Lesson for Items<'_> {
     fn outputs(&self) -> Vec<ValueId> {
         self.outputs.iter().map(|output| output.value).collect()
@@ -469,36 +515,21 @@ impl Lesson for Items<'_> {
     }
 
     fn judge(&self, student: &Loaded) -> Result<Figure> {
-        let mut session = student.session();
-        let (mut noise, mut signal) =
-            (vec![0.0; self.outputs.len()], vec![0.0; self.outputs.len()]);
-        let (mut right, mut losses, mut count) = (0usize, 0.0, 0usize);
-        for Judged { batch, begins, new, expected } in &self.judged {
-            let found = answers(student, &mut session, &self.outputs, (batch, *begins))?;
-            if self.labelled {
-                let (loss, _) = self.loss(&self.outputs[0], (&found[0], &expected[0]), batch, 1)?;
-                let samples = batch.samples(self.arrays.axis);
-                let classes = found[0].len().checked_div(samples).unwrap_or(0).max(1);
-                let labels = self.classes(batch, classes)?.unwrap_or_default();
-                let rows = found[0].chunks_exact(classes).zip(labels).take(*new);
-                right += rows.filter(|(row, label)| top1(row) == Some(*label)).count();
-                losses += loss * *new as f64;
-                count += new;
-            }
-            for (output, (found, expected)) in found.iter().zip(expected).enumerate() {
-                for (&y, &t) in found.iter().zip(expected) {
-                    noise[output] += (f64::from(y) - f64::from(t)).powi(2);
-                    signal[output] += f64::from(t).powi(2);
-                }
-            }
-        }
+        let Judgement { ratios, right, losses, count } = self.compare(student)?;
         if self.labelled {
             let count = count.max(1) as f64;
             return Ok(Figure::Accuracy { share: right as f64 / count, loss: losses / count });
         }
-        let ratio = |(noise, signal): (&f64, &f64)| noise / signal.max(f64::MIN_POSITIVE);
-        let ratios: f64 = noise.iter().zip(&signal).map(ratio).sum();
-        Ok(Figure::Decibels(-10.0 * (ratios / self.outputs.len() as f64).log10()))
+        Ok(Figure::Decibels(decibels(ratios.iter().sum::<f64>() / ratios.len() as f64)))
+    }
+
+    fn by_output(&self, student: &Loaded) -> Result<Vec<(String, f64)>> {
+        if self.labelled || self.outputs.len() < 2 {
+            return Ok(Vec::new());
+        }
+        let ratios = self.compare(student)?.ratios;
+        let of = |(output, ratio): (&Output, f64)| (output.name.clone(), decibels(ratio));
+        Ok(self.outputs.iter().zip(ratios).map(of).collect())
     }
 
     fn identify(&self, digest: &mut Sha256) {
@@ -542,18 +573,19 @@ impl Lesson for Items<'_> {
     }
 }
 
-/// What a model gives for a batch, by output: its states begin there, or follow those of the batch before.
-fn answers(
-    loaded: &Loaded,
-    session: &mut Session,
-    outputs: &[Output],
-    (batch, begins): (&Group, bool),
-) -> Result<Vec<Vec<f32>>> {
-    if begins {
-        session.reset();
-    }
-    let given = session.step(&views(&batch.inputs)).map_err(|error| loaded.error(error))?;
-    Ok(values(&given, outputs))
+/// A ratio of noise to signal.
+fn decibels(ratio: f64) -> f64 {
+    -10.0 * ratio.log10()
+}
+
+/// What a student gives, beside what it should.
+struct Judgement {
+    /// Noise over signal of each output.
+    ratios: Vec<f64>,
+    /// With labels, those that were right, the sum of losses, and how many there are.
+    right: usize,
+    losses: f64,
+    count: usize,
 }
 
 /// The values of outputs.
@@ -562,14 +594,12 @@ fn values(given: &Outputs<'_>, outputs: &[Output]) -> Vec<Vec<f32>> {
     outputs.iter().map(|output| of(output).unwrap_or_default().to_vec()).collect()
 }
 
-/// Whether a value is a softmax along its last axis.
+/// Whether an output is a softmax whose classes are its last axis.
 fn is_distribution(graph: &Graph, value: ValueId) -> bool {
-    let rank = graph.outputs.iter().find(|port| port.value == value).map_or(0, |p| p.dims.len());
-    let producer = graph.nodes.iter().find(|node| node.outputs.first() == Some(&value));
-    matches!(
-        producer.and_then(|node| node.op.as_ref()),
-        Some(Op::Softmax(softmax)) if !softmax.log && softmax.axis as usize + 1 == rank
-    )
+    let port = graph.outputs.iter().find(|port| port.value == value);
+    let last = port.and_then(|port| port.dims.len().checked_sub(1));
+    Scores::of(graph, value) == Scores::Probabilities
+        && last.is_some_and(|last| classes_axis(graph, value, last + 1) == Some(last))
 }
 
 #[cfg(test)]
@@ -605,11 +635,11 @@ mod tests {
             arrays.keep_ends(piece);
             (samples(&arrays.valid), samples(&arrays.learned))
         };
-        let (valid, learned) = kept(&[(0, 19), (100, 5)], 2);
-        assert_eq!((valid, learned[0].len(), learned[1].len()), (vec![vec![17, 18]], 17, 5));
-        // All are short: one of them, whole, or the last piece of the only one.
-        assert_eq!(kept(&[(0, 7), (100, 5)], 2).0, [[100, 101, 102, 103, 104]]);
-        assert_eq!(kept(&[(0, 7)], 2), (vec![vec![5, 6]], vec![vec![0, 1, 2, 3, 4]]));
+        let (valid, learned) = kept(&[(0, 37), (100, 5)], 2);
+        assert_eq!(valid, [vec![31, 32, 33, 34, 35, 36], vec![103, 104]]);
+        assert_eq!((learned[0].len(), learned[1].len()), (31, 3));
+        let many: Vec<(i64, usize)> = (0..9).map(|first| (10 * first, 5)).collect();
+        assert_eq!(kept(&many, 2).0, [[70, 71, 72, 73, 74]]);
         assert!(kept(&[(0, 3)], 2).0.is_empty());
     }
 }

@@ -23,7 +23,7 @@ pub enum Figure {
         loss: f64,
     },
     /// How near the float model's outputs are, in decibels: `10 log10(signal / noise)`, the ratio as the mean over
-    /// outputs of that of the squares.
+    /// outputs of that of the squares about the mean.
     Decibels(f64),
 }
 
@@ -109,6 +109,12 @@ pub(super) trait Lesson {
     /// # Errors
     /// What it cannot take.
     fn judge(&self, student: &Loaded) -> Result<Figure>;
+
+    /// How near each output of a student is, in decibels, where there are several that are compared.
+    ///
+    /// # Errors
+    /// As [`Lesson::judge`].
+    fn by_output(&self, student: &Loaded) -> Result<Vec<(String, f64)>>;
 
     /// Tells a digest what the lesson is.
     fn identify(&self, digest: &mut Sha256);

@@ -20,7 +20,7 @@ mod tests;
 pub mod text;
 pub mod train;
 
-pub use course::{Event, Length, Matter, Training, Tuned, Watch};
+pub use course::{Event, Length, Matter, OutputChange, Training, Tuned, Watch};
 pub use items::{Arrays, Group};
 pub use lesson::Figure;
 pub use optimizer::Rule;

@@ -22,7 +22,7 @@ impl Rule {
     /// The rate where none is asked for.
     pub fn rate(self) -> f64 {
         match self {
-            Rule::Adam => 0.02,
+            Rule::Adam => 0.03,
             Rule::Sgd => 20.0,
         }
     }
@@ -91,14 +91,16 @@ impl Optimizer {
         params.all.iter().map(|param| of_param(&param.gradient)).sum::<f64>().sqrt()
     }
 
-    /// Takes a step against gradients of this norm.
-    pub(super) fn step(&mut self, params: &mut Params, norm: f64, rate: f64) {
+    /// Takes a step against gradients of this norm. Adam then takes `rate * decay` of each weight that is coded away, whatever
+    /// its gradient (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019).
+    pub(super) fn step(&mut self, params: &mut Params, norm: f64, rate: f64, decay: f64) {
         self.steps = self.steps.saturating_add(1);
         let shorten = (self.rule.longest() / norm.max(f64::MIN_POSITIVE)).min(1.0) as f32;
         let [first, second] = MEANS.map(|mean| 1.0 - f64::from(mean).powi(self.steps));
         for ((param, [means, squares]), scale) in
             params.all.iter_mut().zip(&mut self.means).zip(&self.scales)
         {
+            let keep = if param.is_coded() { (1.0 - rate * decay) as f32 } else { 1.0 };
             let Data::F32(weights) = &mut param.weights.data else { continue };
             let pieces = weights.par_chunks_mut(PIECE).zip(param.gradient.par_chunks(PIECE));
             if self.rule == Rule::Sgd {
@@ -121,7 +123,7 @@ impl Optimizer {
                             let g = g * shorten;
                             *m = MEANS[0] * *m + (1.0 - MEANS[0]) * g;
                             *v = MEANS[1] * *v + (1.0 - MEANS[1]) * (g * g);
-                            *w -= by * *m / (v.sqrt() * root + EPSILON);
+                            *w = (*w - by * *m / (v.sqrt() * root + EPSILON)) * keep;
                         });
                     },
                 );

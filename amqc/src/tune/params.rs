@@ -25,6 +25,13 @@ pub(super) struct Param {
     pub(super) bounds: Vec<f32>,
 }
 
+impl Param {
+    /// Whether products take codes in its place.
+    pub(super) fn is_coded(&self) -> bool {
+        !self.bounds.is_empty()
+    }
+}
+
 /// The codes of a param.
 #[derive(Clone, Debug)]
 struct Coded {

@@ -83,6 +83,17 @@ type Shapes = Vec<(ValueId, Vec<usize>)>;
 /// The layers of a network for inputs of one shape.
 type Layers = Vec<Option<Box<dyn Layer>>>;
 
+/// Elements that do not enter a product in a step (Srivastava and others, "Dropout", 2014); the others are larger for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dropout {
+    /// The product's node.
+    pub(super) node: usize,
+    /// The share that is left out.
+    pub(super) share: f32,
+    /// Which they are follows from it.
+    pub(super) seed: u64,
+}
+
 /// A network whose gradients can be found.
 pub(super) struct Tape<'a> {
     module: &'a Module,
@@ -94,6 +105,7 @@ pub(super) struct Tape<'a> {
     shapes: Shapes,
     values: Vec<Option<Tensor>>,
     sizes: BTreeMap<String, i64>,
+    dropout: Option<Dropout>,
 }
 
 impl<'a> Tape<'a> {
@@ -101,7 +113,13 @@ impl<'a> Tape<'a> {
     pub(super) fn new(module: &'a Module, route: &'a Route, maker: Maker<'a>) -> Tape<'a> {
         let values = vec![None; module.graph.values.len()];
         let (layers, others, shapes) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Tape { module, route, maker, layers, others, shapes, values, sizes: BTreeMap::new() }
+        let sizes = BTreeMap::new();
+        Tape { module, route, maker, layers, others, shapes, values, sizes, dropout: None }
+    }
+
+    /// What is left out of calls from now on.
+    pub(super) fn drop_out(&mut self, dropout: Option<Dropout>) {
+        self.dropout = dropout;
     }
 
     /// A value of the last call.
@@ -131,6 +149,7 @@ impl<'a> Tape<'a> {
                     self.maker.layer(&node, params.place(index, 0).is_some())
                 }
             };
+            layer.drop_out(self.dropout.filter(|dropout| dropout.node == index));
             let outputs = layer
                 .forward(&self.inputs(params, index, node))
                 .map_err(|error| Error::unsupported(format!("node {:?}: {error}", node.name)))?;

@@ -8,12 +8,13 @@ use super::carried::Carried;
 use super::lesson::{Figure, Lesson, Measure};
 use super::loss::{Targets, of_scores};
 use super::params::Params;
-use super::tape::{Tape, floats};
+use super::tape::{Dropout, Tape, floats};
 use crate::error::{Error, Result};
 use crate::eval::{Scores, perplexity};
 use crate::feed::stream::{PortNames, TextReader};
 use crate::ir::Module;
 use crate::loaded::Loaded;
+use crate::logits::behind;
 use crate::random::SplitMix64;
 use crate::tensor::{Data, Tensor, views};
 
@@ -27,6 +28,8 @@ pub struct Reading {
     /// How much of the loss is the divergence from the float model, 0 to 1; the rest is cross-entropy with the next
     /// token.
     pub share: f64,
+    /// Of the elements that enter the product that gives the scores of a text, the share that is left out in a step.
+    pub dropout: f64,
 }
 
 /// A text to learn, and one to choose by, as numbers of a vocabulary of so many entries.
@@ -51,6 +54,8 @@ pub(super) struct Text<'a> {
     input_name: String,
     output: ValueId,
     output_name: String,
+    /// The product that gives the scores.
+    product: Option<usize>,
     /// Axis of time, and how many there are.
     axes: (usize, usize),
     states: Carried,
@@ -106,6 +111,7 @@ impl<'a> Text<'a> {
         let states = Carried::new(module, &sizes).map_err(within)?;
         let (input_name, output_name) =
             (float.name(port.value).to_owned(), float.name(reader.output()).to_owned());
+        let output = number(&output_name);
         let text = Text {
             session: float.session(),
             float,
@@ -113,9 +119,10 @@ impl<'a> Text<'a> {
             scores,
             reading,
             input: number(&input_name),
-            output: number(&output_name),
+            output,
             input_name,
             output_name,
+            product: behind(&module.graph, output, true),
             axes: (time_axis, port.dims.len()),
             states,
             seed,
@@ -132,6 +139,14 @@ impl<'a> Text<'a> {
             .remedy("give a longer text, or a smaller --batch or --span"));
         }
         Ok(text)
+    }
+
+    /// What is left out in this step.
+    fn dropout(&self) -> Option<Dropout> {
+        let share = self.reading.dropout as f32;
+        let place = (self.epoch << 32).wrapping_add(self.piece as u64);
+        let seed = SplitMix64(self.seed ^ SplitMix64(place).next()).next();
+        self.product.filter(|_| share > 0.0).map(|node| Dropout { node, share, seed })
     }
 
     /// Tokens before the first stream: each time the text is read, pieces begin elsewhere.
@@ -202,6 +217,7 @@ impl Lesson for Text<'_> {
         let share = self.reading.share;
         let of_teacher = self.of_teacher(&tokens);
         let inputs = self.states.of_student().chain([(self.input, tokens)]).collect();
+        tape.drop_out(self.dropout());
         tape.forward(params, inputs)?;
         let scores = floats(tape.value(self.output))?;
         if scores.len() != labels.len() * self.texts.classes {
@@ -228,6 +244,10 @@ impl Lesson for Text<'_> {
         let Texts { valid, classes, .. } = self.texts;
         let found = perplexity(student, *classes, valid, PortNames::default())?;
         Ok(Figure::Perplexity(found.perplexity))
+    }
+
+    fn by_output(&self, _: &Loaded) -> Result<Vec<(String, f64)>> {
+        Ok(Vec::new())
     }
 
     fn identify(&self, digest: &mut Sha256) {

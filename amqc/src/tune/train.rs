@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use amq_runtime::Isa;
 
 use super::checkpoint;
-use super::course::{Course, Event, Matter, Training, Tuned, Watch};
+use super::course::{Course, Event, Matter, OutputChange, Training, Tuned, Watch};
 use super::items::Items;
 use super::layers::Maker;
 use super::lesson::{Figure, Lesson};
@@ -131,7 +131,7 @@ pub fn tune(
             continue;
         }
         let rate = training.rate(done) * course.scale;
-        optimizer.step(&mut params, norm, rate);
+        optimizer.step(&mut params, norm, rate, training.decay);
         params.follow();
         stepping += step_begun.elapsed();
         course.loss = if course.loss.is_nan() { loss } else { 0.98 * course.loss + 0.02 * loss };
@@ -140,8 +140,21 @@ pub fn tune(
     }
     params.restore(&mut course.student.as_slice());
     let compiled = student.compile(&params)?;
+    let after = lesson.by_output(&student.load(&params)?)?;
+    let outputs =
+        match after.is_empty() {
+            true => Vec::new(),
+            false => {
+                let begun = Params::new(&student.module, &student.plan, &student.fitted);
+                let before = lesson.by_output(&student.load(&begun)?)?;
+                let change = |((name, after_db), (_, before_db)): (_, (String, f64))| {
+                    OutputChange { name, before_db, after_db }
+                };
+                after.into_iter().zip(before).map(change).collect()
+            }
+        };
     let Course { before, best, best_step, step, .. } = course;
-    Ok(Tuned { compiled, before, figure: best, step: best_step, steps: step, stepping })
+    Ok(Tuned { compiled, before, figure: best, outputs, step: best_step, steps: step, stepping })
 }
 
 /// The network that is trained.
@@ -167,8 +180,12 @@ impl Student<'_> {
 
     /// How good the file of a student is.
     fn judge(&self, params: &Params, lesson: &dyn Lesson) -> Result<Figure> {
+        lesson.judge(&self.load(params)?)
+    }
+
+    fn load(&self, params: &Params) -> Result<Loaded> {
         let bytes = self.compile(params)?.bytes;
         let threads = Threads::new(rayon::current_num_threads())?;
-        lesson.judge(&Opened::of_bytes(self.path, &bytes).load_with(self.isa, threads)?)
+        Opened::of_bytes(self.path, &bytes).load_with(self.isa, threads)
     }
 }

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::tensor::{Data, Tensor};
+use crate::tune::tape::Dropout;
 
 /// Vectors that one piece of work codes, or more that have so many elements.
 const VECTORS: usize = 8;
@@ -26,6 +27,9 @@ pub(in crate::tune) trait Layer: Send {
     /// # Errors
     /// What the runtime refuses.
     fn forward(&mut self, inputs: &Inputs<'_>) -> Result<Vec<Option<Tensor>>>;
+
+    /// What a product leaves out of calls from now on; nothing else is asked for that.
+    fn drop_out(&mut self, _: Option<Dropout>) {}
 
     /// The loss's gradients by inputs, where `wanted`, from those by the outputs of the last call, which had these
     /// `inputs` and `outputs`. What codes and rounding do is passed as if it were not there.
