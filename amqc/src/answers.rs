@@ -104,6 +104,9 @@ impl Answers {
         for answer in &self.outputs {
             let _ = writeln!(text, "answers: {}, {}", told(answer), self.on());
         }
+        if !self.calibrated {
+            text += "answers to other inputs may be farther: give some with --calib, or to amqc verify\n";
+        }
         text
     }
 

@@ -199,7 +199,7 @@ impl Choosing<'_> {
                 Budget::Bits(_) => {
                     "allow more, or keep matrices of short rows in float by a recipe"
                 }
-                _ => "allow more, or keep fewer matrices in float",
+                _ => "allow more; amqc convert -b 1 tells what takes the room",
             })
     }
 

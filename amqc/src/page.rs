@@ -160,7 +160,7 @@ impl Page<'_> {
         html.push_str("<h2>Layers</h2>\n");
         let mut rows = Table::new(&["layer", "op"], 2);
         rows.columns(&["shape", "bits", "bits a weight", "activations", "method"]);
-        rows.columns(&["relative error", "before", "after"]);
+        rows.columns(&["relative error", "as f32", "after"]);
         for layer in &self.report.layers {
             let [bits, activations, method, error] = match &layer.coding {
                 Coding::MultiBit { bits, group, activations, method, relative_mse, .. } => {

@@ -200,7 +200,7 @@ pub(crate) fn bits(bits: u8, group: Option<u64>) -> String {
 /// A line for each layer.
 pub(crate) fn table(layers: &[Layer]) -> String {
     let header = [
-        "layer", "op", "shape", "bits", "b/weight", "act.", "method", "rel. MSE", "before", "after",
+        "layer", "op", "shape", "bits", "b/weight", "act.", "method", "rel. MSE", "as f32", "after",
     ];
     let mut table = Table::new(&header, "llrrrlllrr");
     for layer in layers {

@@ -338,3 +338,45 @@ impl Sums {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::onnx::tests::{A, Build};
+    use crate::open::Opened;
+
+    /// How far a model is from itself.
+    fn answers(build: &Build, dims: &[usize]) -> Vec<Answer> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        std::fs::write(&path, build.model.encode_to_vec()).unwrap();
+        let loaded = Opened::read(&path).unwrap().load(amq_runtime::Isa::detect()).unwrap();
+        let data = (0..dims.iter().product()).map(|i: usize| (i * 7 % 11) as f32 / 4.0).collect();
+        let x = Tensor { dims: dims.to_vec(), data: Data::F32(data) };
+        let trial = Trial::call(&loaded, vec![("x".into(), x)]).unwrap();
+        trial.answers(&loaded).unwrap()
+    }
+
+    #[test]
+    fn a_product_gives_scores_where_nothing_else_is_given() {
+        let one = Build::new(13).input("x", "n 4").weight("w", &[4, 3]);
+        let one = one.node("MatMul", "x w", "y").output("y");
+        assert_eq!(answers(&one, &[2, 4])[0].kl, Some(0.0));
+        let two = one.weight("v", &[4, 2]).node("MatMul", "x v", "z").output("z");
+        assert!(answers(&two, &[2, 4]).iter().all(|answer| answer.kl.is_none()));
+    }
+
+    #[test]
+    fn classes_may_stand_along_an_axis_that_is_not_the_last() {
+        let build = Build::new(13).input("x", "n 3 t");
+        let build = build.node_with("Softmax", "x", "y", &[("axis", A::I(1))]).output("y");
+        let answer = &answers(&build, &[2, 3, 5])[0];
+        assert_eq!((answer.rows, answer.same_choice), (10, Some(1.0)));
+        assert!(answer.kl.is_some_and(|kl| kl.abs() < 1e-7));
+        let x = Tensor { dims: vec![1, 2, 3], data: Data::F32((0..6).map(|i| i as f32).collect()) };
+        assert_eq!(*with_last(&x, 1), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+        assert_eq!(*with_last(&x, 2), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    }
+}

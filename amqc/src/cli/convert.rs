@@ -226,7 +226,7 @@ impl Convert {
         options.resolver()?;
         self.within.budget(options.flags.bits.is_some())?;
         let start = Instant::now();
-        let bar = Bar::new(self.quiet);
+        let bar = Bar::with_lines(self.quiet);
         let made = self.make(&model, options, isa, &bar.show());
         bar.clear();
         let Made { compiled, chosen, answers, by_node, unasked, stages } = made?;

@@ -174,6 +174,9 @@ impl Diffed {
             return format!("{a} and {b} are the same\n");
         }
         let mut text = format!("a: {a}\nb: {b}\n");
+        if *layers_same == 0 && !layers.is_empty() && layers.iter().all(|l| l.only_in.is_some()) {
+            return text + "no layer of one is in the other: they come from different models\n";
+        }
         for change in changes {
             let _ = writeln!(text, "{}", change.text());
         }

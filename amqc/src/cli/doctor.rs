@@ -257,7 +257,7 @@ impl Examined {
         for (what, ports) in [("input", inputs), ("output", outputs)] {
             ports.iter().for_each(|port| text += &format!("{what}: {port}\n"));
         }
-        let header = ["layer", "op", "shape", "bits", "act.", "before", "after"];
+        let header = ["layer", "op", "shape", "bits", "act.", "as f32", "after"];
         let mut table = Table::new(&header, "llrrlrr");
         for layer in layers {
             let shape = format!("{}x{}", layer.rows, layer.cols);

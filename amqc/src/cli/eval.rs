@@ -154,7 +154,7 @@ impl Eval {
 
 /// Shows how far a measurement is.
 fn bar<T>(measure: impl FnOnce(&dyn Fn(usize, usize)) -> Result<T>) -> Result<T> {
-    let bar = Bar::new(false);
+    let bar = Bar::with_lines(false);
     let show = bar.show();
     let measured = measure(&|done, total| show("", done, total));
     bar.clear();

@@ -51,7 +51,7 @@ impl Sensitivity {
         let calibration = Some(source.clone());
         let options = ConvertOptions { calibration, ..self.settings.options()? };
         options.resolver()?;
-        let bar = Bar::new(false);
+        let bar = Bar::with_lines(false);
         let found = sensitivity(&self.model, &options, &source, isa, &bar.show());
         bar.clear();
         Outcome::of(self.json, &found?, text)

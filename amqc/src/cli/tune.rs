@@ -76,7 +76,7 @@ pub(super) struct Tune {
     /// Steps of training: the same file each time
     #[arg(long, value_name = "N", group = "length", value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
-    /// Minutes of training; how many steps that is depends on the machine
+    /// Minutes of training, after calibration; how many steps that is depends on the machine
     #[arg(long, value_name = "M", group = "length", value_parser = minutes)]
     minutes: Option<f64>,
     /// Where to write; an existing file is replaced [default: beside the model, as MODEL.amq]

@@ -389,7 +389,10 @@ fn walk(mut message: &[u8], kind: Kind, left: &mut usize, depth: usize) -> Resul
     if depth > MAX_NESTING {
         return Err(Error::unsupported("its graphs are nested too deeply"));
     }
-    let damaged = || Error::bad_file("not an ONNX model: its protobuf is damaged");
+    let damaged = || {
+        Error::bad_file("not an ONNX model: its protobuf is damaged")
+            .remedy("it may have been cut short: get the file again")
+    };
     while !message.is_empty() {
         let key = varint(&mut message).ok_or_else(damaged)?;
         let length = match key & 7 {

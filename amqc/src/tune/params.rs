@@ -21,6 +21,8 @@ pub(super) struct Param {
     pub(super) weights: Tensor,
     /// The loss's gradient.
     pub(super) gradient: Vec<f32>,
+    /// Whether that is one of a step before, which nothing was added to since it was cleared.
+    stale: bool,
     /// Of a coded one, how large elements may become: row by row what its weights reach when training begins.
     pub(super) bounds: Vec<f32>,
 }
@@ -79,6 +81,7 @@ impl Params {
                         value,
                         weights: constant.clone(),
                         gradient: vec![0.0; constant.data.len()],
+                        stale: false,
                         bounds: Vec::new(),
                     });
                     params.all.len() - 1
@@ -142,9 +145,26 @@ impl Params {
         }
     }
 
-    /// Sets all gradients to 0.
+    /// Sets all gradients to 0, once [`Params::settle`] is called.
     pub(super) fn clear(&mut self) {
-        self.all.iter_mut().for_each(|param| param.gradient.fill(0.0));
+        self.all.iter_mut().for_each(|param| param.stale = true);
+    }
+
+    /// Adds to a gradient. The first one takes its place: matrices are large.
+    pub(super) fn add(&mut self, place: Use, gradient: Vec<f32>) {
+        let param = &mut self.all[place.param];
+        match std::mem::take(&mut param.stale) {
+            true => param.gradient = gradient,
+            false => param.gradient.iter_mut().zip(&gradient).for_each(|(sum, x)| *sum += x),
+        }
+    }
+
+    /// Sets those gradients to 0 that were cleared and have nothing added.
+    pub(super) fn settle(&mut self) {
+        for param in self.all.iter_mut().filter(|param| param.stale) {
+            param.gradient.fill(0.0);
+            param.stale = false;
+        }
     }
 
     /// The codes as they are, in the place of those that were fitted; `module` gets what is not coded.

@@ -48,6 +48,11 @@ impl<'a> Matrix<'a> {
 /// # Panics
 /// If the sizes do not fit each other.
 pub(super) fn add_product(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32]) {
+    multiply(a, b, 1.0, out);
+}
+
+/// `out = a b + keep out`, where `keep` is 0 or 1 and `out` is 0 if it is not kept.
+fn multiply(a: Matrix<'_>, b: Matrix<'_>, keep: f32, out: &mut [f32]) {
     let (rows, cols) = (a.rows, b.cols);
     if out.is_empty() || a.cols == 0 {
         return;
@@ -80,8 +85,8 @@ pub(super) fn add_product(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32]) {
         let from = piece * size;
         let end = from + out.len_of(axis);
         match axis {
-            Axis(0) => general_mat_mul(1.0, &a.slice(s![from..end, ..]), &b, 1.0, &mut out),
-            _ => general_mat_mul(1.0, &a, &b.slice(s![.., from..end]), 1.0, &mut out),
+            Axis(0) => general_mat_mul(1.0, &a.slice(s![from..end, ..]), &b, keep, &mut out),
+            _ => general_mat_mul(1.0, &a, &b.slice(s![.., from..end]), keep, &mut out),
         }
     });
 }
@@ -120,7 +125,7 @@ pub(super) fn turned(data: &[f32], cols: usize) -> Vec<f32> {
 /// As [`add_product`].
 pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
     let mut out = vec![0.0; a.rows * b.cols];
-    add_product(a, b, &mut out);
+    multiply(a, b, 0.0, &mut out);
     out
 }
 

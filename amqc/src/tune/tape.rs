@@ -246,14 +246,12 @@ impl<'a> Tape<'a> {
             for (input, gradient) in found.into_iter().enumerate() {
                 let (Some(gradient), true) = (gradient, wanted[input]) else { continue };
                 match params.place(index, input) {
-                    Some(place) => {
-                        let sum = &mut params.all[place.param].gradient;
-                        sum.iter_mut().zip(&gradient).for_each(|(sum, x)| *sum += x);
-                    }
+                    Some(place) => params.add(place, gradient),
                     None => add(&mut gradients[node.inputs[input] as usize], gradient),
                 }
             }
         }
+        params.settle();
         Ok(())
     }
 }
