@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::items::Arrays;
+use super::arrays::Arrays;
 use super::lesson::Figure;
 use super::optimizer::{Optimizer, Rule};
 use super::params::Params;

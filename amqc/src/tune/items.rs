@@ -4,12 +4,14 @@ use amq_format::graph::{DataType, Dim, Graph, ValueId};
 use amq_runtime::{Outputs, Session};
 use sha2::{Digest, Sha256};
 
+use super::arrays::{Arrays, Group};
 use super::carried::Carried;
 use super::lesson::{Figure, Lesson, Measure};
 use super::loss::{Targets, of_scores, of_values};
 use super::params::Params;
 use super::tape::{Tape, floats};
 use super::text::Reading;
+use super::turns::{Piece, Size, in_turns, shuffled};
 use crate::calibrate::batches::fixed;
 use crate::distance::Distance;
 use crate::error::{Error, Result};
@@ -19,94 +21,6 @@ use crate::ir::Module;
 use crate::loaded::Loaded;
 use crate::random::SplitMix64;
 use crate::tensor::{Tensor, views};
-
-/// Of samples that are learned, one in so many is kept to choose by.
-const KEPT: usize = 8;
-
-/// Pieces that a stream has at least, where a group has as many: its first states are those of no step before.
-const PIECES: usize = 16;
-
-/// Samples that lie along an axis of arrays.
-#[derive(Clone, Debug)]
-pub struct Group {
-    /// By the names of inputs.
-    pub inputs: Vec<(String, Tensor)>,
-    /// The class of each sample.
-    pub labels: Option<Vec<i64>>,
-}
-
-/// Samples to learn from, and to choose by.
-#[derive(Clone, Debug)]
-pub struct Arrays {
-    /// What is learned; the arrays of a group have the same number of samples.
-    pub learned: Vec<Group>,
-    /// What students are judged by: if nothing is given, each eighth sample of those that would be learned.
-    pub valid: Vec<Group>,
-    /// The axis along which samples lie.
-    pub axis: usize,
-}
-
-impl Group {
-    /// How many samples lie along the axis.
-    pub fn samples(&self, axis: usize) -> usize {
-        self.inputs.first().and_then(|(_, tensor)| tensor.dims.get(axis).copied()).unwrap_or(0)
-    }
-
-    fn select(&self, axis: usize, places: &[usize]) -> Group {
-        let part = |(name, tensor): &(String, Tensor)| (name.clone(), tensor.select(axis, places));
-        let labels = |all: &Vec<i64>| places.iter().map(|&at| all[at]).collect();
-        Group {
-            inputs: self.inputs.iter().map(part).collect(),
-            labels: self.labels.as_ref().map(labels),
-        }
-    }
-}
-
-impl Arrays {
-    /// Moves each eighth sample to those to choose by, if there are none yet.
-    fn keep(&mut self) {
-        let mut before = 0;
-        self.part(|_, samples| {
-            let is_kept = |at: &usize| (before + at) % KEPT == KEPT - 1;
-            let kept = (0..samples).filter(is_kept).collect();
-            before += samples;
-            kept
-        });
-    }
-
-    /// The same of steps that follow each other, of which so many are a piece: of eight sequences or more each eighth, else
-    /// the last eighth of each, or its last piece.
-    fn keep_ends(&mut self, piece: usize) {
-        let groups = self.learned.len();
-        self.part(|index, samples| {
-            let pieces = samples / piece;
-            let kept = match (groups, pieces) {
-                (KEPT.., _) if index % KEPT == KEPT - 1 => samples,
-                (KEPT.., _) | (_, 0 | 1) => 0,
-                _ => pieces.div_ceil(KEPT) * piece,
-            };
-            (samples - kept..samples).collect()
-        });
-    }
-
-    /// Moves of each group the places that are chosen by its number and its samples to what students are judged by, if
-    /// nothing is there yet.
-    fn part(&mut self, mut choose: impl FnMut(usize, usize) -> Vec<usize>) {
-        if !self.valid.is_empty() {
-            return;
-        }
-        for (index, group) in self.learned.iter_mut().enumerate() {
-            let samples = group.samples(self.axis);
-            let kept = choose(index, samples);
-            if !kept.is_empty() {
-                let rest: Vec<usize> =
-                    (0..samples).filter(|at| kept.binary_search(at).is_err()).collect();
-                self.valid.push(group.select(self.axis, &kept));
-                *group = group.select(self.axis, &rest);
-            }
-        }
-    }
-}
 
 /// An output that a loss is of.
 struct Output {
@@ -156,14 +70,6 @@ pub(super) struct Items<'a> {
     order: Vec<Piece>,
     /// Streams of steps, and where they are once they began: each is a part of a group.
     streams: Vec<Stream>,
-}
-
-/// Samples that are learned at once.
-struct Piece {
-    group: usize,
-    places: Vec<usize>,
-    /// The stream, of steps that follow each other.
-    stream: Option<usize>,
 }
 
 struct Stream {
@@ -287,59 +193,20 @@ impl<'a> Items<'a> {
         Ok(())
     }
 
-    /// Brings samples into the order of this time: full batches, and what is left of groups that fill none.
+    /// Brings samples into the order of this time.
     fn deal(&mut self) {
         let mut random = SplitMix64(self.seed.wrapping_add(self.epoch << 32));
-        self.order.clear();
-        if self.in_time {
-            return self.deal_steps(&mut random);
+        let groups: Vec<usize> =
+            self.arrays.learned.iter().map(|group| group.samples(self.arrays.axis)).collect();
+        let size = Size { samples: self.batch, is_fixed: self.is_fixed };
+        if !self.in_time {
+            self.order = shuffled(&groups, size, &mut random);
+            return;
         }
-        for (group, samples) in self.arrays.learned.iter().enumerate() {
-            let mut places: Vec<usize> = (0..samples.samples(self.arrays.axis)).collect();
-            random.shuffle(&mut places);
-            let batches = places.chunks_exact(self.batch);
-            if batches.len() == 0 && !places.is_empty() && !self.is_fixed {
-                self.order.push(Piece { group, places, stream: None });
-                continue;
-            }
-            let piece = |batch: &[usize]| Piece { group, places: batch.to_vec(), stream: None };
-            self.order.extend(batches.map(piece));
-        }
-        random.shuffle(&mut self.order);
-    }
-
-    /// Divides groups into streams, each of some pieces at least, that take turns. They begin anew, and each time pieces
-    /// begin elsewhere.
-    fn deal_steps(&mut self, random: &mut SplitMix64) {
-        let groups = self.arrays.learned.len().max(1);
         let offset = if self.epoch == 0 { 0 } else { random.below(self.batch) };
-        let mut streams: Vec<Vec<Piece>> = Vec::new();
-        self.streams.clear();
-        for (group, samples) in self.arrays.learned.iter().enumerate() {
-            let samples = samples.samples(self.arrays.axis);
-            // A group of few steps is read from its first.
-            let first = if samples >= offset + self.batch { offset } else { 0 };
-            let mut pieces: Vec<Vec<usize>> = (first..samples)
-                .collect::<Vec<_>>()
-                .chunks_exact(self.batch)
-                .map(<[usize]>::to_vec)
-                .collect();
-            if pieces.is_empty() && samples > 0 && !self.is_fixed {
-                pieces.push((0..samples).collect());
-            }
-            let parts = (self.at_once / groups).clamp(1, (pieces.len() / PIECES).max(1));
-            for part in pieces.chunks(pieces.len().div_ceil(parts).max(1)) {
-                let stream = Some(streams.len());
-                let piece = |places: &Vec<usize>| Piece { group, places: places.clone(), stream };
-                streams.push(part.iter().map(piece).collect());
-                self.streams.push(Stream { group, carried: None });
-            }
-        }
-        let mut turns: Vec<_> = streams.into_iter().map(Vec::into_iter).collect();
-        random.shuffle(&mut turns);
-        while turns.iter().any(|stream| stream.len() > 0) {
-            self.order.extend(turns.iter_mut().filter_map(Iterator::next));
-        }
+        let (order, streams) = in_turns(&groups, size, offset, self.at_once, &mut random);
+        self.order = order;
+        self.streams = streams.into_iter().map(|group| Stream { group, carried: None }).collect();
     }
 
     /// The labels of a batch whose scores have so many classes.
@@ -600,46 +467,4 @@ fn is_distribution(graph: &Graph, value: ValueId) -> bool {
     let last = port.and_then(|port| port.dims.len().checked_sub(1));
     Scores::of(graph, value) == Scores::Probabilities
         && last.is_some_and(|last| classes_axis(graph, value, last + 1) == Some(last))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tensor::Data;
-
-    fn group(first: i64, count: usize) -> Group {
-        let data = Data::I64((first..first + count as i64).collect());
-        let tensor = Tensor { dims: vec![count], data };
-        Group { inputs: vec![("x".to_owned(), tensor)], labels: None }
-    }
-
-    fn samples(groups: &[Group]) -> Vec<Vec<i64>> {
-        groups.iter().map(|group| group.inputs[0].1.data.integers().unwrap()).collect()
-    }
-
-    #[test]
-    fn each_eighth_sample_is_kept() {
-        let mut alone =
-            Arrays { learned: vec![group(0, 7), group(100, 6)], valid: Vec::new(), axis: 0 };
-        alone.keep();
-        assert_eq!(samples(&alone.valid), [[100]]);
-        assert_eq!(samples(&alone.learned)[1], [101, 102, 103, 104, 105]);
-    }
-
-    /// Of steps that follow each other the last are kept, so that those that are learned do so too.
-    #[test]
-    fn ends_of_sequences_are_kept() {
-        let kept = |sizes: &[(i64, usize)], piece| {
-            let learned = sizes.iter().map(|&(first, count)| group(first, count)).collect();
-            let mut arrays = Arrays { learned, valid: Vec::new(), axis: 0 };
-            arrays.keep_ends(piece);
-            (samples(&arrays.valid), samples(&arrays.learned))
-        };
-        let (valid, learned) = kept(&[(0, 37), (100, 5)], 2);
-        assert_eq!(valid, [vec![31, 32, 33, 34, 35, 36], vec![103, 104]]);
-        assert_eq!((learned[0].len(), learned[1].len()), (31, 3));
-        let many: Vec<(i64, usize)> = (0..9).map(|first| (10 * first, 5)).collect();
-        assert_eq!(kept(&many, 2).0, [[70, 71, 72, 73, 74]]);
-        assert!(kept(&[(0, 3)], 2).0.is_empty());
-    }
 }

@@ -3,6 +3,7 @@
 //! A network begins with its calibrated codes. In each [step](train) its weights are coded anew and the activations as the
 //! [runtime](amq_runtime::approximate) codes them, gradients pass as if neither were there, and weights follow them.
 
+mod arrays;
 mod carried;
 mod checkpoint;
 pub mod course;
@@ -19,9 +20,10 @@ mod tape;
 mod tests;
 pub mod text;
 pub mod train;
+mod turns;
 
+pub use arrays::{Arrays, Group};
 pub use course::{Event, Length, Matter, OutputChange, Training, Tuned, Watch};
-pub use items::{Arrays, Group};
 pub use lesson::Figure;
 pub use optimizer::Rule;
 pub use text::{Reading, Texts};
