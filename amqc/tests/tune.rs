@@ -271,6 +271,8 @@ fn bad_data_get_a_sentence_and_no_file() {
     refused(&["--text", &text, "--vocab", "three.txt"], 4, "3 entries");
     refused(&["--text", &text, "--vocab", &vocabulary, "--rate", "0"], 2, "above 0");
     refused(&["--text", &text, "--vocab", &vocabulary, "--distill", "2"], 2, "from 0 to 1");
+    refused(&["--text", &text, "--vocab", &vocabulary, "--decay", "2"], 2, "from 0 to 1");
+    refused(&["--text", &text, "--vocab", &vocabulary, "--dropout", "1"], 2, "below 1");
     refused(&["--text", &text, "--vocab", &vocabulary, "--checkpoint", "o.amq"], 2, "two outputs");
     refused(&["--text", &text, "--vocab", &vocabulary, "--resume", "none"], 5, "none");
 }
@@ -354,6 +356,7 @@ fn bad_samples_get_a_sentence_and_no_file() {
     };
     refused(&[], 2, "--calib");
     refused(&["--calib", "a.npz", "--labels", "ten.npy"], 4, "10 classes");
+    refused(&["--calib", "a.npz", "--dropout", "0.1"], 2, "--dropout");
     refused(&["--calib", "a.npz", "--labels", "few.npy"], 4, "239 labels for 240 samples");
     refused(&["--calib", "a.npz", "--labels", "a.npy", "--valid", "v.npz"], 2, "--valid");
     refused(&["--calib", "a.npz", "--text", "v.npz", "--vocab", "a.npy"], 2, "--text");

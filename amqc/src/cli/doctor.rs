@@ -194,8 +194,15 @@ fn advice(model: &Loaded, report: &Report, speed: Option<&Result<Speed>>) -> Vec
     };
     let (float, all) = (bytes(true), bytes(true) + bytes(false));
     if 2 * float > all && report.is_coded() {
+        let sizes = model.dimensions();
+        let fix = match sizes.first() {
+            Some(name) => format!(
+                "; a table that is cut to a size that varies becomes small where that is fixed, as with --dim {name}=N"
+            ),
+            None => String::new(),
+        };
         advice.push(format!(
-            "{}% of the weights' bytes stay in float, for the reasons above",
+            "{}% of the weights' bytes stay in float, for the reasons above{fix}",
             100 * float / all
         ));
     }

@@ -36,6 +36,8 @@ use crate::tune::{
 const INTERVAL: u64 = 120;
 /// Rate of Adam for samples: networks of few weights forget what they know at the rate that suits texts.
 const SAMPLES_RATE: f64 = 0.005;
+/// Steps below which a user is told that there are few.
+const FEW: u64 = 50;
 /// Of a text, the share that is kept to choose by, as one part in so many.
 const KEPT: usize = 20;
 
@@ -413,6 +415,9 @@ impl Trained {
         let nothing = match self.best_step {
             0 => {
                 "training brought nothing, the file is the calibrated model: try a lower --rate, more data or more steps\n"
+            }
+            _ if *steps < FEW => {
+                "so few steps bring little: give more --minutes, or a smaller --batch\n"
             }
             _ => "",
         };

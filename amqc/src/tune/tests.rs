@@ -6,12 +6,12 @@ mod windows;
 
 use std::path::Path;
 
-use amq_format::graph::{Activations, ValueId};
+use amq_format::graph::{Activations, Node, Op, ValueId};
 use amq_runtime::Isa;
 
 use super::layers::Maker;
 use super::params::Params;
-use super::tape::{Route, Tape, floats};
+use super::tape::{Dropout, Route, Tape, floats};
 use crate::emit::{corrected, emit};
 use crate::fit::Fitted;
 use crate::ir::Module;
@@ -53,6 +53,7 @@ struct Case {
     route: Route,
     inputs: Vec<(ValueId, Tensor)>,
     outputs: Vec<ValueId>,
+    dropout: Option<Dropout>,
     /// The sum of the magnitudes of the last loss's terms: what rounding is a share of.
     magnitude: f64,
 }
@@ -86,13 +87,15 @@ impl Case {
         let inputs = inputs.collect();
         let outputs: Vec<ValueId> = module.graph.outputs.iter().map(|port| port.value).collect();
         let route = Route::new(&module, &params, &outputs).unwrap();
-        Case { module, plan, fitted, params, route, inputs, outputs, magnitude: 0.0 }
+        let (dropout, magnitude) = (None, 0.0);
+        Case { module, plan, fitted, params, route, inputs, outputs, dropout, magnitude }
     }
 
     /// A loss, a sum of outputs times numbers, and with `back` its gradients, which are added to those of the params.
     fn loss(&mut self, back: bool) -> f64 {
         let maker = Maker { path: Path::new("m.onnx"), isa: Isa::detect() };
         let mut tape = Tape::new(&self.module, &self.route, maker);
+        tape.drop_out(self.dropout);
         tape.forward(&self.params, self.inputs.clone()).unwrap();
         let mut random = Random(11);
         let (mut loss, mut gradients) = (0.0, Vec::new());
@@ -144,9 +147,15 @@ fn assert_near(pairs: &[(Vec<f32>, Vec<f32>)], most: f32) {
 /// Checks the forward pass against the runtime and the gradient by each param, in two directions, against differences.
 #[track_caller]
 fn check(build: &Build, shapes: &[&[usize]]) {
-    const STEPS: [f32; 2] = [2e-3, 2.5e-4];
     let mut case = Case::new(build, None, shapes);
     assert_near(&case.answers(), 1e-4);
+    check_gradients(&mut case);
+}
+
+/// Checks the gradient by each param, in two directions, against differences.
+#[track_caller]
+fn check_gradients(case: &mut Case) {
+    const STEPS: [f32; 2] = [2e-3, 2.5e-4];
     case.params.clear();
     case.loss(true);
     let mut random = Random(5);
@@ -165,9 +174,9 @@ fn check(build: &Build, shapes: &[&[usize]]) {
             // A step may pass a bend of a function; a shorter one does not.
             let differences = STEPS.map(|step| {
                 let start = case.params.all[at].weights.clone();
-                moved(&mut case, step);
+                moved(case, step);
                 let above = case.loss(false);
-                moved(&mut case, -2.0 * step);
+                moved(case, -2.0 * step);
                 let below = case.loss(false);
                 case.params.all[at].weights = start;
                 (above - below) / (2.0 * f64::from(step))
@@ -183,6 +192,18 @@ fn check(build: &Build, shapes: &[&[usize]]) {
             assert!(size > 0.0, "{name} has no gradient");
         }
     }
+}
+
+#[test]
+fn gradients_go_by_what_was_not_left_out() {
+    let build = begin().initializer(weight("v", &[5, 7], 0.7)).node("MatMul", "h v", "y");
+    let mut case = Case::new(&build.output("y"), None, &[&[4, 6]]);
+    let whole = case.loss(false);
+    let is_product = |node: &Node| matches!(node.op, Some(Op::Linear(_)));
+    let node = case.module.graph.nodes.iter().rposition(is_product).unwrap();
+    case.dropout = Some(Dropout { node, share: 0.4, seed: 5 });
+    assert!((case.loss(false) - whole).abs() > 1e-3, "something is left out");
+    check_gradients(&mut case);
 }
 
 /// A trained product, `x [4, 6]` to `h [4, 5]`, before what is tested.
