@@ -128,11 +128,11 @@ fn an_output_is_what_its_name_says_or_refused() {
     let run = |out| place.amqc(&["run", "m.amq", "--inputs", "i.npz", "--outputs", out]);
     run("o.npy").fails(2, &["o.npy", "2 outputs", "--output-dir"]);
     run("-").fails(2, &["- is not written to", "= help:"]);
+    place.amqc(&["convert", &fixture("digits/model.onnx"), "-o", "-"]).fails(2, &["./-"]);
+    assert_eq!(place.names(), ["i.npz", "m.amq"]);
     let noted = run("o.csv");
     assert!(noted.stderr().contains("note: o.csv is an .npz archive"), "{}", noted.stderr());
     noted.done();
-    place.amqc(&["convert", &fixture("digits/model.onnx"), "-o", "-"]).fails(2, &["./-"]);
-    assert_eq!(place.names(), ["i.npz", "m.amq"]);
     // One output is one array.
     let digits = ["run", &fixture("digits/model.onnx"), "--inputs", &fixture("digits/images.npz")];
     place.amqc(&[&digits[..], &["--outputs", "o.npy"]].concat()).done();

@@ -7,6 +7,7 @@ mod arrays;
 mod carried;
 mod checkpoint;
 pub mod course;
+mod dropout;
 mod function;
 mod items;
 mod layers;

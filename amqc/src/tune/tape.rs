@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use amq_format::Fact;
 use amq_format::graph::{ABSENT, DataType, Node, Op, ValueId};
 
+use super::dropout::Dropout;
 use super::layers::{Layer, Maker, has_gradient};
 use super::params::Params;
 use crate::error::{Error, Result};
@@ -82,17 +83,6 @@ type Shapes = Vec<(ValueId, Vec<usize>)>;
 
 /// The layers of a network for inputs of one shape.
 type Layers = Vec<Option<Box<dyn Layer>>>;
-
-/// Elements that do not enter a product in a step (Srivastava and others, "Dropout", 2014); the others are larger for it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Dropout {
-    /// The product's node.
-    pub(super) node: usize,
-    /// The share that is left out.
-    pub(super) share: f32,
-    /// Which they are follows from it.
-    pub(super) seed: u64,
-}
 
 /// A network whose gradients can be found.
 pub(super) struct Tape<'a> {

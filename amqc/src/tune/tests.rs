@@ -9,9 +9,10 @@ use std::path::Path;
 use amq_format::graph::{Activations, Node, Op, ValueId};
 use amq_runtime::Isa;
 
+use super::dropout::Dropout;
 use super::layers::Maker;
 use super::params::Params;
-use super::tape::{Dropout, Route, Tape, floats};
+use super::tape::{Route, Tape, floats};
 use crate::emit::{corrected, emit};
 use crate::fit::Fitted;
 use crate::ir::Module;

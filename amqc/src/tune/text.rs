@@ -5,10 +5,11 @@ use amq_runtime::Session;
 use sha2::{Digest, Sha256};
 
 use super::carried::Carried;
+use super::dropout::Dropout;
 use super::lesson::{Figure, Lesson, Measure};
 use super::loss::{Targets, of_scores};
 use super::params::Params;
-use super::tape::{Dropout, Tape, floats};
+use super::tape::{Tape, floats};
 use crate::error::{Error, Result};
 use crate::eval::{Scores, perplexity};
 use crate::feed::stream::{PortNames, TextReader};

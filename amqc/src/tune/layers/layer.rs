@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::tensor::{Data, Tensor};
-use crate::tune::tape::Dropout;
+use crate::tune::dropout::Dropout;
 
 /// Vectors that one piece of work codes, or more that have so many elements.
 const VECTORS: usize = 8;
