@@ -84,7 +84,7 @@ pub(super) fn run(
 }
 
 /// The elements with an axis as the first, and so the shape.
-fn first(dims: &mut Vec<usize>, axis: usize, values: &[f32]) -> Vec<f32> {
+fn first(dims: &mut [usize], axis: usize, values: &[f32]) -> Vec<f32> {
     let (count, inner) = (dims[axis], dims[axis + 1..].iter().product::<usize>());
     let mut turned = Vec::with_capacity(values.len());
     for item in 0..count {
