@@ -257,8 +257,8 @@ pub(crate) fn finish(
         (true, "what is looked up enters no product of weights directly"),
         (false, "they do not meet it, or it takes too much memory"),
     ] {
-        let names: Vec<_> = fitted.unmet.iter().filter(|unmet| unmet.table == tables).collect();
-        let names: Vec<_> = names.iter().map(|unmet| unmet.name.as_str()).collect();
+        let of_kind = fitted.unmet.iter().filter(|unmet| unmet.table == tables);
+        let names: Vec<_> = of_kind.map(|unmet| unmet.name.as_str()).collect();
         if !names.is_empty() {
             notes.push(format!(
                 "fitted by their weights alone, for the calibration data say nothing of them ({why}): {}",

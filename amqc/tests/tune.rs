@@ -357,6 +357,7 @@ fn bad_samples_get_a_sentence_and_no_file() {
     refused(&[], 2, "--calib");
     refused(&["--calib", "a.npz", "--labels", "ten.npy"], 4, "10 classes");
     refused(&["--calib", "a.npz", "--dropout", "0.1"], 2, "--dropout");
+    refused(&["--calib", "a.npz", "--rule", "sgd", "--decay", "0.1"], 2, "--decay has no meaning");
     refused(&["--calib", "a.npz", "--labels", "few.npy"], 4, "239 labels for 240 samples");
     refused(&["--calib", "a.npz", "--labels", "a.npy", "--valid", "v.npz"], 2, "--valid");
     refused(&["--calib", "a.npz", "--text", "v.npz", "--vocab", "a.npy"], 2, "--text");

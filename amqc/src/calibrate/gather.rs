@@ -188,3 +188,30 @@ impl Probe for Observer {
         softmax.add(self.half, logits);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::data;
+    use crate::onnx::tests::Build;
+    use crate::tensor::{Data, Tensor};
+
+    /// Some exporters fix the batch in a shape, and say in the inputs that it is any.
+    #[test]
+    fn a_model_that_takes_one_sample_is_told_how() {
+        let folder = tempfile::tempdir().unwrap();
+        let build = Build::new(13).input("x", "n 4").weight("w", &[4, 3]).ints("one", &[1, 4]);
+        let build = build.node("Reshape", "x one", "h").node("MatMul", "h w", "y").output("y");
+        let path = folder.path().join("m.onnx");
+        std::fs::write(&path, build.model.encode_to_vec()).unwrap();
+        let npy = folder.path().join("x.npy");
+        let x = Tensor { dims: vec![3, 4], data: Data::F32(vec![0.5; 12]) };
+        data::write_npy(std::fs::File::create(&npy).unwrap(), &x).unwrap();
+        let source = Source { path: npy, vocabulary: None, axis: 0, most: None };
+        let opened = Opened::read(&path).unwrap();
+        let error = gather(&opened, &source, Isa::detect(), &|_, _| ()).unwrap_err().to_string();
+        assert!(error.contains("it takes one sample at a time: say so with --dim n=1"), "{error}");
+    }
+}

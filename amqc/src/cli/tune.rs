@@ -115,7 +115,7 @@ pub(super) struct Tune {
     distill: Option<f64>,
     /// Of the rate, the part of each coded weight that adam takes away in a step [default: 0.03 for a text, 0 for
     /// samples]
-    #[arg(long, value_name = "D", value_parser = decay)]
+    #[arg(long, value_name = "D", value_parser = share)]
     decay: Option<f64>,
     /// Share of what enters the product that gives the scores of a text that a step leaves out [default: 0.15]
     #[arg(long, value_name = "SHARE", value_parser = part, conflicts_with = "calib")]
@@ -137,10 +137,6 @@ pub(super) struct Tune {
 fn number(text: &str, fits: impl Fn(f64) -> bool, what: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|&number: &f64| number.is_finite() && fits(number));
     number.ok_or_else(|| format!("expected {what}"))
-}
-
-fn decay(text: &str) -> Result<f64, String> {
-    number(text, |x| (0.0..=1.0).contains(&x), "a number from 0 to 1")
 }
 
 fn part(text: &str) -> Result<f64, String> {
@@ -209,6 +205,10 @@ impl Tune {
             let data = [&self.text, &self.vocab, &self.calib, &self.labels, &self.valid];
             let read = data.into_iter().flatten().chain([&self.model]);
             output::check_not_read(path, read.chain(self.settings.recipe()))?;
+        }
+        if self.decay.is_some() && self.rule == Rule::Sgd {
+            return Err(Error::usage("--decay has no meaning with --rule sgd")
+                .remedy("leave it out, or train with --rule adam"));
         }
         self.work.begin()?;
         let source = self.source(None, None)?;

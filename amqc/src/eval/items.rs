@@ -69,7 +69,9 @@ pub(super) fn run(
         let mut values =
             Cow::Borrowed(view.as_ref().and_then(|view| view.as_f32()).unwrap_or_default());
         match axis {
-            Some(axis) if axis > 0 => values = Cow::Owned(first(&mut dims, axis, &values)),
+            Some(axis) if (1..dims.len()).contains(&axis) => {
+                values = Cow::Owned(first(&mut dims, axis, &values))
+            }
             None if batch.length == 1 && dims.first() != Some(&1) => dims.insert(0, 1),
             _ => {}
         }
