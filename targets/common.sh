@@ -21,3 +21,16 @@ check_digest() {
     [ "$found" = "$digest" ] || { echo "FAILED ${0##*/}: $1 gave '$found', not '$digest'" >&2; exit 1; }
     echo "$1: $found"
 }
+
+# Finds Rust for a target, or ends the script. Sets $flags for cargo build; where only Debian's compiler is for it, the crates of
+# the standard library that the other words name are compiled too.
+rust_for() {
+    flags=(--locked --release --target "$1")
+    [ ! -d "$(rustc --print sysroot)/lib/rustlib/$1" ] || return 0
+    if [ ! -x /usr/bin/rustc ] || [ ! -d /usr/lib/rustlib/src/rust/library ]; then
+        echo "SKIPPED ${0##*/}: no Rust for $1 (rustup target add $1, or Debian's rustc-web and rust-web-src)"
+        exit 0
+    fi
+    export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 RUSTC_WRAPPER=$root/targets/older-rustc
+    flags+=(--ignore-rust-version "-Zbuild-std=$2")
+}

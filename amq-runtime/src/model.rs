@@ -100,9 +100,8 @@ impl Model {
     /// what lies there, in flash or in a mapped file. Products pack rows as they meet them, so that
     /// calls with few vectors take several times as long; results are the same.
     ///
-    /// Kernels of depthwise convolutions, biases and what recurrent layers have beside their matrices
-    /// are copied. Elements of constants are, too, where they are not aligned: let the file begin at a
-    /// multiple of 8 bytes.
+    /// Kernels of depthwise convolutions are copied. Elements of plain constants, biases among them, are, too, where
+    /// they are not aligned: let the file begin at a multiple of 8 bytes.
     ///
     /// # Errors
     /// As [`with_options`](Model::with_options).

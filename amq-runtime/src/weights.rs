@@ -1,5 +1,6 @@
 //! The constants of a file, as nodes keep them and as kernels read them.
 
+use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::sync::Arc;
@@ -8,12 +9,13 @@ use core::cell::Cell;
 use core::mem;
 use core::ops::Range;
 
-use amq_format::graph::{self, ABSENT, Activations, Dim, ValueId};
+use amq_format::graph::{self, ABSENT, Activations, DataType, Dim, ValueId};
 use amq_format::{Network, TensorView};
 
 use crate::constant::Constant;
 use crate::error::{Error, Fault, MisfitKind, fault};
 use crate::infer::Fact;
+use crate::kernels::memory::elements;
 use crate::product::{ConvMatrix, Matrix, MatrixSource, PackError, Packer};
 use crate::shape::Shape;
 
@@ -131,15 +133,21 @@ impl<'f> Constants<'f> {
         tensor.ok_or_else(|| fault!("its weights are no constant"))
     }
 
-    /// The elements of a plain tensor of floats; none where the value is absent.
-    pub(crate) fn floats(&self, value: ValueId) -> Result<Option<Vec<f32>>, Fault> {
+    /// The elements of a plain tensor of floats, a copy unless they stay where they are; none where the value is absent.
+    pub(crate) fn floats(&self, value: ValueId) -> Result<Option<Cow<'static, [f32]>>, Fault> {
         if value == ABSENT {
             return Ok(None);
+        }
+        if let Some(TensorView::Plain(view)) = self.in_file(value)
+            && view.data_type == DataType::F32
+            && let Some(elements) = elements(view.bytes)
+        {
+            return Ok(Some(Cow::Borrowed(elements)));
         }
         match self.view(value) {
             Some(TensorView::Plain(view)) => {
                 self.copy(view.f32s().len()).map_err(|why| fault!("{why}"))?;
-                Ok(Some(view.f32s().collect()))
+                Ok(Some(Cow::Owned(view.f32s().collect())))
             }
             _ => Err(fault!("an input that must be a plain constant is none")),
         }

@@ -24,7 +24,11 @@ impl Tables {
 
 /// Byte 0 of all rows, then byte 1 of all rows and so on. Rows 0 to 7 have even places, 8 to 15 odd ones:
 /// 16-bit sums of either are in order.
-#[cfg(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128")))]
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    all(target_arch = "wasm32", target_feature = "simd128")
+))]
 #[inline(always)]
 pub(super) fn by_byte(Line(words): Line) -> Line {
     // Of each position and row below 8, its byte and that of the row 8 below.

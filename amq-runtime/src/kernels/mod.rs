@@ -6,6 +6,8 @@
 //! so and nowhere else, and no sum has an order that depends on the instruction set, so all give the
 //! same bits.
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 pub(crate) mod codes;
 pub(crate) mod float;
 mod fma;
@@ -15,7 +17,7 @@ pub(crate) mod layout;
 pub(crate) mod math;
 pub(crate) mod memory;
 pub(crate) mod panels;
-#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[cfg(any(target_arch = "aarch64", all(target_arch = "wasm32", target_feature = "simd128")))]
 mod quads;
 pub(crate) mod tables;
 mod target;

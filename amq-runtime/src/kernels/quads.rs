@@ -1,4 +1,5 @@
-//! Lanes made of four registers of 128 bits, for instruction sets that have such.
+//! Lanes made of four registers of 128 bits, for instruction sets that have such: WebAssembly's and
+//! AArch64's differ in little beyond names.
 
 use super::lanes::{Lanes, Line, NAN, Tables, by_byte};
 

@@ -2,7 +2,9 @@
 
 use core::fmt;
 
-#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[cfg(target_arch = "aarch64")]
+use super::aarch64;
+#[cfg(any(target_arch = "aarch64", all(target_arch = "wasm32", target_feature = "simd128")))]
 use super::lanes::by_byte;
 use super::lanes::{Lanes, Line, Portable};
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -22,13 +24,15 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512 F, BW, VL, VBMI, VNNI and VPOPCNTDQ.
     Avx512,
+    /// AArch64 with NEON.
+    Neon,
     /// WebAssembly with simd128, compiled so.
     Simd128,
 }
 
 impl Isa {
     /// Every instruction set that has kernels.
-    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Simd128];
+    pub const ALL: [Isa; 5] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Neon, Isa::Simd128];
 
     /// The fastest that this CPU has.
     pub fn detect() -> Isa {
@@ -45,6 +49,7 @@ impl Isa {
     pub fn is_available(self) -> bool {
         match self {
             Isa::Scalar => !Isa::Simd128.is_available(),
+            Isa::Neon => cfg!(all(target_arch = "aarch64", target_feature = "neon")),
             Isa::Simd128 => cfg!(all(target_arch = "wasm32", target_feature = "simd128")),
             #[cfg(all(target_arch = "x86_64", feature = "std"))]
             Isa::Avx2 => {
@@ -93,6 +98,7 @@ impl Isa {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Neon => "neon",
             Isa::Simd128 => "simd128",
         }
     }
@@ -159,6 +165,8 @@ impl Target {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => unsafe { x86_64::run_avx512(work) },
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => work.run(aarch64::LANES),
             // `new` finds no other on these architectures.
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             _ => work.run(wasm32::LANES),
@@ -186,6 +194,8 @@ impl Target {
             Isa::Avx2 => <x86_64::Avx2 as Lanes>::arrange(line),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => <x86_64::Avx512 as Lanes>::arrange(line),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => by_byte(line),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Isa::Simd128 => by_byte(line),
             _ => <Portable as Lanes>::arrange(line),

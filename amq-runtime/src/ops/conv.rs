@@ -1,5 +1,6 @@
 //! Convolution over one or two spatial axes.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -16,7 +17,7 @@ use crate::weights::Constants;
 /// What a node keeps from its constants.
 pub(crate) struct Weights {
     pub(super) matrix: Arc<ConvMatrix>,
-    pub(super) bias: Option<Vec<f32>>,
+    pub(super) bias: Option<Cow<'static, [f32]>>,
 }
 
 impl Compute for Conv {

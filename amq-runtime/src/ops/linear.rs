@@ -1,8 +1,8 @@
 //! Products with a constant matrix over the last axis.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use amq_format::graph::{ABSENT, Linear, Node};
 
@@ -16,7 +16,7 @@ use crate::weights::Constants;
 /// What a node keeps from its constants.
 pub(crate) struct Weights {
     pub(super) matrix: Arc<Matrix>,
-    pub(super) bias: Option<Vec<f32>>,
+    pub(super) bias: Option<Cow<'static, [f32]>>,
 }
 
 impl Compute for Linear {

@@ -38,7 +38,7 @@ use crate::product::{Hands, Matrix, PackError, Scratch};
 mod cell;
 mod pass;
 
-pub(crate) use pass::{LayerError, Weights, Which};
+pub(crate) use pass::{LayerError, Weights, Which, part};
 use pass::{Pass, expect, product};
 
 /// Vectors that are multiplied with W together, at most, for each thread: steps of a few sequences, or one step of a group of

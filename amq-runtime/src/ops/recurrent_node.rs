@@ -1,13 +1,14 @@
 //! Recurrent layers in a graph: weights and kernel. What a layer computes is in
 //! `recurrent`.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use amq_format::graph::{ABSENT, Node, Recurrent};
 
-use super::recurrent::{Inputs, Layer, Outputs, Tools, Weights, Which};
+use super::recurrent::{Inputs, Layer, Outputs, Tools, Weights, Which, part};
 use crate::call::{Call, Kernel, Memory, mismatch};
 use crate::compute::{Computation, Compute, Shapes};
 use crate::error::{Fault, fault};
@@ -22,14 +23,14 @@ impl Compute for Recurrent {
     fn keep(&self, node: &Node, constants: &mut Constants<'_>) -> Result<Self::Kept, Fault> {
         let input = |i: usize| node.inputs.get(i).copied().unwrap_or(ABSENT);
         let directions = self.direction().count();
-        let parts = |i: usize| -> Result<Vec<Option<Vec<f32>>>, Fault> {
+        let parts = |i: usize| -> Result<Vec<Option<Cow<'static, [f32]>>>, Fault> {
             let all = constants.floats(input(i))?;
-            let part = |d: usize| {
+            let of = |d: usize| {
                 let all = all.as_ref()?;
                 let len = all.len() / directions;
-                Some(all[d * len..(d + 1) * len].to_vec())
+                Some(part(all, d * len..(d + 1) * len))
             };
-            Ok((0..directions).map(part).collect())
+            Ok((0..directions).map(of).collect())
         };
         let matrices = |i: usize| constants.sources(input(i), 2, directions);
         let (w, r) = (matrices(1)?, matrices(2)?);

@@ -37,7 +37,7 @@ Exit codes:
   after Ctrl-C); no output is left half written.
 
 Environment:
-  AMQ_ISA   instruction set to run models with: scalar, avx2, avx512 or simd128
+  AMQ_ISA   instruction set to run models with: scalar, avx2, avx512, neon or simd128
             (default: the fastest that the CPU has)
   NO_COLOR  no colours";
 

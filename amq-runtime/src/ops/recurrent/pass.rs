@@ -1,7 +1,7 @@
 //! The weights of one direction of a recurrent layer.
 
+use alloc::borrow::Cow;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
@@ -18,9 +18,9 @@ pub(crate) struct Weights<'f> {
     /// `[gates * hidden][hidden]`
     pub(crate) r: MatrixSource<'f>,
     /// Those of W, then those of R: `[2 * gates * hidden]`.
-    pub(crate) biases: Option<Vec<f32>>,
+    pub(crate) biases: Option<Cow<'static, [f32]>>,
     /// LSTM: of i, o, f: `[3 * hidden]`.
-    pub(crate) peepholes: Option<Vec<f32>>,
+    pub(crate) peepholes: Option<Cow<'static, [f32]>>,
 }
 
 /// Which of the two matrices of a direction.
@@ -77,6 +77,15 @@ pub(super) fn product(sizes: &[usize]) -> Result<usize, LayerError> {
     sizes.iter().try_fold(1usize, |all, size| all.checked_mul(*size)).ok_or(LayerError::TooLarge)
 }
 
+/// A part of some numbers, which stays where it is if they do.
+#[expect(clippy::ptr_arg, reason = "whether they are borrowed tells")]
+pub(crate) fn part(all: &Cow<'static, [f32]>, range: Range<usize>) -> Cow<'static, [f32]> {
+    match *all {
+        Cow::Borrowed(all) => Cow::Borrowed(&all[range]),
+        Cow::Owned(ref all) => Cow::Owned(all[range].to_vec()),
+    }
+}
+
 /// One direction.
 #[derive(Debug)]
 pub(super) struct Pass {
@@ -85,9 +94,9 @@ pub(super) struct Pass {
     pub(super) r: Arc<Matrix>,
     /// GRU with linear_before_reset = 0: of the gate that reads `r . h`.
     pub(super) r_reset: Option<Arc<Matrix>>,
-    pub(super) w_bias: Vec<f32>,
-    pub(super) r_bias: Vec<f32>,
-    pub(super) peepholes: Option<Vec<f32>>,
+    pub(super) w_bias: Cow<'static, [f32]>,
+    pub(super) r_bias: Cow<'static, [f32]>,
+    pub(super) peepholes: Option<Cow<'static, [f32]>>,
     /// As many as the cell has.
     pub(super) functions: [Unary; 3],
 }
@@ -112,12 +121,13 @@ impl Pass {
         }
         let resets_before = cell == Cell::Gru && !recurrent.linear_before_reset;
         let at = if resets_before { 2 * hidden } else { rows };
-        let mut w_bias = match &weights.biases {
-            Some(biases) => biases.clone(),
-            None => alloc::vec![0.0; 2 * rows],
+        let [w_bias, r_bias] = match &weights.biases {
+            Some(biases) => {
+                expect("B", 2 * rows, biases.len())?;
+                [part(biases, 0..rows), part(biases, rows..2 * rows)]
+            }
+            None => [Cow::Owned(alloc::vec![0.0; rows]), Cow::Owned(alloc::vec![0.0; rows])],
         };
-        expect("B", 2 * rows, w_bias.len())?;
-        let r_bias = w_bias.split_off(rows);
         if let Some(peepholes) = &weights.peepholes {
             if cell != Cell::Lstm {
                 return Err(LayerError::Extra("P"));

@@ -123,8 +123,8 @@ impl Problem {
             .map(|_| Weights {
                 w: matrix(random, rows, input),
                 r: matrix(random, rows, hidden),
-                biases: biases.then(|| random.numbers(2 * rows, 0.5)),
-                peepholes: peepholes.then(|| random.numbers(3 * hidden, 0.8)),
+                biases: biases.then(|| random.numbers(2 * rows, 0.5).into()),
+                peepholes: peepholes.then(|| random.numbers(3 * hidden, 0.8).into()),
             })
             .collect();
         // At times more sequences than are computed together.
@@ -580,8 +580,8 @@ fn what_does_not_fit_is_refused() {
     assert!(error(|p| p.recurrent.hidden_size = 0).starts_with("hidden_size"));
     assert!(error(|p| p.recurrent.hidden_size = u64::MAX).contains("overflow"));
     assert!(error(|p| p.weights.clear()).starts_with("directions"));
-    assert!(error(|p| p.weights[0].biases = Some(vec![])).starts_with("B"));
-    assert!(error(|p| p.weights[0].peepholes = Some(vec![])).starts_with("P"));
+    assert!(error(|p| p.weights[0].biases = Some(vec![].into())).starts_with("B"));
+    assert!(error(|p| p.weights[0].peepholes = Some(vec![].into())).starts_with("P"));
     assert!(error(|p| p.weights[0].r = MatrixSource::float(1, 1, &[0.0])).starts_with("rows of R"));
     let layer = problem.layer(best()).unwrap();
     assert_eq!(layer.work_len(1, usize::MAX), Err(LayerError::TooLarge));
