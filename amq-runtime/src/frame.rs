@@ -104,6 +104,11 @@ impl Frame {
         Ok(plan)
     }
 
+    /// Bytes that its slots take.
+    pub(crate) fn bytes(&self) -> u64 {
+        arena::bytes(&sizes(&self.slots))
+    }
+
     /// Of each state of the program that the current plan starts with, what it needs.
     pub(crate) fn states(&self) -> &[Option<State>] {
         &self.plans[0].states

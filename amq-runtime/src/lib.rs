@@ -66,7 +66,7 @@ pub use model::{LoadOptions, Model, StatePort};
 pub use probe::{Part, Probe, Product};
 pub use program::Port;
 pub use quantize::approximate;
-pub use session::{Outputs, Session};
+pub use session::{MemoryTaken, Outputs, Session};
 pub use view::{Data, View};
 #[cfg(feature = "std")]
 pub use workers::Threads;

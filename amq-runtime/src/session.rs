@@ -22,9 +22,11 @@ use crate::workers::{Alone, Workers};
 mod inputs;
 mod saved;
 mod state;
+mod taken;
 
 use inputs::{Key, holds_no_bool};
 pub(crate) use saved::Kept;
+pub use taken::MemoryTaken;
 
 /// One stream of calls to a [`Model`].
 ///

@@ -108,6 +108,11 @@ fn weights_that_stay_in_the_file_take_no_memory() {
     let taken = BYTES.with(Counter::get) - before;
     // A vector's tables are 4 KiB, and so are its results.
     assert!(taken < size / 10, "{taken} bytes for a file of {size}");
+    let memory = session.memory();
+    assert_eq!((memory.values, memory.states), (2 * 4096, 0));
+    // What was taken has the model and the plan in it, and what they were made with.
+    let told = memory.bytes() as usize;
+    assert!(told <= taken && taken < 2 * told, "{taken} bytes, {memory:?}");
 }
 
 #[test]

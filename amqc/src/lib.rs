@@ -42,6 +42,7 @@ pub mod sensitivity;
 pub mod sequence;
 pub mod settings;
 mod sign;
+pub mod small;
 pub mod stages;
 mod table;
 pub mod tensor;

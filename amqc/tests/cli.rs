@@ -356,6 +356,11 @@ fn inspect_shows_what_a_file_holds() {
     let place = Place::new();
     insta::assert_snapshot!(place.amqc(&["inspect", "m.amq"]).done());
     insta::assert_json_snapshot!(place.amqc(&["inspect", "m.amq", "--json"]).json());
+    let text = place.amqc(&["inspect", "m.amq", "--target", "small"]).done();
+    assert!(text.contains("small device, one stream: "), "{text}");
+    let json = place.amqc(&["inspect", "m.amq", "--target", "small", "--json"]).json();
+    let size = fs::metadata(place.path("m.amq")).unwrap().len();
+    assert_eq!(json["small"]["flash"], size);
 }
 
 #[test]

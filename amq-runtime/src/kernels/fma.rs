@@ -1,4 +1,34 @@
-//! The fused multiply-add, computed exactly where the CPU has none.
+//! The fused multiply-add, computed exactly where the CPU has none, or Rust cannot be asked for it.
+
+/// `a * b + c`, rounded once, by a Cortex-M: the CPUs whose calls pass floats in registers and which have no atomics of 64 bits.
+/// Rust takes no float registers as operands there, and `core` has no such function.
+#[cfg(all(
+    target_arch = "arm",
+    target_os = "none",
+    target_abi = "eabihf",
+    not(target_has_atomic = "64")
+))]
+#[inline(always)]
+pub(crate) fn fma(a: f32, b: f32, c: f32) -> f32 {
+    let mut bits = c.to_bits();
+    // SAFETY: every Cortex-M with float registers has the instruction; the registers that are used are restored.
+    unsafe {
+        core::arch::asm!(
+            "vpush {{s0, s1, s2}}",
+            "vmov s0, {a}",
+            "vmov s1, {b}",
+            "vmov s2, {c}",
+            "vfma.f32 s2, s0, s1",
+            "vmov {c}, s2",
+            "vpop {{s0, s1, s2}}",
+            a = in(reg) a.to_bits(),
+            b = in(reg) b.to_bits(),
+            c = inout(reg) bits,
+            options(pure, nomem, preserves_flags),
+        );
+    }
+    f32::from_bits(bits)
+}
 
 /// `a * b + c`, rounded once.
 ///
@@ -6,6 +36,12 @@
 /// last bit set if anything was lost. As f64 has more than two bits beyond an f32, rounding that to
 /// f32 gives what rounding the exact sum would (Boldo and Melquiond, "Emulation of a FMA and correctly
 /// rounded sums: proved algorithms using rounding to odd", 2008).
+#[cfg(not(all(
+    target_arch = "arm",
+    target_os = "none",
+    target_abi = "eabihf",
+    not(target_has_atomic = "64")
+)))]
 #[inline(always)]
 pub(crate) fn fma(a: f32, b: f32, c: f32) -> f32 {
     let (p, c) = (f64::from(a) * f64::from(b), f64::from(c));

@@ -6,7 +6,7 @@ use core::cmp::Ordering;
 
 use amq_format::graph::{NonZero, Series, Sizes, Unique};
 
-use super::order::compare;
+use super::order::{By, compare};
 use crate::call::{Call, Dynamic, Memory, mismatch};
 use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
 use crate::error::{Fault, ensure, fault};
@@ -179,7 +179,7 @@ impl Different {
             differ.unwrap_or(Ordering::Equal)
         };
         order.iter_mut().zip(0..).for_each(|(slot, i)| *slot = i);
-        order.sort_unstable_by(by_elements);
+        order.sort_unstable_by(&by_elements as &By<'_>);
         let mut count = 0;
         for (at, i) in order.iter().enumerate() {
             let new = at == 0 || by_elements(&order[at - 1], i).is_ne();

@@ -55,13 +55,13 @@ impl Kernel for Chosen {
             _ => return Err(mismatch()),
         };
         macro_rules! choose {
-            ($x:expr, $kind:ident, $compare:expr) => {{
+            ($x:expr, $kind:ident, $compare:expr, $fast:literal) => {{
                 let values = match values {
                     Some(DataMut::$kind(values)) => Some(values),
                     None => None,
                     _ => return Err(mismatch()),
                 };
-                self.choose($x, values, indices, order, $compare)
+                self.choose::<_, $fast>($x, values, indices, order, $compare)
             }};
         }
         match x {
@@ -76,15 +76,15 @@ impl Kernel for Chosen {
                     || self.largest(x, values, indices),
                 );
             }
-            Data::F32(x) => choose!(x, F32, compare),
-            Data::I64(x) => choose!(x, I64, Ord::cmp),
-            Data::I32(x) => choose!(x, I32, Ord::cmp),
-            Data::U8(x) => choose!(x, U8, Ord::cmp),
-            Data::I8(x) => choose!(x, I8, Ord::cmp),
-            Data::I16(x) => choose!(x, I16, Ord::cmp),
-            Data::U16(x) => choose!(x, U16, Ord::cmp),
-            Data::U32(x) => choose!(x, U32, Ord::cmp),
-            Data::U64(x) => choose!(x, U64, Ord::cmp),
+            Data::F32(x) => choose!(x, F32, compare, true),
+            Data::I64(x) => choose!(x, I64, Ord::cmp, false),
+            Data::I32(x) => choose!(x, I32, Ord::cmp, false),
+            Data::U8(x) => choose!(x, U8, Ord::cmp, false),
+            Data::I8(x) => choose!(x, I8, Ord::cmp, false),
+            Data::I16(x) => choose!(x, I16, Ord::cmp, false),
+            Data::U16(x) => choose!(x, U16, Ord::cmp, false),
+            Data::U32(x) => choose!(x, U32, Ord::cmp, false),
+            Data::U64(x) => choose!(x, U64, Ord::cmp, false),
             Data::Bool(_) => return Err(mismatch()),
         }
         Ok(())
@@ -96,7 +96,25 @@ pub(super) fn compare(a: &f32, b: &f32) -> Ordering {
     a.partial_cmp(b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }
 
+/// Which of two entries comes first, as something that is known only when it runs: sorting has much code, which is then there
+/// once for all types.
+pub(super) type By<'a> = dyn Fn(&u32, &u32) -> Ordering + 'a;
+
 impl Chosen {
+    /// Puts the entries that are chosen first.
+    fn sort(&self, order: &mut [u32], first: impl Fn(&u32, &u32) -> Ordering + Copy) {
+        order.iter_mut().zip(0..).for_each(|(slot, i)| *slot = i);
+        if self.k < self.size {
+            order.select_nth_unstable_by(self.k - 1, first);
+        }
+        let chosen = &mut order[..self.k];
+        if self.unsorted {
+            chosen.sort_unstable_by(&Ord::cmp as &By<'_>);
+        } else {
+            chosen.sort_unstable_by(first);
+        }
+    }
+
     /// The largest of each row: first what it is, then where it is first.
     #[inline(always)]
     fn largest(&self, x: &[f32], mut values: Option<&mut [f32]>, mut indices: Option<&mut [i64]>) {
@@ -113,7 +131,8 @@ impl Chosen {
         }
     }
 
-    fn choose<T: Copy>(
+    /// Fast where sorting is compiled for this type of elements; one code sorts the others.
+    fn choose<T: Copy, const FAST: bool>(
         &self,
         x: &[T],
         mut values: Option<&mut [T]>,
@@ -137,19 +156,12 @@ impl Chosen {
                     // Without an order of all.
                     let best = |best: u32, i: u32| if first(&i, &best).is_lt() { i } else { best };
                     order[0] = (1..size as u32).fold(0, best);
+                } else if FAST {
+                    self.sort(order, first);
                 } else {
-                    order.iter_mut().zip(0..).for_each(|(slot, i)| *slot = i);
+                    self.sort(order, &first as &By<'_>);
                 }
-                if 1 < k && k < size {
-                    order.select_nth_unstable_by(k - 1, first);
-                }
-                let chosen = &mut order[..k];
-                if self.unsorted {
-                    chosen.sort_unstable();
-                } else {
-                    chosen.sort_unstable_by(first);
-                }
-                for (row, &i) in chosen.iter().enumerate() {
+                for (row, &i) in order[..k].iter().enumerate() {
                     let to = (block * k + row) * inner + column;
                     if let Some(values) = &mut values {
                         values[to] = *at(i);

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use amq_format::graph::{self, Graph, Node, Port, ValueId};
 use amq_format::operator::{Role, Slot};
 use amq_format::{Validated, spec};
-use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::Outcome;
@@ -23,6 +23,7 @@ use crate::names::shown;
 use crate::open::{Opened, is_amq};
 use crate::options::ConvertOptions;
 use crate::report::{self, Report};
+use crate::small::Small;
 use crate::table::Table;
 use crate::weights::op_name;
 
@@ -34,11 +35,21 @@ pub(super) struct Inspect {
     /// Show what this stage of compiling makes of an ONNX model, with the settings below
     #[arg(long, value_name = "STAGE", value_parser = stage(), conflicts_with = "json")]
     stage: Option<Stage>,
+    /// Also show what the model takes of such a device, its weights in flash
+    #[arg(long, value_name = "DEVICE", conflicts_with = "stage")]
+    target: Option<Device>,
     #[command(flatten)]
     settings: Settings,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// What a model may be meant for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Device {
+    /// A microcontroller
+    Small,
 }
 
 #[derive(Debug, Serialize)]
@@ -61,6 +72,9 @@ pub(super) struct Inspected {
     effective_bits: Option<EffectiveBits>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sections: Vec<Section>,
+    /// On a small device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    small: Option<Small>,
     #[serde(skip_serializing_if = "Option::is_none")]
     provenance: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -159,7 +173,8 @@ impl Inspect {
             }
             opened => opened?,
         };
-        let inspected = Inspected::new(&opened)?;
+        let small = self.target.map(|_| Small::of(&opened)).transpose()?;
+        let inspected = Inspected { small, ..Inspected::new(&opened)? };
         Outcome::of(self.json, &inspected, Inspected::text)
     }
 }
@@ -205,6 +220,7 @@ impl Inspected {
             layers: layers(&file),
             effective_bits: EffectiveBits::of(&file, opened.size).filter(|_| is_amq),
             sections: if is_amq { sections(&file) } else { Vec::new() },
+            small: None,
             provenance: match is_amq {
                 true => file.provenance().and_then(|text| serde_json::from_str(text).ok()),
                 false => None,
@@ -270,6 +286,15 @@ impl Inspected {
         }
         if let Some(bits) = self.effective_bits {
             let _ = writeln!(text, "\nbits a weight: {bits}");
+        }
+        if let Some(small) = self.small {
+            let Small { flash, values, working, states } = small;
+            let _ = writeln!(
+                text,
+                "\nsmall device, one stream: {flash} bytes of flash, {} of RAM ({values} values, {working} working \
+                 memory, {states} states), beside the program and its graph",
+                small.ram()
+            );
         }
         if !self.sections.is_empty() {
             let mut table = Table::new(&["section", "bytes", "offset", "sha256"], "lrrl");
