@@ -48,5 +48,8 @@ export interface Amq {
     load(bytes: Uint8Array | ArrayBuffer): Model;
 }
 
-/** The library: of the bytes of amq.wasm, a compiled module or a fetched answer; by default amq.wasm beside amq.js. */
+/** Whether amq-relaxed.wasm, which is faster, gives the same bits here. */
+export function relaxed(): boolean;
+
+/** The library: of the bytes of amq.wasm or amq-relaxed.wasm, a compiled module or a fetched answer; by default the faster beside amq.js. */
 export function init(source?: BufferSource | WebAssembly.Module | Response | Promise<Response>): Promise<Amq>;

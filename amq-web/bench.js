@@ -3,15 +3,15 @@
 //
 //     node bench.js MODEL.amq MODEL.onnx
 //
-// Inputs that are no states are ones in the shapes of the model, 1 where a call decides.
+// With Node 20, relaxed SIMD wants the flag --experimental-wasm-relaxed-simd. Inputs that are no states are ones in the shapes of the model, 1 where a call decides.
 import { readFile } from "node:fs/promises";
 import ort from "onnxruntime-web";
-import { init } from "./amq.js";
+import { init, relaxed } from "./amq.js";
 
 const TURNS = 30;
 const STEPS = 30;
 const [coded, source] = process.argv.slice(2);
-const amq = await init(await readFile(new URL("amq.wasm", import.meta.url)));
+const amq = await init(await readFile(new URL(relaxed() ? "amq-relaxed.wasm" : "amq.wasm", import.meta.url)));
 const model = amq.load(await readFile(coded));
 const session = model.session();
 ort.env.wasm.numThreads = 1;

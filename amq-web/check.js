@@ -1,12 +1,12 @@
-// Checks amq.wasm on the shipped model; the last line printed is the digest of the stream's scores.
+// Checks a module on the shipped model; the last line printed is the digest of the stream's scores.
 //
-//     node check.js MODEL.amq TOKEN...
+//     node check.js MODULE.wasm MODEL.amq TOKEN...
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { AmqError, init } from "./amq.js";
 
-const [path, ...words] = process.argv.slice(2);
-const amq = await init(await readFile(new URL("amq.wasm", import.meta.url)));
+const [module, path, ...words] = process.argv.slice(2);
+const amq = await init(await readFile(module));
 const file = await readFile(path);
 const model = amq.load(file);
 assert.deepEqual(model.inputs[0], { name: "tokens", type: "int64", shape: ["seq", "batch"], state: null });

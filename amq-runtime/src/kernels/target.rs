@@ -154,7 +154,9 @@ impl Target {
         }
     }
 
-    /// Runs `work` on this instruction set's lanes.
+    /// Runs `work` on this instruction set's lanes. Where stacks are small it is a function of its own, so that they hold no more than one
+    /// kernel needs.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(crate) fn run<W: Work>(self, work: W) -> W::Output {
         match self.0 {
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]

@@ -64,8 +64,16 @@ impl Quad for Simd128 {
         f32x4_mul(a, b)
     }
 
+    /// Who loads a module with relaxed operations has seen that the host rounds once.
+    #[cfg(target_feature = "relaxed-simd")]
+    #[inline(always)]
+    fn fma(self, a: v128, b: v128, c: v128) -> v128 {
+        f32x4_relaxed_madd(a, b, c)
+    }
+
     /// There is no instruction whose rounding is told: as `fma.rs` does, two lanes at a time.
     /// A function of its own: it has some fifty instructions, and kernels many places for it.
+    #[cfg(not(target_feature = "relaxed-simd"))]
     #[inline(never)]
     fn fma(self, a: v128, b: v128, c: v128) -> v128 {
         let high = |x| u32x4_shuffle::<2, 3, 2, 3>(x, x);
@@ -150,6 +158,9 @@ impl Quad for Simd128 {
 
     #[inline(always)]
     fn entries(self, table: v128, index: v128) -> v128 {
+        #[cfg(target_feature = "relaxed-simd")]
+        return u8x16_relaxed_swizzle(table, index);
+        #[cfg(not(target_feature = "relaxed-simd"))]
         u8x16_swizzle(table, index)
     }
 
@@ -170,6 +181,7 @@ impl Quad for Simd128 {
 }
 
 /// The fused multiply-add of lanes 0 and 1.
+#[cfg(not(target_feature = "relaxed-simd"))]
 #[inline(always)]
 fn fma_low(a: v128, b: v128, c: v128) -> v128 {
     let (a, b, c) =

@@ -15,8 +15,8 @@ use crate::kernels::memory::{self, Filling};
 use crate::kernels::{BLOCK, Target, codes, float, tables};
 use crate::workers::Workers;
 
-/// Words of a row that are read together, a cache line.
-const TOGETHER: usize = 8;
+/// Words of a row that are read together, a cache line. Without an operating system stacks are small, and memory has no lines.
+const TOGETHER: usize = if cfg!(target_os = "none") { 1 } else { 8 };
 
 #[derive(Debug)]
 pub(super) enum Weights {

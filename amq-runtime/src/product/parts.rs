@@ -13,7 +13,9 @@ const LEAST_VECTORS: usize = 8;
 /// Bytes of weights that meet first and second parts in turn: they should stay in the first cache.
 const LINES_BYTES: usize = 1 << 14;
 
-/// Multiplies both parts of each vector, adds the results, and the bias to the sum.
+/// Multiplies both parts of each vector, adds the results, and the bias to the sum. Where stacks are small it is a function of its
+/// own: no other product needs as much.
+#[cfg_attr(target_os = "none", inline(never))]
 pub(super) fn multiply(
     weights: &Weights,
     target: Target,
