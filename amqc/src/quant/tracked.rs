@@ -141,20 +141,23 @@ impl Tracked {
         self.offsets.as_ref().map_or(0.0, |offsets| f64::from(offsets[group]))
     }
 
-    /// Gives each weight the nearest level, then fits the coefficients by least squares; writes what the codes stand
-    /// for to `decoded`. A group whose codes do not determine all coefficients keeps them.
+    /// Bounds the weights of each row, gives each the nearest level, then fits the coefficients by least squares; writes
+    /// what the codes stand for to `decoded`. A group whose codes do not determine all coefficients keeps them.
     ///
     /// # Panics
-    /// If there are not as many weights and results as codes.
-    pub fn follow(&mut self, weights: &[f32], decoded: &mut [f32]) {
+    /// If there are not as many weights and results as codes, and bounds as rows.
+    pub fn follow(&mut self, weights: &mut [f32], bounds: &[f32], decoded: &mut [f32]) {
         assert_eq!(weights.len(), self.codes.len(), "weights of the matrix");
+        assert_eq!(bounds.len(), self.rows, "bounds of the rows");
         assert_eq!(decoded.len(), self.codes.len(), "weights of the matrix");
         let (cols, width, planes) = (self.cols, self.group, self.planes);
         let (groups, kind) = (self.cols.div_ceil(self.group), self.coefficient_type);
         let offsets = self.offsets.as_deref();
         let rows = self.codes.par_chunks_mut(cols).zip(self.coefficients.par_chunks_mut(groups));
-        let rows = rows.zip(weights.par_chunks(cols)).zip(decoded.par_chunks_mut(cols));
-        rows.enumerate().with_min_len(16).for_each(|(row, (((codes, all), weights), decoded))| {
+        let rows = rows.zip(weights.par_chunks_mut(cols).zip(bounds));
+        let rows = rows.zip(decoded.par_chunks_mut(cols)).enumerate().with_min_len(16);
+        rows.for_each(|(row, (((codes, all), (weights, bound)), decoded))| {
+            weights.iter_mut().for_each(|w| *w = w.clamp(-bound, *bound));
             let parts = codes.chunks_mut(width).zip(weights.chunks(width));
             let parts = parts.zip(decoded.chunks_mut(width)).zip(all).enumerate();
             for (at, (((codes, weights), decoded), coefficients)) in parts {
@@ -344,6 +347,10 @@ mod tests {
     use super::*;
     use crate::quant::{Cycles, Method, Options, quantize};
 
+    fn largest(row: &[f32]) -> f32 {
+        row.iter().fold(0.0, |most, w| most.max(w.abs()))
+    }
+
     fn weights(count: usize) -> Vec<f32> {
         (0..count).map(|i| ((i * 7919 % 1009) as f32 / 504.5 - 1.0).powi(3)).collect()
     }
@@ -373,13 +380,13 @@ mod tests {
     /// Following the same weights is alternating: the error falls, and never below that of convergence.
     #[test]
     fn following_alternates() {
-        let weights = weights(4 * 96);
+        let mut weights = weights(4 * 96);
         for bits in [1, 2, 3] {
             let mut tracked = Tracked::new(&coded(&weights, 96, bits, 0));
             let mut decoded = vec![0.0; weights.len()];
             let mut last = f64::INFINITY;
             for _ in 0..6 {
-                tracked.follow(&weights, &mut decoded);
+                tracked.follow(&mut weights, &[f32::INFINITY; 4], &mut decoded);
                 let error = tracked.matrix().relative_mse(&weights);
                 assert!(error <= last * (1.0 + 1e-3), "{bits}: {error} after {last}");
                 last = error;
@@ -399,7 +406,7 @@ mod tests {
         let mut pulled: Vec<f32> = original.iter().map(|w| -w).collect();
         tracked.pull(&mut pulled);
         let mut followed = tracked.clone();
-        followed.follow(&pulled, &mut vec![0.0; original.len()]);
+        followed.follow(&mut pulled, &[f32::INFINITY; 3], &mut vec![0.0; original.len()]);
         assert_eq!(followed.codes, tracked.codes);
         let mut decoded = vec![0.0; original.len()];
         tracked.decode(&mut decoded);
@@ -438,8 +445,9 @@ mod tests {
         let matrix = coded(&weights, 40, 2, 0);
         let mut tracked = Tracked::new(&matrix);
         let mut other = Tracked::new(&matrix);
-        let moved: Vec<f32> = weights.iter().map(|w| w * 1.5 - 0.1).collect();
-        tracked.follow(&moved, &mut vec![0.0; moved.len()]);
+        let mut moved: Vec<f32> = weights.iter().map(|w| w * 1.5 - 0.1).collect();
+        tracked.follow(&mut moved, &[0.75, 1.0], &mut vec![0.0; weights.len()]);
+        assert_eq!([&moved[..40], &moved[40..]].map(largest), [0.75, 1.0]);
         assert_ne!(tracked, other);
         let mut bytes = Vec::new();
         tracked.save(&mut bytes);

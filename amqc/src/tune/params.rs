@@ -1,10 +1,9 @@
 //! What is trained: weights, and their codes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use amq_format::graph::{Op, ValueId};
+use amq_format::graph::{BinaryFunction as B, Op, ValueId};
 use amq_format::operator::Role;
-use rayon::prelude::*;
 
 use crate::fit::{Fitted, Matrix};
 use crate::ir::Module;
@@ -61,8 +60,8 @@ pub(super) struct Params {
 }
 
 impl Params {
-    /// Weights, tables and biases of the outermost nodes, those that are coded with their codes. Of a network whose
-    /// biases are constants already.
+    /// Weights, tables and biases of the outermost nodes, those that are coded with their codes, and what scales and shifts
+    /// channels behind them, such as normalization's. Of a network whose biases are constants already.
     pub(super) fn new(module: &Module, plan: &Plan, fitted: &Fitted) -> Params {
         let mut params = Params { all: Vec::new(), coded: Vec::new(), uses: BTreeMap::new() };
         let mut places = BTreeMap::new();
@@ -76,17 +75,17 @@ impl Params {
                 {
                     continue;
                 }
-                let param = *places.entry(value).or_insert_with(|| {
-                    params.all.push(Param {
-                        value,
-                        weights: constant.clone(),
-                        gradient: vec![0.0; constant.data.len()],
-                        stale: false,
-                        bounds: Vec::new(),
-                    });
-                    params.all.len() - 1
-                });
+                let param =
+                    *places.entry(value).or_insert_with(|| params.push(value, constant.clone()));
                 params.uses.insert((index, slot.input), Use { param, coded: None });
+            }
+        }
+        let matrices: BTreeSet<ValueId> = places.keys().copied().collect();
+        for (index, input, value) in params.of_channels(module) {
+            if let (Some(constant), false) = (module.constant(value), matrices.contains(&value)) {
+                let param =
+                    *places.entry(value).or_insert_with(|| params.push(value, constant.clone()));
+                params.uses.insert((index, input), Use { param, coded: None });
             }
         }
         for matrix in &fitted.matrices {
@@ -116,6 +115,50 @@ impl Params {
         params
     }
 
+    /// Adds a constant; gives its place.
+    fn push(&mut self, value: ValueId, weights: Tensor) -> usize {
+        let gradient = vec![0.0; weights.data.len()];
+        self.all.push(Param { value, weights, gradient, stale: false, bounds: Vec::new() });
+        self.all.len() - 1
+    }
+
+    /// Node, input and value of the vectors that something is multiplied by or added to that depends on params. Others
+    /// are part of how data are prepared; constants of several axes are positions and masks, single ones belong to formulas.
+    fn of_channels(&self, module: &Module) -> Vec<(usize, usize, ValueId)> {
+        let is_vector = |tensor: &Tensor| {
+            let mut sizes = tensor.dims.iter().filter(|&&size| size != 1);
+            let is_one = sizes.next().is_some() && sizes.next().is_none();
+            is_one && matches!(&tensor.data, Data::F32(x) if x.iter().all(|x| x.is_finite()))
+        };
+        let mut uses = BTreeMap::<ValueId, usize>::new();
+        for &value in module.graph.nodes.iter().flat_map(|node| &node.inputs) {
+            *uses.entry(value).or_default() += 1;
+        }
+        let mut active = BTreeSet::new();
+        let mut found = Vec::new();
+        for (index, node) in module.graph.nodes.iter().enumerate() {
+            let is_trained = (0..node.inputs.len()).any(|at| self.place(index, at).is_some());
+            if is_trained || node.inputs.iter().any(|value| active.contains(value)) {
+                active.extend(node.outputs.iter().copied());
+            }
+            let (Some(Op::Binary(binary)), [a, b]) = (&node.op, &node.inputs[..]) else { continue };
+            if !matches!(binary.function(), B::Add | B::Sub | B::Mul | B::Prelu) {
+                continue;
+            }
+            for (input, value, other) in [(0, *a, *b), (1, *b, *a)] {
+                if active.contains(&other) && module.constant(value).is_some_and(is_vector) {
+                    found.push((index, input, value));
+                }
+            }
+        }
+        // What is used elsewhere as well would change there.
+        for &(_, _, value) in &found {
+            uses.entry(value).and_modify(|count| *count -= 1);
+        }
+        found.retain(|(_, _, value)| uses.get(value) == Some(&0));
+        found
+    }
+
     /// Where an input of a node comes from, if it is trained.
     pub(super) fn place(&self, node: usize, input: usize) -> Option<Use> {
         self.uses.get(&(node, input)).copied()
@@ -137,11 +180,7 @@ impl Params {
             else {
                 continue;
             };
-            let cols = weights.len().checked_div(bounds.len()).unwrap_or(0).max(1);
-            weights.par_chunks_mut(cols).zip(&*bounds).with_min_len(64).for_each(|(row, bound)| {
-                row.iter_mut().for_each(|w| *w = w.clamp(-bound, *bound));
-            });
-            tracked.follow(weights, decoded);
+            tracked.follow(weights, bounds, decoded);
         }
     }
 

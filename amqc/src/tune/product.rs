@@ -6,14 +6,16 @@ use rayon::prelude::*;
 
 /// Products of fewer multiplications are one piece of work.
 const SMALL: usize = 1 << 17;
-/// Pieces that others are divided into at most, the multiplications that are worth one, and the fewest rows or columns
-/// of one. How a product is divided depends on its sizes alone, so that results do not depend on the number of threads.
-const PIECES: usize = 16;
+/// The multiplications that are worth a piece of work, and the fewest rows or columns of one.
 const PIECE: usize = 1 << 21;
 const LEAST: usize = 48;
+/// Pieces for each thread at most: each packs one of the two matrices as a whole, so few are better.
+const TURNS: usize = 2;
 
-/// Products with so many times as many terms as rows or columns are divided along the terms.
+/// Products with so many times as many terms as rows or columns are divided along the terms, into so many pieces: sums are the same
+/// with any number of threads.
 const DEEP: usize = 8;
+const SUMS: usize = 16;
 
 /// A matrix, as it is or turned.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +68,7 @@ fn multiply(a: Matrix<'_>, b: Matrix<'_>, keep: f32, out: &mut [f32]) {
     let mut out = out.expect("as many elements as rows and columns have");
     let inner = a.len_of(Axis(1));
     if inner > rows.max(cols) * DEEP {
-        let size = inner.div_ceil(PIECES);
+        let size = inner.div_ceil(SUMS);
         let sums: Vec<Array2<f32>> = (0..inner.div_ceil(size))
             .into_par_iter()
             .map(|piece| {
@@ -78,7 +80,11 @@ fn multiply(a: Matrix<'_>, b: Matrix<'_>, keep: f32, out: &mut [f32]) {
         return;
     }
     let axis = if cols >= rows { Axis(1) } else { Axis(0) };
-    let pieces = work.div_ceil(PIECE).min(PIECES);
+    let most = match rayon::current_num_threads() {
+        1 => 1,
+        threads => TURNS * threads,
+    };
+    let pieces = work.div_ceil(PIECE).min(most);
     let size = out.len_of(axis).div_ceil(pieces).next_multiple_of(16).max(LEAST);
     let pieces: Vec<_> = out.axis_chunks_iter_mut(axis, size).enumerate().collect();
     pieces.into_par_iter().for_each(|(piece, mut out)| {
@@ -165,14 +171,24 @@ mod tests {
 
     #[test]
     fn threads_change_no_bit() {
-        let (a, b) = (numbers(300 * 90, 13), numbers(90 * 200, 17));
-        let scaled: Vec<f32> = a.iter().map(|x| x * 0.317).collect();
+        let scaled = |count: usize, step: usize| -> Vec<f32> {
+            numbers(count, step).iter().map(|x| x * 0.317).collect()
+        };
+        // Of more terms than are summed at once, and pieces that are cut along rows and along columns.
+        let (a, b) = (scaled(300 * 600, 13), scaled(600 * 200, 17));
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let [a, b] = [(&scaled, 90), (&b, 200)].map(|(data, cols)| Matrix::new(data, cols));
-            let deep = [Matrix::new(&scaled, 13_500), Matrix::new(&scaled[..13_500], 1)];
-            pool.install(|| [product(a, b), product(deep[0], deep[1])])
+            let [a, b] = [(&a, 600), (&b, 200)].map(|(data, cols)| Matrix::new(data, cols));
+            let deep = [Matrix::new(a.data, 18_000), Matrix::new(&a.data[..18_000], 1)];
+            pool.install(|| {
+                let mut sums = vec![0.3; 300 * 200];
+                add_product(a, b, &mut sums);
+                [product(a, b), sums, product(b.t(), a.t()), product(deep[0], deep[1])]
+            })
         };
-        assert_eq!(run(1), run(3));
+        let one = run(1);
+        for threads in [2, 3, 7] {
+            assert_eq!(run(threads), one, "{threads} threads");
+        }
     }
 }

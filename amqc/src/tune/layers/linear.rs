@@ -2,7 +2,6 @@
 
 use amq_format::graph::Activations;
 use amq_runtime::Isa;
-use rayon::prelude::*;
 
 use super::layer::{Gradients, Inputs, Layer, add_rows, code, floats, optional};
 use crate::error::Result;
@@ -40,11 +39,15 @@ impl Layer for Linear {
         self.coded.extend_from_slice(x);
         code(self.isa, self.activations, columns, &mut self.coded)?;
         leave_out(self.dropout, columns, &mut self.coded);
-        let mut y = vec![0.0; dims.iter().product()];
-        if let Some(bias) = optional(inputs, 2) {
-            y.par_chunks_exact_mut(rows.max(1)).for_each(|y| y.copy_from_slice(bias));
-        }
-        add_product(Matrix::new(&self.coded, columns), Matrix::new(w, columns).t(), &mut y);
+        let (by_x, by_w) = (Matrix::new(&self.coded, columns), Matrix::new(w, columns).t());
+        let y = match optional(inputs, 2) {
+            Some(bias) => {
+                let mut y = bias.repeat(dims.iter().rev().skip(1).product());
+                add_product(by_x, by_w, &mut y);
+                y
+            }
+            None => product(by_x, by_w),
+        };
         Ok(vec![Some(Tensor { dims, data: Data::F32(y) })])
     }
 

@@ -113,3 +113,27 @@ fn spectra() {
         }
     }
 }
+
+#[test]
+fn vectors_of_channels_are_trained() {
+    let (scale, shift) = (weight("scale", &[5], 0.9), weight("shift", &[1, 5], 0.9));
+    let build = begin().initializer(scale).initializer(shift).node("Sin", "h", "s");
+    let build = build.node("Mul", "s scale", "m").node("Sub", "shift m", "y").output("y");
+    let mut case = Case::new(&build, None, &[&[4, 6]]);
+    let trained = |case: &Case| {
+        let names = case.params.all.iter().map(|param| case.module.name(param.value).to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(trained(&case)[2..], ["scale", "shift"]);
+    check_gradients(&mut case);
+    // What prepares data, masks, and what stands elsewhere too, is not.
+    let mask = weight("mask", &[4, 5], 0.9);
+    let build = Build::new(17).input("raw", "n 6").initializer(weight("mean", &[6], 0.5));
+    let build = build.node("Sub", "raw mean", "x").initializer(weight("w", &[6, 5], 0.7));
+    let build = build.initializer(mask).initializer(weight("twice", &[1, 6], 0.5));
+    let build = build.node("MatMul", "x w", "h").node("Mul", "h mask", "m").node("Tanh", "m", "t");
+    let build = build.ints("six", &[4, 6]).ints("none", &[0, 0, 0, 1]);
+    let build = build.node("Pad", "t none", "p").node("Mul", "p twice", "q");
+    let build = build.node("Add", "raw twice", "r").node("Add", "q r", "y").output("y");
+    assert_eq!(trained(&Case::new(&build, None, &[&[4, 6]])), ["w^T"]);
+}
