@@ -1,5 +1,7 @@
 //! Codes that follow weights which move, as those of a network in training do.
 
+mod scales;
+
 use amq_format::graph::CoefficientType;
 use amq_runtime::vectorize;
 use rayon::prelude::*;
@@ -351,11 +353,11 @@ mod tests {
         row.iter().fold(0.0, |most, w| most.max(w.abs()))
     }
 
-    fn weights(count: usize) -> Vec<f32> {
+    pub(super) fn weights(count: usize) -> Vec<f32> {
         (0..count).map(|i| ((i * 7919 % 1009) as f32 / 504.5 - 1.0).powi(3)).collect()
     }
 
-    fn coded(weights: &[f32], cols: usize, bits: u8, group: usize) -> QuantizedMatrix {
+    pub(super) fn coded(weights: &[f32], cols: usize, bits: u8, group: usize) -> QuantizedMatrix {
         let cycles = Cycles::Count(2);
         let method = Method::Alternating;
         let options = Options { bits, method, group, cycles, keeps_sums: false, shifts: false };

@@ -11,7 +11,7 @@ use super::params::Params;
 use crate::error::{Error, Result};
 use crate::options::ConvertOptions;
 
-const MAGIC: &[u8; 8] = b"AMQTUNE\x02";
+const MAGIC: &[u8; 8] = b"AMQTUNE\x03";
 const DIGEST: usize = 32;
 
 /// What a training is: one with another of these does not go on from its checkpoint.
@@ -46,13 +46,24 @@ pub(super) fn write(
 ) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(identity);
-    let Course { step, elapsed, valid, scale, undone, loss, before, best, best_step, student } =
-        course;
+    let Course {
+        step,
+        elapsed,
+        valid,
+        scale,
+        undone,
+        loss,
+        before,
+        last,
+        best,
+        best_step,
+        student,
+    } = course;
     for number in [*step, elapsed.as_nanos() as u64, *best_step, student.len() as u64] {
         bytes.extend(number.to_le_bytes());
     }
-    let ([before, before_loss], [best, best_loss]) = (before.numbers(), best.numbers());
-    for number in [*scale, *loss, before, before_loss, best, best_loss] {
+    let figures = [before, last, best].map(Figure::numbers);
+    for number in [*scale, *loss].iter().chain(figures.as_flattened()) {
         bytes.extend(number.to_le_bytes());
     }
     bytes.extend(valid.to_le_bytes());
@@ -103,10 +114,22 @@ fn course(measure: Measure, from: &mut &[u8]) -> Option<Course> {
     let [scale, loss] = [number()?, number()?].map(f64::from_bits);
     let mut figure =
         || Some(Figure::of_numbers(measure, [number()?, number()?].map(f64::from_bits)));
-    let (before, best) = (figure()?, figure()?);
+    let [before, last, best] = [figure()?, figure()?, figure()?];
     let mut small = || Some(u32::from_le_bytes(from.split_off(..4)?.try_into().ok()?));
     let [valid, undone] = [small()?, small()?];
     let student = from.split_off(..usize::try_from(length).ok()?)?.to_vec();
     let elapsed = Duration::from_nanos(elapsed);
-    Some(Course { step, elapsed, valid, scale, undone, loss, before, best, best_step, student })
+    Some(Course {
+        step,
+        elapsed,
+        valid,
+        scale,
+        undone,
+        loss,
+        before,
+        last,
+        best,
+        best_step,
+        student,
+    })
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::arrays::Arrays;
 use super::lesson::Figure;
 use super::optimizer::{Optimizer, Rule};
-use super::params::Params;
+use super::params::{Params, Stage};
 use super::text::{Reading, Texts};
 use crate::compile::Compiled;
 use crate::error::{Error, Result};
@@ -153,10 +153,19 @@ pub(super) struct Course {
     /// The mean loss, NaN before the first step.
     pub(super) loss: f64,
     pub(super) before: Figure,
+    /// Of the student that was validated last.
+    pub(super) last: Figure,
     pub(super) best: Figure,
     pub(super) best_step: u64,
     /// Weights and codes of the best student.
     pub(super) student: Vec<u8>,
+}
+
+fn stages() -> [f64; 2] {
+    let get = |name: &str, other: f64| {
+        std::env::var(name).ok().and_then(|x| x.parse().ok()).unwrap_or(other)
+    };
+    [get("AMQ_S1", 1.0), get("AMQ_S2", 10.0)].map(|x| x / 12.0)
 }
 
 impl Training {
@@ -171,16 +180,29 @@ impl Training {
         done.min(1.0)
     }
 
+    /// What moves at a share of the way.
+    pub(super) fn stage(&self, done: f64) -> Stage {
+        let [first, last] = stages();
+        match self.rule {
+            Rule::Adam if done < first || done >= last => Stage::Scales,
+            _ => Stage::Weights,
+        }
+    }
+
     /// The rate at a share of the way.
     pub(super) fn rate(&self, done: f64) -> f64 {
         let rate = self.rate.unwrap_or_else(|| self.rule.rate());
+        let [first, last] = stages();
+        let cosine = |from: f64, to: f64| {
+            0.51 + 0.49 * (std::f64::consts::PI * (done - from) / (to - from)).cos()
+        };
+        let of_scales = std::env::var("AMQ_SR").ok().and_then(|x| x.parse().ok()).unwrap_or(0.2);
         match self.rule {
             Rule::Sgd => rate,
-            Rule::Adam if done < RISE => rate * (done / RISE).max(0.02),
-            Rule::Adam => {
-                let rest = (done - RISE) / (1.0 - RISE);
-                rate * (0.51 + 0.49 * (std::f64::consts::PI * rest).cos())
-            }
+            Rule::Adam if done < first => of_scales * rate * cosine(0.0, first),
+            Rule::Adam if done < first + RISE => rate * ((done - first) / RISE).max(0.02),
+            Rule::Adam if done < last => rate * cosine(first + RISE, last),
+            Rule::Adam => of_scales * rate * cosine(last, 1.0),
         }
     }
 }
@@ -195,6 +217,7 @@ impl Course {
             undone: 0,
             loss: f64::NAN,
             before,
+            last: before,
             best: before,
             best_step: 0,
             student: Vec::new(),
@@ -204,6 +227,24 @@ impl Course {
     pub(super) fn validated(&self, done: f64, figure: Figure, best: bool) -> Event {
         let loss = Some(self.loss).filter(|loss| !loss.is_nan());
         Event::Valid { step: self.step, done, loss, figure, best, elapsed: self.elapsed }
+    }
+
+    /// Takes note of a student that was validated: the rate falls where it does not gain. The first follows calibrated codes,
+    /// which it may be worse than at any rate that brings much later.
+    pub(super) fn note(&mut self, found: Figure, params: &Params, rule: Rule) {
+        let gains = found.is_better_than(&self.last);
+        let best = found.is_better_than(&self.best);
+        self.last = found;
+        match rule {
+            Rule::Adam if self.valid > 2 && !gains => self.scale *= 0.5,
+            Rule::Sgd if !best => self.scale /= 1.2,
+            _ => {}
+        }
+        if best {
+            (self.best, self.best_step) = (found, self.step);
+            self.student.clear();
+            params.save(&mut self.student);
+        }
     }
 
     /// Goes back to the best student.
@@ -227,5 +268,38 @@ impl Course {
         self.scale *= 0.5;
         (watch.tell)(&Event::Undone { step: self.step, why });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fit::Fitted;
+    use crate::onnx::tests::{Build, f32s};
+    use crate::plan::Plan;
+
+    /// A rate is halved where a student is worse than the one before, but for the first; the best is kept.
+    #[test]
+    fn rates_fall_where_students_do_not_gain() {
+        let build = Build::new(17).input("x", "n 2").initializer(f32s("w", &[2, 1], &[1.0, 2.0]));
+        let mut module = build.node("MatMul", "x w", "y").output("y").import().unwrap();
+        crate::passes::run(&mut module).unwrap();
+        let plan = Plan { matrices: Vec::new(), raised: Vec::new() };
+        let params = Params::new(&module, &plan, &Fitted::default());
+        let mut course = Course::new(Figure::Decibels(9.0));
+        let mut scales = |rule: Rule, figures: &[f64]| -> Vec<f64> {
+            course.scale = 1.0;
+            let scale = |&figure: &f64| {
+                (course.valid, course.step) = (course.valid + 1, course.step + 10);
+                course.note(Figure::Decibels(figure), &params, rule);
+                course.scale
+            };
+            figures.iter().map(scale).collect()
+        };
+        let found = scales(Rule::Adam, &[7.0, 8.0, 7.5, 9.5, 9.5]);
+        assert_eq!(found, [1.0, 1.0, 0.5, 0.5, 0.25]);
+        assert_eq!(scales(Rule::Sgd, &[9.4, 9.6]), [1.0 / 1.2, 1.0 / 1.2]);
+        assert_eq!((course.best, course.best_step), (Figure::Decibels(9.6), 70));
+        assert!(!course.student.is_empty());
     }
 }

@@ -80,7 +80,7 @@ impl Optimizer {
         self.means.iter_mut().flatten().for_each(|means| means.fill(0.0));
     }
 
-    /// The norm of all gradients together.
+    /// The norm of all gradients together, of what moves.
     pub(super) fn norm(params: &Params) -> f64 {
         let square =
             |piece: &[f32]| piece.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>();
@@ -88,7 +88,8 @@ impl Optimizer {
             let pieces: Vec<f64> = gradient.par_chunks(PIECE).map(square).collect();
             pieces.iter().sum::<f64>()
         };
-        params.all.iter().map(|param| of_param(&param.gradient)).sum::<f64>().sqrt()
+        let moving = params.all.iter().filter(|param| param.moves);
+        moving.map(|param| of_param(&param.gradient)).sum::<f64>().sqrt()
     }
 
     /// Takes a step against gradients of this norm. Adam then takes `rate * decay` of each weight that is coded away, whatever
@@ -101,7 +102,9 @@ impl Optimizer {
             params.all.iter_mut().zip(&mut self.means).zip(&self.scales)
         {
             let keep = if param.is_coded() { (1.0 - rate * decay) as f32 } else { 1.0 };
-            let Data::F32(weights) = &mut param.weights.data else { continue };
+            let (Data::F32(weights), true) = (&mut param.weights.data, param.moves) else {
+                continue;
+            };
             let pieces = weights.par_chunks_mut(PIECE).zip(param.gradient.par_chunks(PIECE));
             if self.rule == Rule::Sgd {
                 let by = rate as f32 * shorten;

@@ -11,13 +11,24 @@ use crate::plan::Plan;
 use crate::quant::Tracked;
 use crate::tensor::{Data, Tensor};
 
-/// A constant that is trained.
+/// What moves of matrices that are coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Their coefficients: codes stay.
+    Scales = 0,
+    /// Their weights, which codes and coefficients follow.
+    Weights = 1,
+}
+
+/// A constant that is trained, or the coefficients of one.
 #[derive(Clone, Debug)]
 pub(super) struct Param {
-    /// Its value in the network.
-    pub(super) value: ValueId,
+    /// Its value in the network; none for coefficients.
+    pub(super) value: Option<ValueId>,
     /// Its elements, not coded.
     pub(super) weights: Tensor,
+    /// Whether it moves in this stage.
+    pub(super) moves: bool,
     /// The loss's gradient.
     pub(super) gradient: Vec<f32>,
     /// Whether that is one of a step before, which nothing was added to since it was cleared.
@@ -37,6 +48,8 @@ impl Param {
 #[derive(Clone, Debug)]
 struct Coded {
     param: usize,
+    /// The param that holds its coefficients.
+    scales: usize,
     tracked: Tracked,
     /// What they stand for.
     decoded: Tensor,
@@ -55,6 +68,7 @@ pub(super) struct Use {
 pub(super) struct Params {
     pub(super) all: Vec<Param>,
     coded: Vec<Coded>,
+    stage: Stage,
     /// By node and input.
     uses: BTreeMap<(usize, usize), Use>,
 }
@@ -63,7 +77,12 @@ impl Params {
     /// Weights, tables and biases of the outermost nodes, those that are coded with their codes, and what scales and shifts
     /// channels behind them, such as normalization's. Of a network whose biases are constants already.
     pub(super) fn new(module: &Module, plan: &Plan, fitted: &Fitted) -> Params {
-        let mut params = Params { all: Vec::new(), coded: Vec::new(), uses: BTreeMap::new() };
+        let mut params = Params {
+            all: Vec::new(),
+            coded: Vec::new(),
+            stage: Stage::Weights,
+            uses: BTreeMap::new(),
+        };
         let mut places = BTreeMap::new();
         for (index, node) in module.graph.nodes.iter().enumerate() {
             let slots = node.op.as_ref().map(|op| op.operator().slots()).unwrap_or_default();
@@ -75,16 +94,18 @@ impl Params {
                 {
                     continue;
                 }
-                let param =
-                    *places.entry(value).or_insert_with(|| params.push(value, constant.clone()));
+                let param = *places
+                    .entry(value)
+                    .or_insert_with(|| params.push(Some(value), constant.clone()));
                 params.uses.insert((index, slot.input), Use { param, coded: None });
             }
         }
         let matrices: BTreeSet<ValueId> = places.keys().copied().collect();
         for (index, input, value) in params.of_channels(module) {
             if let (Some(constant), false) = (module.constant(value), matrices.contains(&value)) {
-                let param =
-                    *places.entry(value).or_insert_with(|| params.push(value, constant.clone()));
+                let param = *places
+                    .entry(value)
+                    .or_insert_with(|| params.push(Some(value), constant.clone()));
                 params.uses.insert((index, input), Use { param, coded: None });
             }
         }
@@ -101,7 +122,11 @@ impl Params {
             *bounds = rows.map(|(row, levels)| largest(row).max(largest(levels))).collect();
             tracked.pull(data);
             let decoded = Tensor { dims: weights.dims.clone(), data: Data::F32(decoded) };
-            params.coded.push(Coded { param, tracked, decoded });
+            let scales = tracked.scales();
+            let scales = Tensor { dims: vec![scales.len()], data: Data::F32(scales) };
+            let scales = params.push(None, scales);
+            params.all[scales].moves = false;
+            params.coded.push(Coded { param, scales, tracked, decoded });
         }
         for (planned, place) in plan.matrices.iter().zip(&fitted.places) {
             let (Some(place), true) = (place, planned.weight.place.is_outermost()) else {
@@ -116,9 +141,10 @@ impl Params {
     }
 
     /// Adds a constant; gives its place.
-    fn push(&mut self, value: ValueId, weights: Tensor) -> usize {
+    fn push(&mut self, value: Option<ValueId>, weights: Tensor) -> usize {
         let gradient = vec![0.0; weights.data.len()];
-        self.all.push(Param { value, weights, gradient, stale: false, bounds: Vec::new() });
+        let (moves, stale, bounds) = (true, false, Vec::new());
+        self.all.push(Param { value, weights, moves, gradient, stale, bounds });
         self.all.len() - 1
     }
 
@@ -172,15 +198,46 @@ impl Params {
         }
     }
 
-    /// Bounds weights that are coded and lets codes follow them.
+    /// What moves of coded matrices.
+    pub(super) fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Goes on with another stage from what the codes stand for: weights come to where their codes are the nearest.
+    pub(super) fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+        for Coded { param, scales, tracked, .. } in &self.coded {
+            if let (Stage::Weights, Data::F32(weights)) =
+                (stage, &mut self.all[*param].weights.data)
+            {
+                tracked.pull(weights);
+            }
+            if stage == Stage::Scales {
+                self.all[*scales].weights.data = Data::F32(tracked.scales());
+            }
+        }
+        self.settle_moves();
+    }
+
+    /// Which params move in this stage.
+    fn settle_moves(&mut self) {
+        for Coded { param, scales, .. } in &self.coded {
+            self.all[*param].moves = self.stage == Stage::Weights;
+            self.all[*scales].moves = self.stage == Stage::Scales;
+        }
+    }
+
+    /// Bounds weights that are coded and lets codes follow them, or takes the coefficients, whichever moves.
     pub(super) fn follow(&mut self) {
-        for Coded { param, tracked, decoded } in &mut self.coded {
-            let Param { weights, bounds, .. } = &mut self.all[*param];
-            let (Data::F32(weights), Data::F32(decoded)) = (&mut weights.data, &mut decoded.data)
-            else {
-                continue;
-            };
-            tracked.follow(weights, bounds, decoded);
+        for Coded { param, scales, tracked, decoded } in &mut self.coded {
+            let Data::F32(decoded) = &mut decoded.data else { continue };
+            let moving = if self.stage == Stage::Scales { *scales } else { *param };
+            let Param { weights, bounds, .. } = &mut self.all[moving];
+            let Data::F32(weights) = &mut weights.data else { continue };
+            match self.stage {
+                Stage::Scales => tracked.take_scales(weights, decoded),
+                Stage::Weights => tracked.follow(weights, bounds, decoded),
+            }
         }
     }
 
@@ -198,8 +255,17 @@ impl Params {
         }
     }
 
-    /// Sets those gradients to 0 that were cleared and have nothing added.
+    /// Sets those gradients to 0 that were cleared and have nothing added; gives coefficients theirs, where they move.
     pub(super) fn settle(&mut self) {
+        if self.stage == Stage::Scales {
+            for Coded { param, scales, tracked, .. } in &self.coded {
+                let Param { gradient, stale, .. } = &self.all[*param];
+                if !stale {
+                    self.all[*scales].gradient = tracked.by_scales(gradient);
+                    self.all[*scales].stale = false;
+                }
+            }
+        }
         for param in self.all.iter_mut().filter(|param| param.stale) {
             param.gradient.fill(0.0);
             param.stale = false;
@@ -212,15 +278,18 @@ impl Params {
         let matrices = matrices
             .map(|(matrix, coded)| Matrix { codes: coded.tracked.matrix(), ..matrix.clone() });
         for (index, param) in self.all.iter().enumerate() {
-            if !self.coded.iter().any(|coded| coded.param == index) {
-                module.constants.insert(param.value, param.weights.clone().into());
+            if let Some(value) = param.value
+                && !self.coded.iter().any(|coded| coded.param == index)
+            {
+                module.constants.insert(value, param.weights.clone().into());
             }
         }
         Fitted { matrices: matrices.collect(), ..fitted.clone() }
     }
 
-    /// Weights and codes as bytes.
+    /// The stage, weights and codes as bytes.
     pub(super) fn save(&self, to: &mut Vec<u8>) {
+        to.push(self.stage as u8);
         for param in &self.all {
             to.extend(param.weights.data.to_bytes());
         }
@@ -229,6 +298,8 @@ impl Params {
 
     /// Takes back what [`Params::save`] gave; none if the bytes end before.
     pub(super) fn restore(&mut self, from: &mut &[u8]) -> Option<()> {
+        self.stage = if from.split_off_first()? == &0 { Stage::Scales } else { Stage::Weights };
+        self.settle_moves();
         for param in &mut self.all {
             if let Data::F32(weights) = &mut param.weights.data {
                 restore(weights, from)?;

@@ -170,7 +170,7 @@ fn check_gradients(case: &mut Case) {
                 let Data::F32(weights) = &mut case.params.all[at].weights.data else { return };
                 weights.iter_mut().zip(&direction).for_each(|(w, d)| *w += by * d);
             };
-            let name = case.module.name(case.params.all[at].value).to_owned();
+            let name = case.module.name(case.params.all[at].value.unwrap()).to_owned();
             let size: f64 = gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
             // A step may pass a bend of a function; a shorter one does not.
             let differences = STEPS.map(|step| {

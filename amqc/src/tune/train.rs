@@ -10,7 +10,7 @@ use super::course::{Course, Event, Matter, OutputChange, Training, Tuned, Watch}
 use super::items::Items;
 use super::layers::Maker;
 use super::lesson::{Figure, Lesson};
-use super::optimizer::{Optimizer, Rule};
+use super::optimizer::Optimizer;
 use super::params::Params;
 use super::tape::{Route, Tape};
 use super::text::Text;
@@ -95,13 +95,7 @@ pub fn tune(
             let found = student.judge(&params, &*lesson)?;
             let best = found.is_better_than(&course.best);
             (watch.tell)(&course.validated(done, found, best));
-            if best {
-                (course.best, course.best_step) = (found, course.step);
-                course.student.clear();
-                params.save(&mut course.student);
-            } else if training.rule == Rule::Sgd {
-                course.scale /= 1.2;
-            }
+            course.note(found, &params, training.rule);
             if found.is_astray_from(&course.best) {
                 let why = found.to_string();
                 course.undo(why, &mut params, &mut optimizer, watch)?;
@@ -121,6 +115,11 @@ pub fn tune(
             return Err(Error::io("tune", "interrupted"));
         }
         let step_begun = Instant::now();
+        let stage = training.stage(done);
+        if stage != params.stage() {
+            params.enter(stage);
+            optimizer.reset();
+        }
         params.clear();
         let loss = lesson.learn(&mut tape, &mut params)?;
         let norm = Optimizer::norm(&params);

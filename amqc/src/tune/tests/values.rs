@@ -121,7 +121,8 @@ fn vectors_of_channels_are_trained() {
     let build = build.node("Mul", "s scale", "m").node("Sub", "shift m", "y").output("y");
     let mut case = Case::new(&build, None, &[&[4, 6]]);
     let trained = |case: &Case| {
-        let names = case.params.all.iter().map(|param| case.module.name(param.value).to_owned());
+        let names =
+            case.params.all.iter().map(|param| case.module.name(param.value.unwrap()).to_owned());
         names.collect::<Vec<_>>()
     };
     assert_eq!(trained(&case)[2..], ["scale", "shift"]);
