@@ -12,7 +12,11 @@ use super::text::{Reading, Texts};
 use crate::compile::Compiled;
 use crate::error::{Error, Result};
 
-/// Share of the way on which the rate rises, of Adam.
+/// Share of the way on which coefficients move alone, of Adam: they are few, and soon where they can be.
+const FIRST: f64 = 1.0 / 12.0;
+/// The largest rate of coefficients. Their gradients are sums over rows, so that large steps go too far for all of a row.
+const MOST_OF_SCALES: f64 = 0.005;
+/// Share of the way on which the rate of weights rises then.
 const RISE: f64 = 0.04;
 /// So often training may go astray.
 const MOST_UNDONE: u32 = 6;
@@ -161,13 +165,6 @@ pub(super) struct Course {
     pub(super) student: Vec<u8>,
 }
 
-fn stages() -> [f64; 2] {
-    let get = |name: &str, other: f64| {
-        std::env::var(name).ok().and_then(|x| x.parse().ok()).unwrap_or(other)
-    };
-    [get("AMQ_S1", 1.0), get("AMQ_S2", 10.0)].map(|x| x / 12.0)
-}
-
 impl Training {
     /// Share of the way that is done.
     pub(super) fn done(&self, course: &Course) -> f64 {
@@ -182,9 +179,8 @@ impl Training {
 
     /// What moves at a share of the way.
     pub(super) fn stage(&self, done: f64) -> Stage {
-        let [first, last] = stages();
         match self.rule {
-            Rule::Adam if done < first || done >= last => Stage::Scales,
+            Rule::Adam if done < FIRST => Stage::Scales,
             _ => Stage::Weights,
         }
     }
@@ -192,17 +188,13 @@ impl Training {
     /// The rate at a share of the way.
     pub(super) fn rate(&self, done: f64) -> f64 {
         let rate = self.rate.unwrap_or_else(|| self.rule.rate());
-        let [first, last] = stages();
-        let cosine = |from: f64, to: f64| {
-            0.51 + 0.49 * (std::f64::consts::PI * (done - from) / (to - from)).cos()
-        };
-        let of_scales = std::env::var("AMQ_SR").ok().and_then(|x| x.parse().ok()).unwrap_or(0.2);
-        match self.rule {
-            Rule::Sgd => rate,
-            Rule::Adam if done < first => of_scales * rate * cosine(0.0, first),
-            Rule::Adam if done < first + RISE => rate * ((done - first) / RISE).max(0.02),
-            Rule::Adam if done < last => rate * cosine(first + RISE, last),
-            Rule::Adam => of_scales * rate * cosine(last, 1.0),
+        let rise = (done - FIRST) / RISE;
+        let cosine = |way: f64| 0.51 + 0.49 * (std::f64::consts::PI * way).cos();
+        match self.stage(done) {
+            Stage::Scales => rate.min(MOST_OF_SCALES) * cosine(done / FIRST),
+            Stage::Weights if self.rule == Rule::Sgd => rate,
+            Stage::Weights if rise < 1.0 => rate * rise.max(0.02),
+            Stage::Weights => rate * cosine((done - FIRST - RISE) / (1.0 - FIRST - RISE)),
         }
     }
 }
@@ -229,8 +221,8 @@ impl Course {
         Event::Valid { step: self.step, done, loss, figure, best, elapsed: self.elapsed }
     }
 
-    /// Takes note of a student that was validated: the rate falls where it does not gain. The first follows calibrated codes,
-    /// which it may be worse than at any rate that brings much later.
+    /// Takes note of a student that was validated: the rate falls where it does not gain. The second has weights that just began to
+    /// move, and may be worse than the first at any rate that brings much later.
     pub(super) fn note(&mut self, found: Figure, params: &Params, rule: Rule) {
         let gains = found.is_better_than(&self.last);
         let best = found.is_better_than(&self.best);

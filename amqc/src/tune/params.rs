@@ -33,7 +33,7 @@ pub(super) struct Param {
     pub(super) gradient: Vec<f32>,
     /// Whether that is one of a step before, which nothing was added to since it was cleared.
     stale: bool,
-    /// Of a coded one, how large elements may become: row by row what its weights reach when training begins.
+    /// Of a coded one, how large elements may become: row by row what its weights reach when they begin to move.
     pub(super) bounds: Vec<f32>,
 }
 
@@ -117,7 +117,6 @@ impl Params {
             let mut decoded = vec![0.0; data.len()];
             tracked.decode(&mut decoded);
             let cols = matrix.codes.cols.max(1);
-            let largest = |row: &[f32]| row.iter().fold(0.0, |most: f32, w| most.max(w.abs()));
             let rows = data.chunks(cols).zip(decoded.chunks(cols));
             *bounds = rows.map(|(row, levels)| largest(row).max(largest(levels))).collect();
             tracked.pull(data);
@@ -207,10 +206,13 @@ impl Params {
     pub(super) fn enter(&mut self, stage: Stage) {
         self.stage = stage;
         for Coded { param, scales, tracked, .. } in &self.coded {
-            if let (Stage::Weights, Data::F32(weights)) =
-                (stage, &mut self.all[*param].weights.data)
-            {
+            let Param { weights, bounds, .. } = &mut self.all[*param];
+            if let (Stage::Weights, Data::F32(weights)) = (stage, &mut weights.data) {
                 tracked.pull(weights);
+                let cols = weights.len().checked_div(bounds.len()).unwrap_or(0).max(1);
+                for (bound, row) in bounds.iter_mut().zip(weights.chunks(cols)) {
+                    *bound = bound.max(largest(row));
+                }
             }
             if stage == Stage::Scales {
                 self.all[*scales].weights.data = Data::F32(tracked.scales());
@@ -292,6 +294,7 @@ impl Params {
         to.push(self.stage as u8);
         for param in &self.all {
             to.extend(param.weights.data.to_bytes());
+            to.extend(param.bounds.iter().flat_map(|bound| bound.to_le_bytes()));
         }
         self.coded.iter().for_each(|coded| coded.tracked.save(to));
     }
@@ -304,6 +307,7 @@ impl Params {
             if let Data::F32(weights) = &mut param.weights.data {
                 restore(weights, from)?;
             }
+            restore(&mut param.bounds, from)?;
         }
         for Coded { tracked, decoded, .. } in &mut self.coded {
             tracked.restore(from)?;
@@ -313,6 +317,10 @@ impl Params {
         }
         Some(())
     }
+}
+
+fn largest(row: &[f32]) -> f32 {
+    row.iter().fold(0.0, |most, w| most.max(w.abs()))
 }
 
 /// Whether a node looks up rows of a matrix.

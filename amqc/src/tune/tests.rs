@@ -1,6 +1,7 @@
 //! Gradients against differences, and the forward pass against the runtime.
 
 mod pools;
+mod stages;
 mod values;
 mod windows;
 
