@@ -27,8 +27,8 @@ pub struct NonZero {}
 /// Which entries along the first axis are different. -0 and +0 are equal, NaN is equal to itself and
 /// larger than every number.
 ///
-/// Inputs: x [n, ..]. Outputs: where each different one is first, i64 [number]; which one of these
-/// each entry is, i64 [n]; how often each is there, i64 [number]. All but one may be absent. It gives
+/// Inputs: x [n, ..]. Outputs: where each different one is first, i64 `[number]`; which one of these
+/// each entry is, i64 `[n]`; how often each is there, i64 `[number]`. All but one may be absent. It gives
 /// their number.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Unique {
