@@ -107,12 +107,10 @@ impl Tracked {
     pub fn pull(&self, weights: &mut [f32]) {
         assert_eq!(weights.len(), self.codes.len(), "weights of the matrix");
         let groups = self.cols.div_ceil(self.group);
-        for row in 0..self.rows {
-            let own = row * self.cols..(row + 1) * self.cols;
-            let weights = weights[own.clone()].chunks_mut(self.group);
-            for (at, (weights, codes)) in
-                weights.zip(self.codes[own].chunks(self.group)).enumerate()
-            {
+        let rows = self.codes.par_chunks(self.cols).zip(weights.par_chunks_mut(self.cols));
+        rows.enumerate().with_min_len(16).for_each(|(row, (codes, weights))| {
+            let parts = weights.chunks_mut(self.group).zip(codes.chunks(self.group));
+            for (at, (weights, codes)) in parts.enumerate() {
                 let group = row * groups + at;
                 let levels = Affine::plain(self.coefficients[group]).levels(self.planes);
                 let offset = self.offset(group);
@@ -136,7 +134,7 @@ impl Tracked {
                     *w = (level + KEEP * (within - level) + offset) as f32;
                 }
             }
-        }
+        });
     }
 
     fn offset(&self, group: usize) -> f64 {
