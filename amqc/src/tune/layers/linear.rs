@@ -2,6 +2,7 @@
 
 use amq_format::graph::Activations;
 use amq_runtime::Isa;
+use rayon::prelude::*;
 
 use super::layer::{Gradients, Inputs, Layer, add_rows, code, floats, optional};
 use crate::error::Result;
@@ -42,7 +43,8 @@ impl Layer for Linear {
         let (by_x, by_w) = (Matrix::new(&self.coded, columns), Matrix::new(w, columns).t());
         let y = match optional(inputs, 2) {
             Some(bias) => {
-                let mut y = bias.repeat(dims.iter().rev().skip(1).product());
+                let mut y = vec![0.0; dims.iter().product()];
+                y.par_chunks_mut(rows.max(1)).for_each(|row| row.copy_from_slice(bias));
                 add_product(by_x, by_w, &mut y);
                 y
             }
