@@ -10,7 +10,6 @@ use alloc::vec::Vec;
 
 use super::lanes::{Lanes, Line};
 use super::layout::Layout;
-use super::one_by_one::OneByOne;
 use super::{BLOCK, Output, Target, Work, chain};
 
 /// Packed weights.
@@ -61,9 +60,6 @@ pub(crate) struct Vectors<'a> {
 impl Weights {
     /// Multiplies each vector.
     pub(crate) fn multiply(&self, target: Target, vectors: Vectors<'_>, out: Output<'_>) {
-        if cfg!(all(target_arch = "wasm32", target_feature = "simd128")) {
-            return target.run(OneByOne { weights: self, vectors, out });
-        }
         macro_rules! choose {
             ($(($bits:literal, $codes:literal))*) => {
                 match (self.bits, vectors.codes) {

@@ -15,7 +15,7 @@ use super::unpacked::Unpacked;
 use crate::kernels::lanes::Tables;
 use crate::kernels::layout::Layout;
 use crate::kernels::tables::Totals;
-use crate::kernels::{BLOCK, Output, Target, codes, float, fma};
+use crate::kernels::{BLOCK, Output, Target, codes, float, fma, one_by_one};
 use crate::quantize::Code;
 use crate::workers::Workers;
 
@@ -385,7 +385,11 @@ fn multiply(
                 sums: &scratch.sums,
                 places: &scratch.places[..vectors * weights.layout.taps],
             };
-            weights.multiply(target, vectors, out);
+            if cfg!(all(target_arch = "wasm32", target_feature = "simd128")) {
+                one_by_one::multiply(weights, target, vectors, out);
+            } else {
+                weights.multiply(target, vectors, out);
+            }
         }
         Weights::Tables { weights, parts } => {
             let places = &scratch.places[..vectors * weights.layout.taps];
