@@ -93,6 +93,9 @@ pub(super) struct Tune {
     /// Go on from a checkpoint, and write the next ones to it; the other options are those that it was made with
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
+    /// Train block after block, each to give what the float model has at its end: steps are shared among blocks
+    #[arg(long, conflicts_with_all = ["text", "labels"])]
+    by_block: bool,
     /// Number that pieces of the text are drawn by
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -365,7 +368,7 @@ impl Tune {
             (Some(steps), _) => Length::Steps(steps),
             (None, minutes) => Length::Time(Duration::from_secs_f64(60.0 * minutes.unwrap_or(1.0))),
         };
-        let Tune { seed, rule, batch, span, .. } = *self;
+        let Tune { seed, rule, batch, span, by_block, .. } = *self;
         let of_samples = self.calib.is_some() && rule == Rule::Adam;
         let rate = self.rate.or(of_samples.then_some(SAMPLES_RATE));
         // What a text is learned with by default serves language models that are larger than their text.
@@ -378,7 +381,7 @@ impl Tune {
         let dropout = self.dropout.unwrap_or(by_default(0.15, 0.0));
         let reading = Reading { batch, span, share, dropout };
         let interval = Duration::from_secs(INTERVAL);
-        Training { length, seed, rule, rate, decay, reading, interval }
+        Training { length, seed, rule, rate, decay, reading, by_block, interval }
     }
 }
 
@@ -397,11 +400,15 @@ fn left(done: f64, elapsed: Duration) -> String {
 fn line(event: &Event) -> String {
     match event {
         Event::Step { step, .. } => format!("step {step}"),
-        Event::Valid { step, done, loss, figure, best, elapsed } => {
+        Event::Valid { step, done, block, loss, figure, best, elapsed } => {
+            let block = block.map(|(block, blocks)| format!("block {} of {blocks}, ", block + 1));
+            let block = block.unwrap_or_default();
             let loss = loss.map(|loss| format!(", loss {loss:.4}")).unwrap_or_default();
             let best = if *best { " (best)" } else { "" };
             let left = left(*done, *elapsed);
-            format!("step {step}{loss}, {figure}{best}, {left}").trim_end_matches(", ").to_owned()
+            format!("{block}step {step}{loss}, {figure}{best}, {left}")
+                .trim_end_matches(", ")
+                .to_owned()
         }
         Event::Undone { step, why } => {
             format!("step {step}: {why}; back to the best student, with half the rate")

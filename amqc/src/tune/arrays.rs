@@ -1,5 +1,8 @@
 //! Samples in arrays: what is learned, and what students are judged by.
 
+use amq_format::graph::ValueId;
+
+use crate::ir::Module;
 use crate::tensor::Tensor;
 
 /// Of samples that are learned, one in so many is kept to choose by.
@@ -29,6 +32,16 @@ impl Group {
     /// How many samples lie along the axis.
     pub fn samples(&self, axis: usize) -> usize {
         self.inputs.first().and_then(|(_, tensor)| tensor.dims.get(axis).copied()).unwrap_or(0)
+    }
+
+    /// What a network that is trained is given, beside its states.
+    pub(super) fn of_module(&self, module: &Module) -> Vec<(ValueId, Tensor)> {
+        let given = module.graph.inputs.iter().filter_map(|port| {
+            let (_, tensor) =
+                self.inputs.iter().find(|(name, _)| name == module.name(port.value))?;
+            Some((port.value, tensor.clone()))
+        });
+        given.collect()
     }
 
     pub(super) fn select(&self, axis: usize, places: &[usize]) -> Group {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::course::{Course, Length, Training};
-use super::lesson::{Figure, Lesson, Measure};
+use super::lesson::{Figure, Learn, Lesson, Measure};
 use super::optimizer::Optimizer;
 use super::params::Params;
 use crate::error::{Error, Result};
@@ -25,13 +25,13 @@ pub(super) fn identity(
     digest.update(source);
     digest.update(options.to_string());
     digest.update(options.recipe.as_ref().map_or("", |recipe| recipe.text()));
-    let Training { length, seed, rule, rate, decay, reading, .. } = training;
+    let Training { length, seed, rule, rate, decay, reading, by_block, .. } = training;
     let length = match length {
         Length::Steps(steps) => format!("{steps} steps"),
         // How long a training with a clock goes on may change.
         Length::Time(_) => "a time".into(),
     };
-    digest.update(format!("{length} {seed} {rule:?} {rate:?} {decay:?} {reading:?}"));
+    digest.update(format!("{length} {seed} {rule:?} {rate:?} {decay:?} {reading:?} {by_block}"));
     lesson.identify(&mut digest);
     digest.finalize().into()
 }
@@ -42,7 +42,7 @@ pub(super) fn write(
     course: &Course,
     params: &Params,
     optimizer: &Optimizer,
-    lesson: &dyn Lesson,
+    learned: &dyn Learn,
 ) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(identity);
@@ -71,24 +71,21 @@ pub(super) fn write(
     bytes.extend(student);
     params.save(&mut bytes);
     optimizer.save(&mut bytes);
-    lesson.save(&mut bytes);
+    learned.save(&mut bytes);
     let digest = Sha256::digest(&bytes);
     bytes.extend(digest);
     bytes
 }
 
-/// Takes back what [`write`] gave.
+/// How far a training is by what [`write`] gave, and the rest of it, which [`restore`] takes.
 ///
 /// # Errors
 /// Bytes that are no checkpoint or damaged, and one of another training.
-pub(super) fn read(
-    bytes: &[u8],
+pub(super) fn read<'b>(
+    bytes: &'b [u8],
     identity: &[u8; DIGEST],
-    params: &mut Params,
-    optimizer: &mut Optimizer,
-    lesson: &mut dyn Lesson,
-) -> Result<Course> {
-    let damaged = || Error::bad_file("the checkpoint is damaged").remedy("begin anew, without it");
+    measure: Measure,
+) -> Result<(Course, &'b [u8])> {
     let (body, digest) = bytes.split_last_chunk::<DIGEST>().ok_or_else(damaged)?;
     let Some(mut rest) = body.strip_prefix(MAGIC) else {
         return Err(Error::bad_file("it is no checkpoint of this version of tune"));
@@ -100,12 +97,29 @@ pub(super) fn read(
         return Err(Error::bad_file("the checkpoint is of another training")
             .remedy("give the model, the data and the options that it was made with"));
     }
-    let course = course(lesson.measure(), &mut rest).ok_or_else(damaged)?;
+    let course = course(measure, &mut rest).ok_or_else(damaged)?;
+    Ok((course, rest))
+}
+
+/// Takes back the rest.
+///
+/// # Errors
+/// It is not all of it, or more.
+pub(super) fn restore(
+    mut rest: &[u8],
+    params: &mut Params,
+    optimizer: &mut Optimizer,
+    learned: &mut dyn Learn,
+) -> Result<()> {
     let restored = params
         .restore(&mut rest)
         .and_then(|()| optimizer.restore(&mut rest))
-        .and_then(|()| lesson.restore(&mut rest));
-    restored.filter(|()| rest.is_empty()).map(|()| course).ok_or_else(damaged)
+        .and_then(|()| learned.restore(&mut rest));
+    restored.filter(|()| rest.is_empty()).ok_or_else(damaged)
+}
+
+fn damaged() -> Error {
+    Error::bad_file("the checkpoint is damaged").remedy("begin anew, without it")
 }
 
 fn course(measure: Measure, from: &mut &[u8]) -> Option<Course> {

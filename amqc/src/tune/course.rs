@@ -45,6 +45,8 @@ pub struct Training {
     pub decay: f64,
     /// How what is learned is cut into pieces.
     pub reading: Reading,
+    /// Whether blocks are trained one after the other, each by what the float model has at its end.
+    pub by_block: bool,
     /// Time between two checkpoints.
     pub interval: Duration,
 }
@@ -80,6 +82,8 @@ pub enum Event {
         step: u64,
         /// Share of the way, 0 to 1.
         done: f64,
+        /// The block that was trained, of how many, the first is 0.
+        block: Option<(usize, usize)>,
         /// The loss, in nats; none before the first step.
         loss: Option<f64>,
         /// How good it is.
@@ -216,20 +220,31 @@ impl Course {
         }
     }
 
-    pub(super) fn validated(&self, done: f64, figure: Figure, best: bool) -> Event {
+    /// With the next block.
+    pub(super) fn begin(&mut self) {
+        (self.scale, self.loss) = (1.0, f64::NAN);
+    }
+
+    pub(super) fn validated(
+        &self,
+        done: f64,
+        block: Option<(usize, usize)>,
+        figure: Figure,
+        best: bool,
+    ) -> Event {
         let loss = Some(self.loss).filter(|loss| !loss.is_nan());
-        Event::Valid { step: self.step, done, loss, figure, best, elapsed: self.elapsed }
+        Event::Valid { step: self.step, done, block, loss, figure, best, elapsed: self.elapsed }
     }
 
     /// Takes note of a student that was validated: the rate falls where it does not gain. The second has weights that just began to
-    /// move, and may be worse than the first at any rate that brings much later.
-    pub(super) fn note(&mut self, found: Figure, params: &Params, rule: Rule) {
+    /// move, and may be worse than the first at any rate that brings much later. Without a rule the rate stays.
+    pub(super) fn note(&mut self, found: Figure, params: &Params, rule: Option<Rule>) {
         let gains = found.is_better_than(&self.last);
         let best = found.is_better_than(&self.best);
         self.last = found;
         match rule {
-            Rule::Adam if self.valid > 2 && !gains => self.scale *= 0.5,
-            Rule::Sgd if !best => self.scale /= 1.2,
+            Some(Rule::Adam) if self.valid > 2 && !gains => self.scale *= 0.5,
+            Some(Rule::Sgd) if !best => self.scale /= 1.2,
             _ => {}
         }
         if best {
@@ -283,7 +298,7 @@ mod tests {
             course.scale = 1.0;
             let scale = |&figure: &f64| {
                 (course.valid, course.step) = (course.valid + 1, course.step + 10);
-                course.note(Figure::Decibels(figure), &params, rule);
+                course.note(Figure::Decibels(figure), &params, Some(rule));
                 course.scale
             };
             figures.iter().map(scale).collect()

@@ -1,38 +1,28 @@
 //! Samples in arrays, with labels or not: what the float model says of them is learned.
 
-use amq_format::graph::{DataType, Dim, Graph, ValueId};
-use amq_runtime::{Outputs, Session};
+use amq_format::graph::{DataType, Dim, ValueId};
+use amq_runtime::Session;
 use sha2::{Digest, Sha256};
 
 use super::arrays::{Arrays, Group};
 use super::carried::Carried;
-use super::lesson::{Figure, Lesson, Measure};
-use super::loss::{Targets, of_scores, of_values};
+use super::lesson::{Figure, Learn, Lesson, Measure};
+use super::loss::{Targets, of_scores};
+use super::outputs::{Output, learn, values};
 use super::params::Params;
-use super::tape::{Tape, floats};
+use super::tape::Tape;
 use super::text::Reading;
 use super::turns::{Piece, Size, in_turns, shuffled};
 use crate::calibrate::batches::fixed;
 use crate::distance::Distance;
 use crate::error::{Error, Result};
 use crate::eval::Scores;
-use crate::eval::scores::{classes_axis, top1};
+use crate::eval::scores::top1;
 use crate::ir::Module;
 use crate::loaded::Loaded;
 use crate::random::SplitMix64;
-use crate::tensor::{Tensor, views};
-
-/// An output that a loss is of.
-struct Output {
-    value: ValueId,
-    name: String,
-    /// Whether rows along the last axis are probabilities.
-    distribution: bool,
-    /// The mean square of its elements about their mean, of those that students are judged by.
-    energy: f64,
-    /// How many these are.
-    elements: usize,
-}
+use crate::tensor::views;
+use crate::threads::Threads;
 
 /// A batch that students are judged by, with what the float model gives.
 struct Judged {
@@ -111,15 +101,6 @@ impl<'a> Items<'a> {
                 floats.len()
             ))));
         }
-        let number = |name: &str| {
-            let of = |value: &String| value == name;
-            module.graph.values.iter().position(of).unwrap_or_default() as ValueId
-        };
-        let output = |value: ValueId| {
-            let name = float.name(value).to_owned();
-            let distribution = is_distribution(float.graph(), value);
-            Output { value: number(&name), name, distribution, energy: 0.0, elements: 0 }
-        };
         let mut items = Items {
             float,
             module,
@@ -131,7 +112,7 @@ impl<'a> Items<'a> {
             share,
             labelled,
             scores: Scores::of(float.graph(), floats[0].value),
-            outputs: floats.iter().map(|port| output(port.value)).collect(),
+            outputs: floats.iter().map(|port| Output::new(float, module, port.value)).collect(),
             judged: Vec::new(),
             seed,
             epoch: 0,
@@ -150,6 +131,16 @@ impl<'a> Items<'a> {
         }
         items.expect()?;
         Ok(items)
+    }
+
+    /// The threads that run the float model.
+    pub(super) fn threads(&self) -> Threads {
+        self.float.threads.clone()
+    }
+
+    /// The samples, and how many are learned at once.
+    pub(super) fn samples(&self) -> (&Arrays, Size) {
+        (&self.arrays, Size { samples: self.batch, is_fixed: self.is_fixed })
     }
 
     /// Runs the float model on what students are judged by, and checks all labels against the classes that it has.
@@ -198,7 +189,7 @@ impl<'a> Items<'a> {
         let mut random = SplitMix64(self.seed.wrapping_add(self.epoch << 32));
         let groups: Vec<usize> =
             self.arrays.learned.iter().map(|group| group.samples(self.arrays.axis)).collect();
-        let size = Size { samples: self.batch, is_fixed: self.is_fixed };
+        let (_, size) = self.samples();
         if !self.in_time {
             self.order = shuffled(&groups, size, &mut random);
             return;
@@ -222,20 +213,9 @@ impl<'a> Items<'a> {
         labels.iter().map(class).collect::<Result<_>>().map(Some)
     }
 
-    /// What the network that is trained is given, beside its states.
-    fn inputs(&self, batch: &Group) -> Vec<(ValueId, Tensor)> {
-        let ports = self.module.graph.inputs.iter();
-        let given = ports.filter_map(|port| {
-            let (_, tensor) =
-                batch.inputs.iter().find(|(name, _)| name == self.module.name(port.value))?;
-            Some((port.value, tensor.clone()))
-        });
-        given.collect()
-    }
-
     /// States where they begin, of as many streams as a batch holds.
     fn states(&self, batch: &Group) -> Result<Carried> {
-        let inputs = self.inputs(batch);
+        let inputs = batch.of_module(self.module);
         let sizes = |name: &str| {
             self.module.graph.inputs.iter().find_map(|port| {
                 let (_, tensor) = inputs.iter().find(|(value, _)| *value == port.value)?;
@@ -262,11 +242,7 @@ impl<'a> Items<'a> {
             let targets = Targets { labels: labels.as_deref(), teacher, share };
             return Ok(of_scores(self.scores, classes, y, targets));
         }
-        if output.distribution {
-            let targets = Targets { labels: None, teacher: Some(expected), share: 1.0 };
-            return Ok(of_scores(Scores::Probabilities, width, y, targets));
-        }
-        Ok(of_values(y, expected, output.energy))
+        Ok(output.loss(y, expected, width))
     }
 }
 
@@ -319,15 +295,7 @@ impl Items<'_> {
     }
 }
 
-impl Lesson for Items<'_> {
-    fn outputs(&self) -> Vec<ValueId> {
-        self.outputs.iter().map(|output| output.value).collect()
-    }
-
-    fn measure(&self) -> Measure {
-        if self.labelled { Measure::Accuracy } else { Measure::Decibels }
-    }
-
+impl Learn for Items<'_> {
     fn learn(&mut self, tape: &mut Tape<'_>, params: &mut Params) -> Result<f64> {
         if self.piece >= self.order.len() {
             (self.epoch, self.piece) = (self.epoch + 1, 0);
@@ -351,64 +319,18 @@ impl Lesson for Items<'_> {
         };
         tape.forward(
             params,
-            self.inputs(&batch).into_iter().chain(carried.of_student()).collect(),
+            batch.of_module(self.module).into_iter().chain(carried.of_student()).collect(),
         )?;
         carried.follow_student(tape);
         if let Some(stream) = stream {
             self.streams[stream].carried = Some(carried);
         }
-        let (mut total, mut gradients) = (0.0, Vec::new());
-        let part = 1.0 / self.outputs.len() as f64;
-        for (output, expected) in self.outputs.iter().zip(&expected) {
-            let tensor = tape.value(output.value);
-            let width = tensor.and_then(|y| y.dims.last().copied()).unwrap_or(1);
-            let y = floats(tensor)?;
-            if is_told && y.len() != expected.len() {
-                return Err(Error::unsupported(format!(
-                    "in training {:?} has {} elements, in the float model {}",
-                    output.name,
-                    y.len(),
-                    expected.len()
-                ))
-                .within(self.float.path.display()));
+        learn(tape, params, &self.outputs, &expected, |output, (y, expected), width| {
+            if is_told {
+                output.check(&self.float.path, y, expected)?;
             }
-            let (loss, mut gradient) = self.loss(output, (y, expected), &batch, width)?;
-            gradient.iter_mut().for_each(|g| *g *= part as f32);
-            total += part * loss;
-            gradients.push((output.value, gradient));
-        }
-        tape.backward(params, gradients)?;
-        Ok(total)
-    }
-
-    fn judge(&self, student: &Loaded) -> Result<Figure> {
-        let Judgement { ratios, right, losses, count } = self.compare(student)?;
-        if self.labelled {
-            let count = count.max(1) as f64;
-            return Ok(Figure::Accuracy { share: right as f64 / count, loss: losses / count });
-        }
-        Ok(Figure::Decibels(decibels(ratios.iter().sum::<f64>() / ratios.len() as f64)))
-    }
-
-    fn by_output(&self, student: &Loaded) -> Result<Vec<(String, f64)>> {
-        if self.labelled || self.outputs.len() < 2 {
-            return Ok(Vec::new());
-        }
-        let ratios = self.compare(student)?.ratios;
-        let of = |(output, ratio): (&Output, f64)| (output.name.clone(), decibels(ratio));
-        Ok(self.outputs.iter().zip(ratios).map(of).collect())
-    }
-
-    fn identify(&self, digest: &mut Sha256) {
-        let Arrays { learned, valid, axis } = &self.arrays;
-        digest.update(format!("{axis} {}", learned.len()));
-        for group in learned.iter().chain(valid) {
-            for (name, tensor) in &group.inputs {
-                digest.update(format!("{name} {:?}", tensor.dims));
-                digest.update(tensor.data.to_bytes());
-            }
-            digest.update(format!("{:?}", group.labels));
-        }
+            self.loss(output, (y, expected), &batch, width)
+        })
     }
 
     fn save(&self, to: &mut Vec<u8>) {
@@ -440,6 +362,46 @@ impl Lesson for Items<'_> {
     }
 }
 
+impl Lesson for Items<'_> {
+    fn outputs(&self) -> Vec<ValueId> {
+        self.outputs.iter().map(|output| output.value).collect()
+    }
+
+    fn measure(&self) -> Measure {
+        if self.labelled { Measure::Accuracy } else { Measure::Decibels }
+    }
+
+    fn judge(&self, student: &Loaded) -> Result<Figure> {
+        let Judgement { ratios, right, losses, count } = self.compare(student)?;
+        if self.labelled {
+            let count = count.max(1) as f64;
+            return Ok(Figure::Accuracy { share: right as f64 / count, loss: losses / count });
+        }
+        Ok(Figure::Decibels(decibels(ratios.iter().sum::<f64>() / ratios.len() as f64)))
+    }
+
+    fn by_output(&self, student: &Loaded) -> Result<Vec<(String, f64)>> {
+        if self.labelled || self.outputs.len() < 2 {
+            return Ok(Vec::new());
+        }
+        let ratios = self.compare(student)?.ratios;
+        let of = |(output, ratio): (&Output, f64)| (output.name.clone(), decibels(ratio));
+        Ok(self.outputs.iter().zip(ratios).map(of).collect())
+    }
+
+    fn identify(&self, digest: &mut Sha256) {
+        let Arrays { learned, valid, axis } = &self.arrays;
+        digest.update(format!("{axis} {}", learned.len()));
+        for group in learned.iter().chain(valid) {
+            for (name, tensor) in &group.inputs {
+                digest.update(format!("{name} {:?}", tensor.dims));
+                digest.update(tensor.data.to_bytes());
+            }
+            digest.update(format!("{:?}", group.labels));
+        }
+    }
+}
+
 /// A ratio of noise to signal.
 fn decibels(ratio: f64) -> f64 {
     -10.0 * ratio.log10()
@@ -453,18 +415,4 @@ struct Judgement {
     right: usize,
     losses: f64,
     count: usize,
-}
-
-/// The values of outputs.
-fn values(given: &Outputs<'_>, outputs: &[Output]) -> Vec<Vec<f32>> {
-    let of = |output: &Output| given.get(&output.name).and_then(|view| view.as_f32());
-    outputs.iter().map(|output| of(output).unwrap_or_default().to_vec()).collect()
-}
-
-/// Whether an output is a softmax whose classes are its last axis.
-fn is_distribution(graph: &Graph, value: ValueId) -> bool {
-    let port = graph.outputs.iter().find(|port| port.value == value);
-    let last = port.and_then(|port| port.dims.len().checked_sub(1));
-    Scores::of(graph, value) == Scores::Probabilities
-        && last.is_some_and(|last| classes_axis(graph, value, last + 1) == Some(last))
 }

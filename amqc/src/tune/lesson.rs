@@ -90,19 +90,28 @@ impl fmt::Display for Figure {
     }
 }
 
-/// What a network learns from, and is judged by.
-pub(super) trait Lesson {
-    /// The outputs that the loss is of.
-    fn outputs(&self) -> Vec<ValueId>;
-
-    /// What [`Lesson::judge`] gives.
-    fn measure(&self) -> Measure;
-
+/// What a network learns, piece by piece.
+pub(super) trait Learn {
     /// Takes the next piece; gives its loss, whose gradients are added to those of the params.
     ///
     /// # Errors
     /// What the models cannot take.
     fn learn(&mut self, tape: &mut Tape<'_>, params: &mut Params) -> Result<f64>;
+
+    /// How far it is, as bytes.
+    fn save(&self, to: &mut Vec<u8>);
+
+    /// Takes back what [`Learn::save`] gave; none if the bytes end before.
+    fn restore(&mut self, from: &mut &[u8]) -> Option<()>;
+}
+
+/// What a network learns from, and is judged by.
+pub(super) trait Lesson: Learn {
+    /// The outputs that the loss is of.
+    fn outputs(&self) -> Vec<ValueId>;
+
+    /// What [`Lesson::judge`] gives.
+    fn measure(&self) -> Measure;
 
     /// How good a student is on what is kept to choose by.
     ///
@@ -118,10 +127,4 @@ pub(super) trait Lesson {
 
     /// Tells a digest what the lesson is.
     fn identify(&self, digest: &mut Sha256);
-
-    /// How far it is, as bytes.
-    fn save(&self, to: &mut Vec<u8>);
-
-    /// Takes back what [`Lesson::save`] gave; none if the bytes end before.
-    fn restore(&mut self, from: &mut &[u8]) -> Option<()>;
 }

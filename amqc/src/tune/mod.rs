@@ -4,16 +4,19 @@
 //! [runtime](amq_runtime::approximate) codes them, gradients pass as if neither were there, and weights follow them.
 
 mod arrays;
+mod blocks;
 mod carried;
 mod checkpoint;
 pub mod course;
 mod dropout;
 mod function;
+mod interior;
 mod items;
 mod layers;
 mod lesson;
 mod loss;
 mod optimizer;
+mod outputs;
 mod params;
 mod product;
 mod tape;

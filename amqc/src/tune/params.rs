@@ -1,6 +1,7 @@
 //! What is trained: weights, and their codes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use amq_format::graph::{BinaryFunction as B, Op, ValueId};
 use amq_format::operator::Role;
@@ -29,6 +30,8 @@ pub(super) struct Param {
     pub(super) weights: Tensor,
     /// Whether it moves in this stage.
     pub(super) moves: bool,
+    /// Whether it is of the nodes that are trained.
+    is_own: bool,
     /// The loss's gradient.
     pub(super) gradient: Vec<f32>,
     /// Whether that is one of a step before, which nothing was added to since it was cleared.
@@ -142,8 +145,8 @@ impl Params {
     /// Adds a constant; gives its place.
     fn push(&mut self, value: Option<ValueId>, weights: Tensor) -> usize {
         let gradient = vec![0.0; weights.data.len()];
-        let (moves, stale, bounds) = (true, false, Vec::new());
-        self.all.push(Param { value, weights, moves, gradient, stale, bounds });
+        let (moves, is_own, stale, bounds) = (true, true, false, Vec::new());
+        self.all.push(Param { value, weights, moves, is_own, gradient, stale, bounds });
         self.all.len() - 1
     }
 
@@ -189,6 +192,11 @@ impl Params {
         self.uses.get(&(node, input)).copied()
     }
 
+    /// Whether an input of a node is trained, of the nodes that are.
+    pub(super) fn is_own(&self, node: usize, input: usize) -> bool {
+        self.place(node, input).is_some_and(|place| self.all[place.param].is_own)
+    }
+
     /// What products take: what codes stand for, or floats.
     pub(super) fn tensor(&self, place: Use) -> &Tensor {
         match place.coded {
@@ -202,11 +210,26 @@ impl Params {
         self.stage
     }
 
+    /// Lets nothing move but what these nodes alone use.
+    pub(super) fn confine(&mut self, nodes: &Range<usize>) {
+        self.all.iter_mut().for_each(|param| param.is_own = true);
+        for (_, place) in self.uses.iter().filter(|((node, _), _)| !nodes.contains(node)) {
+            self.all[place.param].is_own = false;
+        }
+        for Coded { param, scales, .. } in &self.coded {
+            self.all[*scales].is_own = self.all[*param].is_own;
+        }
+        self.settle_moves();
+    }
+
     /// Goes on with another stage from what the codes stand for: weights come to where their codes are the nearest.
     pub(super) fn enter(&mut self, stage: Stage) {
         self.stage = stage;
         for Coded { param, scales, tracked, .. } in &self.coded {
-            let Param { weights, bounds, .. } = &mut self.all[*param];
+            let Param { weights, bounds, is_own, .. } = &mut self.all[*param];
+            if !*is_own {
+                continue;
+            }
             if let (Stage::Weights, Data::F32(weights)) = (stage, &mut weights.data) {
                 tracked.pull(weights);
                 let cols = weights.len().checked_div(bounds.len()).unwrap_or(0).max(1);
@@ -223,19 +246,23 @@ impl Params {
 
     /// Which params move in this stage.
     fn settle_moves(&mut self) {
+        self.all.iter_mut().for_each(|param| param.moves = param.is_own);
         for Coded { param, scales, .. } in &self.coded {
-            self.all[*param].moves = self.stage == Stage::Weights;
-            self.all[*scales].moves = self.stage == Stage::Scales;
+            self.all[*param].moves &= self.stage == Stage::Weights;
+            self.all[*scales].moves &= self.stage == Stage::Scales;
         }
     }
 
     /// Bounds weights that are coded and lets codes follow them, or takes the coefficients, whichever moves.
     pub(super) fn follow(&mut self) {
         for Coded { param, scales, tracked, decoded } in &mut self.coded {
-            let Data::F32(decoded) = &mut decoded.data else { continue };
             let moving = if self.stage == Stage::Scales { *scales } else { *param };
-            let Param { weights, bounds, .. } = &mut self.all[moving];
-            let Data::F32(weights) = &mut weights.data else { continue };
+            let Param { weights, bounds, moves, .. } = &mut self.all[moving];
+            let (Data::F32(weights), Data::F32(decoded), true) =
+                (&mut weights.data, &mut decoded.data, *moves)
+            else {
+                continue;
+            };
             match self.stage {
                 Stage::Scales => tracked.take_scales(weights, decoded),
                 Stage::Weights => tracked.follow(weights, bounds, decoded),
@@ -243,9 +270,9 @@ impl Params {
         }
     }
 
-    /// Sets all gradients to 0, once [`Params::settle`] is called.
+    /// Sets gradients to 0, once [`Params::settle`] is called.
     pub(super) fn clear(&mut self) {
-        self.all.iter_mut().for_each(|param| param.stale = true);
+        self.all.iter_mut().for_each(|param| param.stale = param.is_own);
     }
 
     /// Adds to a gradient. The first one takes its place: matrices are large.

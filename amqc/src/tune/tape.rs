@@ -1,6 +1,7 @@
 //! A network in training: forward, and the gradients back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use amq_format::Fact;
 use amq_format::graph::{ABSENT, DataType, Node, Op, ValueId};
@@ -15,6 +16,8 @@ use crate::tensor::{Data, Tensor};
 /// Which nodes gradients go through.
 #[derive(Clone, Debug)]
 pub(super) struct Route {
+    /// The nodes whose weights are trained.
+    nodes: Range<usize>,
     /// Types and shapes of the network's values.
     facts: Vec<Option<Fact>>,
     /// Values that depend on what is trained.
@@ -24,17 +27,22 @@ pub(super) struct Route {
 }
 
 impl Route {
-    /// From what is trained to the outputs that a loss is of.
+    /// From what is trained, in these nodes, to the values that a loss is of.
     ///
     /// # Errors
     /// Nodes on the way that have no gradient, and a loss that does not depend on anything that is trained.
-    pub(super) fn new(module: &Module, params: &Params, outputs: &[ValueId]) -> Result<Route> {
+    pub(super) fn new(
+        module: &Module,
+        range: Range<usize>,
+        params: &Params,
+        outputs: &[ValueId],
+    ) -> Result<Route> {
         let facts = module.facts()?;
         let nodes = &module.graph.nodes;
         let is_float =
             |value: ValueId| fact(&facts, value).is_some_and(|f| f.data_type == DataType::F32);
         let trained = |index: usize, node: &Node| {
-            (0..node.inputs.len()).any(|input| params.place(index, input).is_some())
+            (0..node.inputs.len()).any(|input| params.is_own(index, input))
         };
         let mut active = BTreeSet::new();
         for (index, node) in nodes.iter().enumerate() {
@@ -71,7 +79,7 @@ impl Route {
         if !through.contains(&true) {
             return Err(Error::unsupported("no weight that can be trained lies before the loss"));
         }
-        Ok(Route { facts, active, through })
+        Ok(Route { nodes: range, facts, active, through })
     }
 }
 
@@ -83,6 +91,21 @@ type Shapes = Vec<(ValueId, Vec<usize>)>;
 
 /// The layers of a network for inputs of one shape.
 type Layers = Vec<Option<Box<dyn Layer>>>;
+
+/// What the nodes that are trained need of a call.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    shapes: Shapes,
+    values: Vec<(ValueId, Tensor)>,
+    sizes: BTreeMap<String, i64>,
+}
+
+impl Entry {
+    /// Elements of its values.
+    pub(super) fn elements(&self) -> usize {
+        self.values.iter().map(|(_, tensor)| tensor.data.len()).sum()
+    }
+}
 
 /// A network whose gradients can be found.
 pub(super) struct Tape<'a> {
@@ -117,7 +140,7 @@ impl<'a> Tape<'a> {
         self.values.get(value as usize).and_then(Option::as_ref)
     }
 
-    /// Runs the network.
+    /// Runs the network, as far as it is trained.
     ///
     /// # Errors
     /// What a node cannot take.
@@ -130,7 +153,37 @@ impl<'a> Tape<'a> {
         for (value, tensor) in inputs {
             self.set(value, tensor);
         }
-        for (index, node) in self.module.graph.nodes.iter().enumerate() {
+        self.run(params, 0)
+    }
+
+    /// What [`Tape::enter`] takes to repeat the last call.
+    pub(super) fn entry(&self) -> Entry {
+        let nodes = &self.module.graph.nodes[self.route.nodes.clone()];
+        let own: BTreeSet<ValueId> = nodes.iter().flat_map(|node| &node.outputs).copied().collect();
+        let read: BTreeSet<ValueId> = nodes.iter().flat_map(|node| &node.inputs).copied().collect();
+        let values = read.difference(&own);
+        let values = values.filter_map(|&value| Some((value, self.value(value)?.clone())));
+        let (shapes, sizes) = (self.shapes.clone(), self.sizes.clone());
+        Entry { shapes, values: values.collect(), sizes }
+    }
+
+    /// Repeats a call, from the first node that is trained.
+    ///
+    /// # Errors
+    /// What a node cannot take.
+    pub(super) fn enter(&mut self, params: &Params, entry: &Entry) -> Result<()> {
+        self.turn_to(entry.shapes.clone());
+        self.sizes.extend(entry.sizes.clone());
+        for (value, tensor) in &entry.values {
+            self.set(*value, tensor.clone());
+        }
+        self.run(params, self.route.nodes.start)
+    }
+
+    /// Runs nodes from `first` on.
+    fn run(&mut self, params: &Params, first: usize) -> Result<()> {
+        let nodes = self.module.graph.nodes.iter().enumerate();
+        for (index, node) in nodes.take(self.route.nodes.end).skip(first) {
             let mut layer = match self.layers[index].take() {
                 Some(layer) => layer,
                 None => {
@@ -223,7 +276,7 @@ impl<'a> Tape<'a> {
             }
             let wanted: Vec<bool> = (node.inputs.iter().enumerate())
                 .map(|(input, value)| {
-                    params.place(index, input).is_some() || self.route.active.contains(value)
+                    params.is_own(index, input) || self.route.active.contains(value)
                 })
                 .collect();
             let Some(mut layer) = self.layers[index].take() else { continue };

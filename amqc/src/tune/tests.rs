@@ -1,5 +1,6 @@
 //! Gradients against differences, and the forward pass against the runtime.
 
+mod blocks;
 mod pools;
 mod stages;
 mod values;
@@ -88,7 +89,7 @@ impl Case {
         });
         let inputs = inputs.collect();
         let outputs: Vec<ValueId> = module.graph.outputs.iter().map(|port| port.value).collect();
-        let route = Route::new(&module, &params, &outputs).unwrap();
+        let route = Route::new(&module, 0..module.graph.nodes.len(), &params, &outputs).unwrap();
         let (dropout, magnitude) = (None, 0.0);
         Case { module, plan, fitted, params, route, inputs, outputs, dropout, magnitude }
     }
@@ -478,6 +479,6 @@ fn what_cannot_be_trained_through_is_named() {
     let params =
         Params::new(&module, &Plan { matrices: vec![], raised: vec![] }, &Fitted::default());
     let outputs: Vec<ValueId> = module.graph.outputs.iter().map(|port| port.value).collect();
-    let error = Route::new(&module, &params, &outputs).unwrap_err();
+    let error = Route::new(&module, 0..module.graph.nodes.len(), &params, &outputs).unwrap_err();
     assert!(error.message().contains("(TopK)"), "{error}");
 }

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::carried::Carried;
 use super::dropout::Dropout;
-use super::lesson::{Figure, Lesson, Measure};
+use super::lesson::{Figure, Learn, Lesson, Measure};
 use super::loss::{Targets, of_scores};
 use super::params::Params;
 use super::tape::{Tape, floats};
@@ -204,15 +204,7 @@ impl<'a> Text<'a> {
     }
 }
 
-impl Lesson for Text<'_> {
-    fn outputs(&self) -> Vec<ValueId> {
-        vec![self.output]
-    }
-
-    fn measure(&self) -> Measure {
-        Measure::Perplexity
-    }
-
+impl Learn for Text<'_> {
     fn learn(&mut self, tape: &mut Tape<'_>, params: &mut Params) -> Result<f64> {
         let (tokens, labels) = self.next();
         let share = self.reading.share;
@@ -241,6 +233,28 @@ impl Lesson for Text<'_> {
         Ok(loss)
     }
 
+    fn save(&self, to: &mut Vec<u8>) {
+        to.extend(self.epoch.to_le_bytes());
+        to.extend((self.piece as u64).to_le_bytes());
+        self.states.save(to);
+    }
+
+    fn restore(&mut self, from: &mut &[u8]) -> Option<()> {
+        self.epoch = u64::from_le_bytes(from.split_off(..8)?.try_into().ok()?);
+        self.piece = u64::from_le_bytes(from.split_off(..8)?.try_into().ok()?) as usize;
+        self.states.restore(from)
+    }
+}
+
+impl Lesson for Text<'_> {
+    fn outputs(&self) -> Vec<ValueId> {
+        vec![self.output]
+    }
+
+    fn measure(&self) -> Measure {
+        Measure::Perplexity
+    }
+
     fn judge(&self, student: &Loaded) -> Result<Figure> {
         let Texts { valid, classes, .. } = self.texts;
         let found = perplexity(student, *classes, valid, PortNames::default())?;
@@ -258,17 +272,5 @@ impl Lesson for Text<'_> {
             digest.update((text.len() as u64).to_le_bytes());
             text.iter().for_each(|token| digest.update(token.to_le_bytes()));
         }
-    }
-
-    fn save(&self, to: &mut Vec<u8>) {
-        to.extend(self.epoch.to_le_bytes());
-        to.extend((self.piece as u64).to_le_bytes());
-        self.states.save(to);
-    }
-
-    fn restore(&mut self, from: &mut &[u8]) -> Option<()> {
-        self.epoch = u64::from_le_bytes(from.split_off(..8)?.try_into().ok()?);
-        self.piece = u64::from_le_bytes(from.split_off(..8)?.try_into().ok()?) as usize;
-        self.states.restore(from)
     }
 }

@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 
 use amq_runtime::Isa;
 
+use super::arrays::Arrays;
+use super::blocks::{blocks, until};
 use super::checkpoint;
 use super::course::{Course, Event, Matter, OutputChange, Training, Tuned, Watch};
+use super::interior::Interior;
 use super::items::Items;
 use super::layers::Maker;
-use super::lesson::{Figure, Lesson};
+use super::lesson::{Figure, Learn, Lesson};
 use super::optimizer::Optimizer;
 use super::params::Params;
 use super::tape::{Route, Tape};
@@ -34,6 +37,7 @@ const VALIDATIONS: f64 = 12.0;
 /// # Errors
 /// What [`crate::compile::compile_for`] refuses, operators that training cannot go through, data that cannot be fed, a
 /// checkpoint of another training or that is damaged, training that goes astray again and again, and a request to stop.
+/// Block by block also texts, labels, states, and a network that is one block.
 pub fn tune(
     path: &Path,
     (options, data): (&ConvertOptions, &Calibrated),
@@ -54,94 +58,261 @@ pub fn tune(
         ))
         .remedy("ask for bits, as with -b 2"));
     }
+    if training.by_block {
+        check_blocks(&prepared.module, matter).map_err(located)?;
+    }
     let fitted = sequence::fit(path, &prepared.module, &mut plan, data, watch.fitting)?;
     let (module, fitted) = corrected(prepared.module.clone(), &plan, &fitted);
-    let mut params = Params::new(&module, &plan, &fitted);
+    let params = Params::new(&module, &plan, &fitted);
     let student = Student { path, options, prepared, plan, fitted, module, isa: data.isa };
     let Training { reading, seed, .. } = *training;
-    let mut lesson: Box<dyn Lesson> = match matter {
-        Matter::Text(texts) => Box::new(Text::new(float, &student.module, texts, reading, seed)?),
+    let begin =
+        |lesson: &dyn Lesson| Trainer::new(&student, training, params, lesson, resumed, watch);
+    match matter {
+        Matter::Text(texts) => {
+            let mut text = Text::new(float, &student.module, texts, reading, seed)?;
+            begin(&text)?.end_to_end(&mut text)
+        }
         Matter::Arrays(arrays) => {
-            Box::new(Items::new(float, &student.module, arrays.clone(), reading, seed)?)
-        }
-    };
-    let route = Route::new(&student.module, &params, &lesson.outputs()).map_err(located)?;
-    let maker = Maker { path, isa: data.isa };
-    let mut tape = Tape::new(&student.module, &route, maker);
-    let mut optimizer = Optimizer::new(training.rule, &params);
-    let identity =
-        checkpoint::identity(&student.prepared.source.sha256(), options, training, &*lesson);
-    let mut course = match resumed {
-        Some(bytes) => {
-            checkpoint::read(bytes, &identity, &mut params, &mut optimizer, &mut *lesson)?
-        }
-        None => {
-            let before = student.judge(&params, &*lesson)?;
-            let mut course = Course::new(before);
-            params.save(&mut course.student);
-            (watch.tell)(&course.validated(0.0, before, true));
-            course
-        }
-    };
-    let begun = Instant::now() - course.elapsed;
-    let mut kept = Instant::now();
-    let mut stepping = Duration::ZERO;
-    loop {
-        course.elapsed = begun.elapsed();
-        let done = training.done(&course);
-        let due = done >= f64::from(course.valid + 1) / VALIDATIONS;
-        if due {
-            course.valid = (done * VALIDATIONS) as u32;
-            let found = student.judge(&params, &*lesson)?;
-            let best = found.is_better_than(&course.best);
-            (watch.tell)(&course.validated(done, found, best));
-            course.note(found, &params, training.rule);
-            if found.is_astray_from(&course.best) {
-                let why = found.to_string();
-                course.undo(why, &mut params, &mut optimizer, watch)?;
+            let mut items = Items::new(float, &student.module, arrays.clone(), reading, seed)?;
+            let trainer = begin(&items)?;
+            match training.by_block {
+                true => trainer.by_block(&items),
+                false => trainer.end_to_end(&mut items),
             }
         }
-        if done >= 1.0 {
-            break;
-        }
-        let stop = (watch.stop)();
-        if let Some(keep) = &mut watch.keep
-            && (stop || kept.elapsed() >= training.interval)
-        {
-            keep(&checkpoint::write(&identity, &course, &params, &optimizer, &*lesson))?;
-            kept = Instant::now();
-        }
-        if stop {
-            return Err(Error::io("tune", "interrupted"));
-        }
-        let step_begun = Instant::now();
-        let stage = training.stage(done);
-        if stage != params.stage() {
-            params.enter(stage);
-            optimizer.reset();
-        }
-        params.clear();
-        let loss = lesson.learn(&mut tape, &mut params)?;
-        let norm = Optimizer::norm(&params);
-        course.step += 1;
-        if !loss.is_finite() || !norm.is_finite() {
-            let why = format!("a loss of {loss} with a gradient of {norm}");
-            course.undo(why, &mut params, &mut optimizer, watch)?;
-            continue;
-        }
-        let rate = training.rate(done) * course.scale;
-        optimizer.step(&mut params, norm, rate, training.decay);
-        params.follow();
-        stepping += step_begun.elapsed();
-        course.loss = if course.loss.is_nan() { loss } else { 0.98 * course.loss + 0.02 * loss };
-        let (step, loss, elapsed) = (course.step, course.loss, course.elapsed);
-        (watch.tell)(&Event::Step { step, done, loss, rate, elapsed });
     }
-    params.restore(&mut course.student.as_slice());
-    let compiled = student.compile(&params)?;
-    let after = lesson.by_output(&student.load(&params)?)?;
-    let outputs =
-        match after.is_empty() {
+}
+
+/// Refuses what is not learned block by block.
+fn check_blocks(module: &Module, matter: &Matter) -> Result<()> {
+    let labelled = |arrays: &Arrays| arrays.learned.iter().any(|group| group.labels.is_some());
+    let found = match matter {
+        Matter::Text(_) => "a text is not learned block by block",
+        Matter::Arrays(arrays) if labelled(arrays) => "a block within a model has no labels",
+        _ if !module.graph.states.is_empty() => "states are not carried block by block",
+        _ => return Ok(()),
+    };
+    Err(Error::usage(found).remedy("leave --by-block out"))
+}
+
+/// What is learned, and what students are judged by.
+enum Taught<'l> {
+    /// The whole network.
+    Whole(&'l mut dyn Lesson),
+    /// A block, and the network that it is of.
+    Block(&'l mut dyn Learn, &'l dyn Lesson),
+}
+
+impl Taught<'_> {
+    fn learned(&mut self) -> &mut dyn Learn {
+        match self {
+            Taught::Whole(lesson) => &mut **lesson,
+            Taught::Block(learned, _) => &mut **learned,
+        }
+    }
+
+    fn lesson(&self) -> &dyn Lesson {
+        match self {
+            Taught::Whole(lesson) => &**lesson,
+            Taught::Block(_, lesson) => *lesson,
+        }
+    }
+
+    fn is_block(&self) -> bool {
+        matches!(self, Taught::Block(..))
+    }
+}
+
+/// A training on its way.
+struct Trainer<'t, 'w> {
+    student: &'t Student<'t>,
+    training: &'t Training,
+    identity: [u8; 32],
+    params: Params,
+    optimizer: Optimizer,
+    course: Course,
+    /// What a checkpoint has of what is learned next.
+    resumed: Option<&'t [u8]>,
+    begun: Instant,
+    /// When the last checkpoint was.
+    kept: Instant,
+    stepping: Duration,
+    watch: &'t mut Watch<'w>,
+}
+
+impl<'t, 'w> Trainer<'t, 'w> {
+    /// Before the first step, or where a checkpoint was made.
+    fn new(
+        student: &'t Student<'t>,
+        training: &'t Training,
+        params: Params,
+        lesson: &dyn Lesson,
+        resumed: Option<&'t [u8]>,
+        watch: &'t mut Watch<'w>,
+    ) -> Result<Trainer<'t, 'w>> {
+        let optimizer = Optimizer::new(training.rule, &params);
+        let source = student.prepared.source.sha256();
+        let identity = checkpoint::identity(&source, student.options, training, lesson);
+        let (course, resumed) = match resumed {
+            Some(bytes) => {
+                let (course, rest) = checkpoint::read(bytes, &identity, lesson.measure())?;
+                (course, Some(rest))
+            }
+            None => {
+                let before = student.judge(&params, lesson)?;
+                let mut course = Course::new(before);
+                params.save(&mut course.student);
+                (watch.tell)(&course.validated(0.0, None, before, true));
+                (course, None)
+            }
+        };
+        let begun = Instant::now() - course.elapsed;
+        let (kept, stepping) = (Instant::now(), Duration::ZERO);
+        Ok(Trainer {
+            student,
+            training,
+            identity,
+            params,
+            optimizer,
+            course,
+            resumed,
+            begun,
+            kept,
+            stepping,
+            watch,
+        })
+    }
+
+    fn maker(&self) -> Maker<'t> {
+        Maker { path: self.student.path, isa: self.student.isa }
+    }
+
+    /// Trains all of the network at once.
+    fn end_to_end(mut self, lesson: &mut dyn Lesson) -> Result<Tuned> {
+        let module = &self.student.module;
+        let nodes = 0..module.graph.nodes.len();
+        let route = Route::new(module, nodes, &self.params, &lesson.outputs());
+        let route = route.map_err(|error| error.within(self.student.path.display()))?;
+        let mut tape = Tape::new(module, &route, self.maker());
+        self.go(Taught::Whole(lesson), &mut tape, (0, 1))?;
+        self.finish(lesson)
+    }
+
+    /// Trains one block after the other, each by what the float model has at its end.
+    fn by_block(mut self, items: &Items<'_>) -> Result<Tuned> {
+        let Student { path, prepared, module, isa, .. } = self.student;
+        let located = |error: Error| error.within(path.display());
+        // What cannot be trained through is told before the first block is trained.
+        let nodes = 0..module.graph.nodes.len();
+        Route::new(module, nodes, &self.params, &items.outputs()).map_err(located)?;
+        let blocks = blocks(module, &self.params, &items.outputs()).map_err(located)?;
+        if blocks.len() < 2 {
+            return Err(located(Error::usage(
+                "the model is one block: no value lies between two coded matrices through which all goes",
+            ))
+            .remedy("leave --by-block out"));
+        }
+        // A checkpoint is made within a block.
+        for index in self.course.valid as usize..blocks.len() {
+            let block = &blocks[index];
+            let float = until(path, &prepared.module, block, *isa)?;
+            let float = float.with_threads(items.threads());
+            self.params.confine(&block.nodes);
+            let mut interior = Interior::new(float, module, items.samples(), self.training.seed)?;
+            let route = Route::new(module, block.nodes.clone(), &self.params, &interior.outputs());
+            let route = route.map_err(located)?;
+            let mut tape = Tape::new(module, &route, self.maker());
+            if self.resumed.is_none() {
+                self.optimizer.reset();
+                self.course.begin();
+            }
+            self.go(Taught::Block(&mut interior, items), &mut tape, (index, blocks.len()))?;
+        }
+        self.finish(items)
+    }
+
+    /// Goes on to the end of a part of the way, one of so many.
+    fn go(
+        &mut self,
+        mut taught: Taught<'_>,
+        tape: &mut Tape<'_>,
+        (part, parts): (usize, usize),
+    ) -> Result<()> {
+        let Trainer { student, training, identity, params, optimizer, course, .. } = self;
+        if let Some(rest) = self.resumed.take() {
+            checkpoint::restore(rest, params, optimizer, taught.learned())?;
+        }
+        let block = taught.is_block().then_some((part, parts));
+        loop {
+            course.elapsed = self.begun.elapsed();
+            let done = training.done(course);
+            let of_part = (done * parts as f64 - part as f64).min(1.0);
+            let due = match block {
+                Some(_) => of_part >= 1.0,
+                None => done >= f64::from(course.valid + 1) / VALIDATIONS,
+            };
+            if due {
+                course.valid = match block {
+                    Some(_) => part as u32 + 1,
+                    None => (done * VALIDATIONS) as u32,
+                };
+                let found = student.judge(params, taught.lesson())?;
+                let best = found.is_better_than(&course.best);
+                (self.watch.tell)(&course.validated(done, block, found, best));
+                // Between blocks a student need not gain.
+                course.note(found, params, Some(training.rule).filter(|_| block.is_none()));
+                if found.is_astray_from(&course.best) {
+                    let why = found.to_string();
+                    course.undo(why, params, optimizer, self.watch)?;
+                }
+            }
+            if of_part >= 1.0 {
+                return Ok(());
+            }
+            let stop = (self.watch.stop)();
+            if let Some(keep) = &mut self.watch.keep
+                && (stop || self.kept.elapsed() >= training.interval)
+            {
+                keep(&checkpoint::write(identity, course, params, optimizer, taught.learned()))?;
+                self.kept = Instant::now();
+            }
+            if stop {
+                return Err(Error::io("tune", "interrupted"));
+            }
+            let step_begun = Instant::now();
+            let stage = training.stage(of_part);
+            if stage != params.stage() {
+                params.enter(stage);
+                optimizer.reset();
+            }
+            params.clear();
+            let loss = taught.learned().learn(tape, params)?;
+            let norm = Optimizer::norm(params);
+            course.step += 1;
+            if !loss.is_finite() || !norm.is_finite() {
+                let why = format!("a loss of {loss} with a gradient of {norm}");
+                course.undo(why, params, optimizer, self.watch)?;
+                continue;
+            }
+            let rate = training.rate(of_part) * course.scale;
+            optimizer.step(params, norm, rate, training.decay);
+            params.follow();
+            self.stepping += step_begun.elapsed();
+            course.loss =
+                if course.loss.is_nan() { loss } else { 0.98 * course.loss + 0.02 * loss };
+            let (step, loss, elapsed) = (course.step, course.loss, course.elapsed);
+            (self.watch.tell)(&Event::Step { step, done, loss, rate, elapsed });
+        }
+    }
+
+    /// The best student, and what became of outputs.
+    fn finish(mut self, lesson: &dyn Lesson) -> Result<Tuned> {
+        let student = self.student;
+        self.params.restore(&mut self.course.student.as_slice());
+        let compiled = student.compile(&self.params)?;
+        let after = lesson.by_output(&student.load(&self.params)?)?;
+        let outputs = match after.is_empty() {
             true => Vec::new(),
             false => {
                 let begun = Params::new(&student.module, &student.plan, &student.fitted);
@@ -152,8 +323,10 @@ pub fn tune(
                 after.into_iter().zip(before).map(change).collect()
             }
         };
-    let Course { before, best, best_step, step, .. } = course;
-    Ok(Tuned { compiled, before, figure: best, outputs, step: best_step, steps: step, stepping })
+        let Course { before, best: figure, best_step, step: steps, .. } = self.course;
+        let stepping = self.stepping;
+        Ok(Tuned { compiled, before, figure, outputs, step: best_step, steps, stepping })
+    }
 }
 
 /// The network that is trained.
