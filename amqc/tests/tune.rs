@@ -24,8 +24,8 @@ use amqc::sequence::Calibrated;
 use amqc::settings::{Given, parse_activations};
 use amqc::tensor::{Data, Tensor, views};
 use amqc::tune::{
-    Arrays, Event, Figure, Group, Length, Matter, Reading, Rule, Texts, Training, Tuned, Watch,
-    tune,
+    Arrays, Event, Figure, Group, Length, Matter, Passed, Reading, Rule, Texts, Training, Tuned,
+    Watch, tune,
 };
 
 fn fixture(name: &str) -> String {
@@ -40,6 +40,7 @@ struct Lesson {
     data: Calibrated,
     float: Loaded,
     matter: Matter,
+    /// Whether it is learned so.
     by_block: bool,
 }
 
@@ -118,6 +119,19 @@ fn steps(learned: &[usize], valid: usize) -> Lesson {
     Lesson { model, options, data, float, matter, by_block: false }
 }
 
+fn training(steps: u64, rule: Rule, by_block: bool) -> Training {
+    Training {
+        length: Length::Steps(steps),
+        seed: 1,
+        rule,
+        rate: Some(if rule == Rule::Adam { 0.003 } else { 20.0 }),
+        decay: 0.02,
+        reading: Reading { batch: 5, span: 10, share: 0.5, dropout: 0.1 },
+        by_block,
+        interval: Duration::from_secs(3600),
+    }
+}
+
 /// Trains for so many steps, of which the loop may be left after `stop`. Gives the outcome, the loss after each step
 /// to the bit, and the checkpoint that is written when it is left.
 fn train(
@@ -127,23 +141,29 @@ fn train(
     resumed: Option<&[u8]>,
     stop: Option<u64>,
 ) -> (amqc::Result<Tuned>, Vec<(u64, u64)>, Vec<u8>) {
-    let Lesson { model, options, data, float, matter, by_block } = lesson;
-    let training = Training {
-        length: Length::Steps(steps),
-        seed: 1,
-        rule,
-        rate: Some(if rule == Rule::Adam { 0.003 } else { 20.0 }),
-        decay: 0.02,
-        reading: Reading { batch: 5, span: 10, share: 0.5, dropout: 0.1 },
-        by_block: *by_block,
-        interval: Duration::from_secs(3600),
-    };
-    let (mut losses, mut checkpoint) = (Vec::new(), Vec::new());
+    let training = training(steps, rule, lesson.by_block);
+    let (done, losses, checkpoint, _) = train_as(lesson, &training, resumed, stop);
+    (done, losses, checkpoint)
+}
+
+/// The same by any training. Gives also what blocks came to.
+
+fn train_as(
+    lesson: &Lesson,
+    training: &Training,
+    resumed: Option<&[u8]>,
+    stop: Option<u64>,
+) -> (amqc::Result<Tuned>, Vec<(u64, u64)>, Vec<u8>, Vec<Passed>) {
+    let Lesson { model, options, data, float, matter, .. } = lesson;
+    let (mut losses, mut checkpoint, mut passed) = (Vec::new(), Vec::new(), Vec::new());
     let reached = std::cell::Cell::new(0);
     let mut tell = |event: &Event| {
         if let Event::Step { step, loss, .. } = event {
             losses.push((*step, loss.to_bits()));
             reached.set(*step);
+        }
+        if let Event::Valid { block: Some(block), .. } = event {
+            passed.push(*block);
         }
     };
     let mut keep = |bytes: &[u8]| {
@@ -156,8 +176,8 @@ fn train(
         keep: Some(&mut keep),
         stop: &|| stop.is_some_and(|stop| reached.get() >= stop),
     };
-    let done = tune(model.as_ref(), (options, data), float, matter, &training, resumed, &mut watch);
-    (done, losses, checkpoint)
+    let done = tune(model.as_ref(), (options, data), float, matter, training, resumed, &mut watch);
+    (done, losses, checkpoint, passed)
 }
 
 /// Training is worth something, and the file predicts a text as training said it would.
@@ -200,17 +220,22 @@ fn neither_threads_nor_a_break_change_a_bit() {
     }
 }
 
-/// Each block comes nearer to the float model, and so does the whole.
+/// Each block comes nearer to the float model or stays as it was, and the whole is nearer, on images that were not
+/// learned.
 #[test]
 fn blocks_are_learned_one_after_the_other() {
     let lesson = images(360, true);
-    let (tuned, losses, _) = train(&lesson, 90, Rule::Adam, None, None);
+    let reading = Reading { batch: 21, span: 1, share: 0.0, dropout: 0.0 };
+    let training = Training { decay: 0.0, reading, ..training(300, Rule::Adam, true) };
+    let (tuned, _, _, passed) = train_as(&lesson, &training, None, None);
     let tuned = tuned.unwrap();
-    for (step, loss) in &losses {
-        println!("{step} {}", f64::from_bits(*loss));
-    }
-    println!("{} {} {:?}", tuned.before, tuned.figure, tuned.step);
-    panic!();
+    let Figure::Decibels(before) = tuned.before else { panic!("outputs are compared") };
+    let Figure::Decibels(after) = tuned.figure else { panic!("outputs are compared") };
+    assert!(after > before + 0.4, "{after} {before}");
+    let numbers: Vec<_> = passed.iter().map(|passed| (passed.block, passed.blocks)).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5].map(|block| (block, 5)));
+    // What the first loses is a twentieth of the others', and training may find no gain there.
+    assert!(passed[1..].iter().all(|passed| passed.after < 0.95 * passed.before), "{passed:?}");
 }
 
 /// Steps of a sequence are run in pieces, and come from what was before them.

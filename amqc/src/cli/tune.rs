@@ -28,8 +28,8 @@ use crate::options::ConvertOptions;
 use crate::report::Report;
 use crate::sequence::Calibrated;
 use crate::tune::{
-    Arrays, Event, Figure, Group, Length, Matter, OutputChange, Reading, Rule, Texts, Training,
-    Tuned, Watch, tune,
+    Arrays, Event, Figure, Group, Length, Matter, OutputChange, Passed, Reading, Rule, Texts,
+    Training, Tuned, Watch, tune,
 };
 
 /// Seconds between two checkpoints.
@@ -401,9 +401,15 @@ fn line(event: &Event) -> String {
     match event {
         Event::Step { step, .. } => format!("step {step}"),
         Event::Valid { step, done, block, loss, figure, best, elapsed } => {
-            let block = block.map(|(block, blocks)| format!("block {} of {blocks}, ", block + 1));
-            let block = block.unwrap_or_default();
-            let loss = loss.map(|loss| format!(", loss {loss:.4}")).unwrap_or_default();
+            let of_block = |Passed { block, blocks, before, after }: &Passed| {
+                let kept = if after < before { "" } else { ", so it stays as it was" };
+                format!("block {block} of {blocks}: loss {before:.4}, trained {after:.4}{kept}; ")
+            };
+            let loss = match &block {
+                None => loss.map(|loss| format!(", loss {loss:.4}")).unwrap_or_default(),
+                Some(_) => String::new(),
+            };
+            let block = block.as_ref().map(of_block).unwrap_or_default();
             let best = if *best { " (best)" } else { "" };
             let left = left(*done, *elapsed);
             format!("{block}step {step}{loss}, {figure}{best}, {left}")

@@ -82,8 +82,8 @@ pub enum Event {
         step: u64,
         /// Share of the way, 0 to 1.
         done: f64,
-        /// The block that was trained, of how many, the first is 0.
-        block: Option<(usize, usize)>,
+        /// The block that was trained.
+        block: Option<Passed>,
         /// The loss, in nats; none before the first step.
         loss: Option<f64>,
         /// How good it is.
@@ -100,6 +100,19 @@ pub enum Event {
         /// What was found.
         why: String,
     },
+}
+
+/// A block that was trained.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Passed {
+    /// Which, from 1 on.
+    pub block: usize,
+    /// Of how many.
+    pub blocks: usize,
+    /// Its loss on what students are judged by, as it was calibrated.
+    pub before: f64,
+    /// Its loss as it was trained. Where that is no gain it is left as it was.
+    pub after: f64,
 }
 
 /// Writes a checkpoint.
@@ -228,7 +241,7 @@ impl Course {
     pub(super) fn validated(
         &self,
         done: f64,
-        block: Option<(usize, usize)>,
+        block: Option<Passed>,
         figure: Figure,
         best: bool,
     ) -> Event {

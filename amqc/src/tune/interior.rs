@@ -5,7 +5,7 @@ use amq_runtime::Session;
 
 use super::arrays::{Arrays, Group};
 use super::lesson::Learn;
-use super::outputs::{Output, learn, values};
+use super::outputs::{Output, compare, values};
 use super::params::Params;
 use super::tape::{Entry, Tape};
 use super::turns::{Piece, Size, shuffled};
@@ -27,6 +27,7 @@ pub(super) struct Interior<'a> {
     session: Session,
     module: &'a Module,
     arrays: &'a Arrays,
+    size: Size,
     outputs: Vec<Output>,
     seed: u64,
     /// Samples that are learned at once: the same in each turn.
@@ -79,6 +80,7 @@ impl<'a> Interior<'a> {
             float,
             module,
             arrays,
+            size,
             outputs,
             seed,
             known: pieces.iter().map(|_| None).collect(),
@@ -131,6 +133,50 @@ impl<'a> Interior<'a> {
     }
 }
 
+impl Interior<'_> {
+    /// Runs the network up to the block's end.
+    fn forward(&mut self, tape: &mut Tape<'_>, params: &Params, batch: &Group) -> Result<Known> {
+        let expected = self.expect(batch)?;
+        tape.forward(params, batch.of_module(self.module))?;
+        Ok(Known { entry: tape.entry(), expected })
+    }
+
+    /// The loss of the last call, and its gradients.
+    fn loss(&self, tape: &Tape<'_>, known: &Known) -> Result<(f64, Vec<(ValueId, Vec<f32>)>)> {
+        compare(tape, &self.outputs, &known.expected, |output, (y, expected), width| {
+            output.check(&self.float.path, y, expected)?;
+            Ok(output.loss(y, expected, width))
+        })
+    }
+
+    /// The mean losses of the block and of what it would be with `others`, on what students are judged by.
+    ///
+    /// # Errors
+    /// What the models cannot take.
+    pub(super) fn beside(
+        &mut self,
+        tape: &mut Tape<'_>,
+        params: &mut Params,
+        others: &mut Params,
+    ) -> Result<[f64; 2]> {
+        let (mut losses, mut count) = ([0.0; 2], 0);
+        let Arrays { valid, axis, .. } = self.arrays;
+        for group in valid {
+            for (places, new) in self.size.in_order(group.samples(*axis)) {
+                let known = self.forward(tape, params, &group.select(*axis, &places))?;
+                losses[0] += new as f64 * self.loss(tape, &known)?.0;
+                params.exchange(others);
+                let entered = tape.enter(params, &known.entry);
+                params.exchange(others);
+                entered?;
+                losses[1] += new as f64 * self.loss(tape, &known)?.0;
+                count += new;
+            }
+        }
+        Ok(losses.map(|loss| loss / count.max(1) as f64))
+    }
+}
+
 impl Learn for Interior<'_> {
     fn learn(&mut self, tape: &mut Tape<'_>, params: &mut Params) -> Result<f64> {
         if self.piece >= self.order.len() {
@@ -145,17 +191,10 @@ impl Learn for Interior<'_> {
                 tape.enter(params, &known.entry)?;
                 known
             }
-            None => {
-                let batch = self.batch(piece);
-                let expected = self.expect(&batch)?;
-                tape.forward(params, batch.of_module(self.module))?;
-                Known { entry: tape.entry(), expected }
-            }
+            None => self.forward(tape, params, &self.batch(piece))?,
         };
-        let loss = learn(tape, params, &self.outputs, &known.expected, |output, (y, t), width| {
-            output.check(&self.float.path, y, t)?;
-            Ok(output.loss(y, t, width))
-        })?;
+        let (loss, gradients) = self.loss(tape, &known)?;
+        tape.backward(params, gradients)?;
         if known.bytes() <= self.room {
             self.room -= known.bytes();
             self.known[piece] = Some(known);

@@ -8,7 +8,7 @@ use super::arrays::{Arrays, Group};
 use super::carried::Carried;
 use super::lesson::{Figure, Learn, Lesson, Measure};
 use super::loss::{Targets, of_scores};
-use super::outputs::{Output, learn, values};
+use super::outputs::{Output, compare, values};
 use super::params::Params;
 use super::tape::Tape;
 use super::text::Reading;
@@ -145,18 +145,15 @@ impl<'a> Items<'a> {
 
     /// Runs the float model on what students are judged by, and checks all labels against the classes that it has.
     fn expect(&mut self) -> Result<()> {
-        let axis = self.arrays.axis;
+        let (Arrays { axis, .. }, size) = self.samples();
+        let axis = *axis;
         let mut session = self.float.session();
         let mut judged = Vec::new();
         let mut distances = vec![Distance::default(); self.outputs.len()];
         for group in &self.arrays.valid {
-            let samples = group.samples(axis);
-            for start in (0..samples).step_by(self.batch) {
-                let mut places: Vec<usize> = (start..samples.min(start + self.batch)).collect();
-                let new = places.len();
-                places.resize(if self.is_fixed { self.batch } else { new }, samples - 1);
+            for (at, (places, new)) in size.in_order(group.samples(axis)).enumerate() {
                 let batch = group.select(axis, &places);
-                let begins = !self.in_time || start == 0;
+                let begins = !self.in_time || at == 0;
                 let expected = self.answers(self.float, &mut session, (&batch, begins))?;
                 for (distance, values) in distances.iter_mut().zip(&expected) {
                     values.iter().for_each(|&y| distance.add(y.into(), 0.0));
@@ -325,12 +322,15 @@ impl Learn for Items<'_> {
         if let Some(stream) = stream {
             self.streams[stream].carried = Some(carried);
         }
-        learn(tape, params, &self.outputs, &expected, |output, (y, expected), width| {
+        let found = compare(tape, &self.outputs, &expected, |output, (y, expected), width| {
             if is_told {
                 output.check(&self.float.path, y, expected)?;
             }
             self.loss(output, (y, expected), &batch, width)
-        })
+        });
+        let (loss, gradients) = found?;
+        tape.backward(params, gradients)?;
+        Ok(loss)
     }
 
     fn save(&self, to: &mut Vec<u8>) {

@@ -27,7 +27,7 @@ pub mod train;
 mod turns;
 
 pub use arrays::{Arrays, Group};
-pub use course::{Event, Length, Matter, OutputChange, Training, Tuned, Watch};
+pub use course::{Event, Length, Matter, OutputChange, Passed, Training, Tuned, Watch};
 pub use lesson::Figure;
 pub use optimizer::Rule;
 pub use text::{Reading, Texts};

@@ -6,7 +6,6 @@ use amq_format::graph::{Graph, ValueId};
 use amq_runtime::Outputs;
 
 use super::loss::{Targets, of_scores, of_values};
-use super::params::Params;
 use super::tape::{Tape, floats};
 use crate::error::{Error, Result};
 use crate::eval::Scores;
@@ -64,18 +63,17 @@ impl Output {
     }
 }
 
-/// The mean loss over outputs of the last call, whose gradients are added to those of the params; `loss` gives that of
-/// one, with its gradient, of its elements beside those of the float model, and the size of its last axis.
+/// The mean loss over outputs of the last call, and its gradients by them; `loss` gives that of one, with its gradient, of its
+/// elements beside those of the float model, and the size of its last axis.
 ///
 /// # Errors
-/// Those of `loss`, and what the network cannot take.
-pub(super) fn learn(
-    tape: &mut Tape<'_>,
-    params: &mut Params,
+/// Those of `loss`, and an output that is not there.
+pub(super) fn compare(
+    tape: &Tape<'_>,
     outputs: &[Output],
     expected: &[Vec<f32>],
     loss: impl Fn(&Output, (&[f32], &[f32]), usize) -> Result<(f64, Vec<f32>)>,
-) -> Result<f64> {
+) -> Result<(f64, Vec<(ValueId, Vec<f32>)>)> {
     let (mut total, mut gradients) = (0.0, Vec::new());
     let part = 1.0 / outputs.len() as f64;
     for (output, expected) in outputs.iter().zip(expected) {
@@ -86,8 +84,7 @@ pub(super) fn learn(
         total += part * loss;
         gradients.push((output.value, gradient));
     }
-    tape.backward(params, gradients)?;
-    Ok(total)
+    Ok((total, gradients))
 }
 
 /// The values of outputs.

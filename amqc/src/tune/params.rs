@@ -222,6 +222,20 @@ impl Params {
         self.settle_moves();
     }
 
+    /// Exchanges what may move for that of others of the same network.
+    pub(super) fn exchange(&mut self, others: &mut Params) {
+        let own: Vec<bool> = self.all.iter().map(|param| param.is_own).collect();
+        let pairs = self.all.iter_mut().zip(&mut others.all);
+        for ((param, other), _) in pairs.zip(&own).filter(|(_, is_own)| **is_own) {
+            std::mem::swap(&mut param.weights, &mut other.weights);
+            std::mem::swap(&mut param.bounds, &mut other.bounds);
+        }
+        let pairs = self.coded.iter_mut().zip(&mut others.coded);
+        for (coded, other) in pairs.filter(|(coded, _)| own[coded.param]) {
+            std::mem::swap(coded, other);
+        }
+    }
+
     /// Goes on with another stage from what the codes stand for: weights come to where their codes are the nearest.
     pub(super) fn enter(&mut self, stage: Stage) {
         self.stage = stage;

@@ -8,7 +8,7 @@ use amq_runtime::Isa;
 use super::arrays::Arrays;
 use super::blocks::{blocks, until};
 use super::checkpoint;
-use super::course::{Course, Event, Matter, OutputChange, Training, Tuned, Watch};
+use super::course::{Course, Event, Matter, OutputChange, Passed, Training, Tuned, Watch};
 use super::interior::Interior;
 use super::items::Items;
 use super::layers::Maker;
@@ -96,34 +96,6 @@ fn check_blocks(module: &Module, matter: &Matter) -> Result<()> {
     Err(Error::usage(found).remedy("leave --by-block out"))
 }
 
-/// What is learned, and what students are judged by.
-enum Taught<'l> {
-    /// The whole network.
-    Whole(&'l mut dyn Lesson),
-    /// A block, and the network that it is of.
-    Block(&'l mut dyn Learn, &'l dyn Lesson),
-}
-
-impl Taught<'_> {
-    fn learned(&mut self) -> &mut dyn Learn {
-        match self {
-            Taught::Whole(lesson) => &mut **lesson,
-            Taught::Block(learned, _) => &mut **learned,
-        }
-    }
-
-    fn lesson(&self) -> &dyn Lesson {
-        match self {
-            Taught::Whole(lesson) => &**lesson,
-            Taught::Block(_, lesson) => *lesson,
-        }
-    }
-
-    fn is_block(&self) -> bool {
-        matches!(self, Taught::Block(..))
-    }
-}
-
 /// A training on its way.
 struct Trainer<'t, 'w> {
     student: &'t Student<'t>,
@@ -195,86 +167,86 @@ impl<'t, 'w> Trainer<'t, 'w> {
         let route = Route::new(module, nodes, &self.params, &lesson.outputs());
         let route = route.map_err(|error| error.within(self.student.path.display()))?;
         let mut tape = Tape::new(module, &route, self.maker());
-        self.go(Taught::Whole(lesson), &mut tape, (0, 1))?;
-        self.finish(lesson)
+        self.resume(lesson)?;
+        loop {
+            let until = f64::from(self.course.valid + 1) / VALIDATIONS;
+            let done = self.steps(lesson, &mut tape, (0, 1), until)?;
+            self.course.valid = (done * VALIDATIONS) as u32;
+            self.judge(lesson, done, None)?;
+            if done >= 1.0 {
+                return self.finish(lesson);
+            }
+        }
     }
 
     /// Trains one block after the other, each by what the float model has at its end.
     fn by_block(mut self, items: &Items<'_>) -> Result<Tuned> {
-        let Student { path, prepared, module, isa, .. } = self.student;
+        let Student { path, prepared, module, plan, fitted, isa, .. } = self.student;
         let located = |error: Error| error.within(path.display());
         // What cannot be trained through is told before the first block is trained.
         let nodes = 0..module.graph.nodes.len();
         Route::new(module, nodes, &self.params, &items.outputs()).map_err(located)?;
         let blocks = blocks(module, &self.params, &items.outputs()).map_err(located)?;
-        if blocks.len() < 2 {
-            return Err(located(Error::usage(
-                "the model is one block: no value lies between two coded matrices through which all goes",
-            ))
-            .remedy("leave --by-block out"));
+        let count = blocks.len();
+        if count < 2 {
+            let found = "no value lies between two coded matrices that all goes through: the model is one block";
+            return Err(located(Error::usage(found)).remedy("leave --by-block out"));
         }
-        // A checkpoint is made within a block.
-        for index in self.course.valid as usize..blocks.len() {
-            let block = &blocks[index];
+        for (index, block) in blocks.iter().enumerate().skip(self.course.valid as usize) {
             let float = until(path, &prepared.module, block, *isa)?;
             let float = float.with_threads(items.threads());
             self.params.confine(&block.nodes);
             let mut interior = Interior::new(float, module, items.samples(), self.training.seed)?;
-            let route = Route::new(module, block.nodes.clone(), &self.params, &interior.outputs());
+            let outputs = interior.outputs();
+            let route = Route::new(module, block.nodes.clone(), &self.params, &outputs);
             let route = route.map_err(located)?;
             let mut tape = Tape::new(module, &route, self.maker());
             if self.resumed.is_none() {
                 self.optimizer.reset();
                 self.course.begin();
             }
-            self.go(Taught::Block(&mut interior, items), &mut tape, (index, blocks.len()))?;
+            self.resume(&mut interior)?;
+            let done = self.steps(&mut interior, &mut tape, (index, count), 1.0)?;
+            let mut calibrated = Params::new(module, plan, fitted);
+            let [after, before] = interior.beside(&mut tape, &mut self.params, &mut calibrated)?;
+            let gains = after < before;
+            if !gains {
+                self.params.exchange(&mut calibrated);
+            }
+            self.course.valid = index as u32 + 1;
+            let passed = Passed { block: index + 1, blocks: count, before, after };
+            self.judge(items, done, Some(passed))?;
         }
         self.finish(items)
     }
 
-    /// Goes on to the end of a part of the way, one of so many.
-    fn go(
+    /// Goes on from a checkpoint, if there is one.
+    fn resume(&mut self, learned: &mut dyn Learn) -> Result<()> {
+        let Some(rest) = self.resumed.take() else { return Ok(()) };
+        checkpoint::restore(rest, &mut self.params, &mut self.optimizer, learned)
+    }
+
+    /// Takes steps until so much of a part of the way, one of so many, is done. Gives how much is done of all.
+    fn steps(
         &mut self,
-        mut taught: Taught<'_>,
+        learned: &mut dyn Learn,
         tape: &mut Tape<'_>,
         (part, parts): (usize, usize),
-    ) -> Result<()> {
-        let Trainer { student, training, identity, params, optimizer, course, .. } = self;
-        if let Some(rest) = self.resumed.take() {
-            checkpoint::restore(rest, params, optimizer, taught.learned())?;
-        }
-        let block = taught.is_block().then_some((part, parts));
+        until: f64,
+    ) -> Result<f64> {
+        let Trainer { training, identity, params, optimizer, course, .. } = self;
         loop {
             course.elapsed = self.begun.elapsed();
             let done = training.done(course);
-            let of_part = (done * parts as f64 - part as f64).min(1.0);
-            let due = match block {
-                Some(_) => of_part >= 1.0,
-                None => done >= f64::from(course.valid + 1) / VALIDATIONS,
-            };
-            if due {
-                course.valid = match block {
-                    Some(_) => part as u32 + 1,
-                    None => (done * VALIDATIONS) as u32,
-                };
-                let found = student.judge(params, taught.lesson())?;
-                let best = found.is_better_than(&course.best);
-                (self.watch.tell)(&course.validated(done, block, found, best));
-                // Between blocks a student need not gain.
-                course.note(found, params, Some(training.rule).filter(|_| block.is_none()));
-                if found.is_astray_from(&course.best) {
-                    let why = found.to_string();
-                    course.undo(why, params, optimizer, self.watch)?;
-                }
-            }
-            if of_part >= 1.0 {
-                return Ok(());
+            let of_part = (done * parts as f64 - part as f64).clamp(0.0, 1.0);
+            if of_part >= until {
+                return Ok(done);
             }
             let stop = (self.watch.stop)();
             if let Some(keep) = &mut self.watch.keep
                 && (stop || self.kept.elapsed() >= training.interval)
             {
-                keep(&checkpoint::write(identity, course, params, optimizer, taught.learned()))?;
+                keep(&checkpoint::write(identity, course, params, optimizer, learned))?;
                 self.kept = Instant::now();
             }
             if stop {
@@ -287,7 +259,7 @@ impl<'t, 'w> Trainer<'t, 'w> {
                 optimizer.reset();
             }
             params.clear();
-            let loss = taught.learned().learn(tape, params)?;
+            let loss = learned.learn(tape, params)?;
             let norm = Optimizer::norm(params);
             course.step += 1;
             if !loss.is_finite() || !norm.is_finite() {
@@ -304,6 +276,20 @@ impl<'t, 'w> Trainer<'t, 'w> {
             let (step, loss, elapsed) = (course.step, course.loss, course.elapsed);
             (self.watch.tell)(&Event::Step { step, done, loss, rate, elapsed });
         }
+    }
+
+    /// Judges the student as it is, with so much of the way done.
+    fn judge(&mut self, lesson: &dyn Lesson, done: f64, block: Option<Passed>) -> Result<()> {
+        let Trainer { student, training, params, optimizer, course, .. } = self;
+        let found = student.judge(params, lesson)?;
+        let best = found.is_better_than(&course.best);
+        (self.watch.tell)(&course.validated(done, block, found, best));
+        // Where blocks are still to come, a student need not gain.
+        course.note(found, params, block.is_none().then_some(training.rule));
+        if found.is_astray_from(&course.best) {
+            course.undo(found.to_string(), params, optimizer, self.watch)?;
+        }
+        Ok(())
     }
 
     /// The best student, and what became of outputs.

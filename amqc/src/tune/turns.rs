@@ -34,6 +34,19 @@ impl Size {
     }
 }
 
+impl Size {
+    /// All of so many samples in their order, with how many of each piece no piece before had: where no other number is
+    /// taken, the last sample fills the last piece.
+    pub(super) fn in_order(self, samples: usize) -> impl Iterator<Item = (Vec<usize>, usize)> {
+        (0..samples).step_by(self.samples.max(1)).map(move |start| {
+            let mut places: Vec<usize> = (start..samples.min(start + self.samples)).collect();
+            let new = places.len();
+            places.resize(if self.is_fixed { self.samples } else { new }, samples - 1);
+            (places, new)
+        })
+    }
+}
+
 /// Samples of groups of so many in an order by chance.
 pub(super) fn shuffled(groups: &[usize], size: Size, random: &mut SplitMix64) -> Vec<Piece> {
     let mut order = Vec::new();
@@ -81,6 +94,16 @@ pub(super) fn in_turns(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_samples_are_in_order() {
+        let size = |is_fixed| Size { samples: 3, is_fixed };
+        let found: Vec<_> = size(false).in_order(5).collect();
+        assert_eq!(found, [(vec![0, 1, 2], 3), (vec![3, 4], 2)]);
+        let found: Vec<_> = size(true).in_order(4).collect();
+        assert_eq!(found, [(vec![0, 1, 2], 3), (vec![3, 3, 3], 1)]);
+        assert_eq!(size(true).in_order(0).count(), 0);
+    }
 
     #[test]
     fn streams_are_in_order_and_take_turns() {
