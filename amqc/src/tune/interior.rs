@@ -7,7 +7,7 @@ use super::arrays::{Arrays, Group};
 use super::lesson::Learn;
 use super::outputs::{Output, compare, values};
 use super::params::Params;
-use super::tape::{Entry, Tape};
+use super::tape::{ByValues, Entry, Tape};
 use super::turns::{Piece, Size, shuffled};
 use crate::distance::Distance;
 use crate::error::Result;
@@ -142,7 +142,7 @@ impl Interior<'_> {
     }
 
     /// The loss of the last call, and its gradients.
-    fn loss(&self, tape: &Tape<'_>, known: &Known) -> Result<(f64, Vec<(ValueId, Vec<f32>)>)> {
+    fn loss(&self, tape: &Tape<'_>, known: &Known) -> Result<(f64, ByValues)> {
         compare(tape, &self.outputs, &known.expected, |output, (y, expected), width| {
             output.check(&self.float.path, y, expected)?;
             Ok(output.loss(y, expected, width))

@@ -6,7 +6,7 @@ use amq_format::graph::{Graph, ValueId};
 use amq_runtime::Outputs;
 
 use super::loss::{Targets, of_scores, of_values};
-use super::tape::{Tape, floats};
+use super::tape::{ByValues, Tape, floats};
 use crate::error::{Error, Result};
 use crate::eval::Scores;
 use crate::eval::scores::classes_axis;
@@ -73,7 +73,7 @@ pub(super) fn compare(
     outputs: &[Output],
     expected: &[Vec<f32>],
     loss: impl Fn(&Output, (&[f32], &[f32]), usize) -> Result<(f64, Vec<f32>)>,
-) -> Result<(f64, Vec<(ValueId, Vec<f32>)>)> {
+) -> Result<(f64, ByValues)> {
     let (mut total, mut gradients) = (0.0, Vec::new());
     let part = 1.0 / outputs.len() as f64;
     for (output, expected) in outputs.iter().zip(expected) {

@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 use crate::ir::{Module, fact, settle};
 use crate::tensor::{Data, Tensor};
 
+/// Gradients of a loss by values of a network.
+pub(super) type ByValues = Vec<(ValueId, Vec<f32>)>;
+
 /// Which nodes gradients go through.
 #[derive(Clone, Debug)]
 pub(super) struct Route {
@@ -256,11 +259,7 @@ impl<'a> Tape<'a> {
     ///
     /// # Errors
     /// What a node cannot take.
-    pub(super) fn backward(
-        &mut self,
-        params: &mut Params,
-        by_values: Vec<(ValueId, Vec<f32>)>,
-    ) -> Result<()> {
+    pub(super) fn backward(&mut self, params: &mut Params, by_values: ByValues) -> Result<()> {
         let mut gradients: Vec<Option<Vec<f32>>> = vec![None; self.values.len()];
         for (value, gradient) in by_values {
             add(&mut gradients[value as usize], gradient);
