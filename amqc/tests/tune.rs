@@ -132,28 +132,27 @@ fn training(steps: u64, rule: Rule, by_block: bool) -> Training {
     }
 }
 
-/// Trains for so many steps, of which the loop may be left after `stop`. Gives the outcome, the loss after each step
-/// to the bit, and the checkpoint that is written when it is left.
+/// The outcome, the loss after each step to the bit, and the checkpoint that is written when training is left.
+type Trained = (amqc::Result<Tuned>, Vec<(u64, u64)>, Vec<u8>);
+
+/// Trains for so many steps, of which the loop may be left after `stop`.
 fn train(
     lesson: &Lesson,
     steps: u64,
     rule: Rule,
     resumed: Option<&[u8]>,
     stop: Option<u64>,
-) -> (amqc::Result<Tuned>, Vec<(u64, u64)>, Vec<u8>) {
-    let training = training(steps, rule, lesson.by_block);
-    let (done, losses, checkpoint, _) = train_as(lesson, &training, resumed, stop);
-    (done, losses, checkpoint)
+) -> Trained {
+    train_as(lesson, &training(steps, rule, lesson.by_block), resumed, stop).0
 }
 
 /// The same by any training. Gives also what blocks came to.
-
 fn train_as(
     lesson: &Lesson,
     training: &Training,
     resumed: Option<&[u8]>,
     stop: Option<u64>,
-) -> (amqc::Result<Tuned>, Vec<(u64, u64)>, Vec<u8>, Vec<Passed>) {
+) -> (Trained, Vec<Passed>) {
     let Lesson { model, options, data, float, matter, .. } = lesson;
     let (mut losses, mut checkpoint, mut passed) = (Vec::new(), Vec::new(), Vec::new());
     let reached = std::cell::Cell::new(0);
@@ -177,7 +176,7 @@ fn train_as(
         stop: &|| stop.is_some_and(|stop| reached.get() >= stop),
     };
     let done = tune(model.as_ref(), (options, data), float, matter, training, resumed, &mut watch);
-    (done, losses, checkpoint, passed)
+    ((done, losses, checkpoint), passed)
 }
 
 /// Training is worth something, and the file predicts a text as training said it would.
@@ -227,7 +226,7 @@ fn blocks_are_learned_one_after_the_other() {
     let lesson = images(360, true);
     let reading = Reading { batch: 21, span: 1, share: 0.0, dropout: 0.0 };
     let training = Training { decay: 0.0, reading, ..training(300, Rule::Adam, true) };
-    let (tuned, _, _, passed) = train_as(&lesson, &training, None, None);
+    let ((tuned, ..), passed) = train_as(&lesson, &training, None, None);
     let tuned = tuned.unwrap();
     let Figure::Decibels(before) = tuned.before else { panic!("outputs are compared") };
     let Figure::Decibels(after) = tuned.figure else { panic!("outputs are compared") };
