@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 
-use amq_format::graph::{ABSENT, DataType, Port, ValueId};
+use amq_format::graph::{ABSENT, DataType, Op, Port, ValueId};
 use amq_runtime::Isa;
 
 use super::params::Params;
@@ -15,7 +15,7 @@ use crate::ir::{Module, fact};
 use crate::loaded::Loaded;
 use crate::plan::Plan;
 
-/// Nodes that follow each other, among them a coded matrix or more.
+/// Nodes that follow each other, among them a product with a coded matrix or more.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Block {
     pub(super) nodes: Range<usize>,
@@ -24,33 +24,38 @@ pub(super) struct Block {
     pub(super) end: Option<ValueId>,
 }
 
-/// Cuts a network whose loss is of these outputs: after each block comes the next matrix that is coded, so that
-/// functions, normalization and pooling behind a matrix are of its block. No matrix is used in two.
+/// Cuts a network whose loss is of these outputs: after each block comes the next product with a matrix that is coded, so
+/// that functions, normalization and pooling behind one are of its block. What a table gives has no loss that its codes
+/// are not fitted to already, so it is of the block of the next product. No matrix is used in two.
 ///
 /// # Errors
 /// An operator cannot take the inputs that it has.
 pub(super) fn blocks(module: &Module, params: &Params, outputs: &[ValueId]) -> Result<Vec<Block>> {
     let live = live(module, outputs);
+    // Of each matrix its first and last use.
     let mut spans: BTreeMap<usize, Range<usize>> = BTreeMap::new();
+    let mut products = BTreeSet::new();
     for (index, node) in module.graph.nodes.iter().enumerate().filter(|(index, _)| live[*index]) {
         for place in (0..node.inputs.len()).filter_map(|input| params.place(index, input)) {
             if params.all[place.param].is_coded() {
                 spans.entry(place.param).or_insert(index..index).end = index;
+                if !matches!(node.op, Some(Op::Gather(_))) {
+                    products.insert(index);
+                }
             }
         }
     }
     let waists = waists(module, params, outputs, &live)?;
     let (mut blocks, mut start, mut found) = (Vec::new(), 0, None);
     for (index, waist) in waists.into_iter().enumerate() {
-        if spans.values().any(|span| span.start == index)
+        if products.contains(&index)
             && let Some((last, value)) = found.take()
         {
             blocks.push(Block { nodes: start..last + 1, end: Some(value) });
             start = last + 1;
         }
         let is_whole = !spans.values().any(|span| span.contains(&index));
-        let has_matrix = spans.values().any(|span| (start..=index).contains(&span.end));
-        if is_whole && has_matrix {
+        if is_whole && products.range(start..=index).next().is_some() {
             found = waist.map(|value| (index, value)).or(found);
         }
     }

@@ -126,6 +126,22 @@ fn what_is_shared_is_not_cut() {
     assert_eq!(build("w4", true), [some("a"), some("b"), None]);
 }
 
+#[test]
+fn a_table_is_of_the_block_of_the_next_product() {
+    let mut build = Build::new(17).typed("i", ElementType::Int64, "n");
+    for (name, rows) in [("t", 30), ("w1", 16), ("w2", 16)] {
+        build = build.initializer(weight(name, &[rows, 16], 0.4));
+    }
+    let build = build.node("Gather", "t i", "a").node("MatMul", "a w1", "b");
+    let build = build.node("MatMul", "b w2", "y").output("y");
+    let case = Case::new(&build, Some((2, Activations::F32)), &[&[4]]);
+    assert_eq!(case.params.all.iter().filter(|param| param.is_coded()).count(), 3);
+    let found = blocks(&case.module, &case.params, &case.outputs).unwrap();
+    let ends: Vec<_> = found.iter().map(|block| block.end).collect();
+    let b = case.module.graph.values.iter().position(|name| name == "b").unwrap();
+    assert_eq!(ends, [Some(b as ValueId), None]);
+}
+
 /// Takes steps of a block; what it does not own keeps its bits.
 #[test]
 fn steps_stay_within_a_block() {
