@@ -434,5 +434,5 @@ fn bad_samples_get_a_sentence_and_no_file() {
     refused(&["--calib", "a.npz", "--text", "v.npz", "--vocab", "a.npy"], 2, "--text");
     refused(&["--calib", "a.npz", "-b", "f32"], 2, "no weight");
     let labels = ["--calib", "a.npz", "--labels", "a.npy", "--by-block"];
-    refused(&labels, 2, "'--by-block' cannot be used with '--labels");
+    refused(&labels, 2, "cannot be used with '--by-block'");
 }
