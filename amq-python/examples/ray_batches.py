@@ -19,7 +19,7 @@ import amq
 import numpy as np
 import ray
 
-SPAN, BATCH = 32, 64
+SPAN, BATCH, BLOCKS = 32, 64, 32
 
 
 def last_states(session, tokens):
@@ -45,7 +45,7 @@ class Worker:
 
 
 def with_workers(count, model, tokens, killed=None):
-    rows = ray.data.from_items([{"id": int(i), "tokens": tokens[i]} for i in range(len(tokens))], override_num_blocks=16)
+    rows = ray.data.from_items([{"id": int(i), "tokens": tokens[i]} for i in range(len(tokens))], override_num_blocks=BLOCKS)
     rows = rows.materialize()
     begun = time.perf_counter()
     done = rows.map_batches(
@@ -54,16 +54,20 @@ def with_workers(count, model, tokens, killed=None):
         batch_size=BATCH,
         num_cpus=1,
         compute=ray.data.ActorPoolStrategy(size=count),
-    ).take_all()
+    )
+    states, found = None, []
+    # Whole blocks: rows one by one would take a core from the workers.
+    for block in done.iter_batches(batch_size=None):
+        if states is None:
+            states = np.empty((len(tokens), block["state"].shape[1]), np.float32)
+        states[block["id"]] = block["state"]
+        found.append(block["id"])
     seconds = time.perf_counter() - begun
-    states = np.empty((len(tokens), len(done[0]["state"])), np.float32)
-    for row in done:
-        states[row["id"]] = row["state"]
-    assert sorted(row["id"] for row in done) == list(range(len(tokens))), "a sequence is missing, or there twice"
+    assert np.array_equal(np.sort(np.concatenate(found)), np.arange(len(tokens))), "a sequence is missing, or there twice"
     return states, seconds
 
 
-def main(path, sequences=8192):
+def main(path, sequences=65536):
     model = pathlib.Path(path).read_bytes()
     sequences = int(sequences)
     classes = amq.Model(model).outputs[0].shape[-1]
