@@ -157,7 +157,10 @@ impl Tracked {
         let rows = rows.zip(weights.par_chunks_mut(cols).zip(bounds));
         let rows = rows.zip(decoded.par_chunks_mut(cols)).enumerate().with_min_len(16);
         rows.for_each(|(row, (((codes, all), (weights, bound)), decoded))| {
-            weights.iter_mut().for_each(|w| *w = w.clamp(-bound, *bound));
+            vectorize(
+                #[inline(always)]
+                || weights.iter_mut().for_each(|w| *w = w.clamp(-bound, *bound)),
+            );
             let parts = codes.chunks_mut(width).zip(weights.chunks(width));
             let parts = parts.zip(decoded.chunks_mut(width)).zip(all).enumerate();
             for (at, (((codes, weights), decoded), coefficients)) in parts {
@@ -197,9 +200,24 @@ fn decode(planes: usize, offset: f32, codes: &[u8], a: &Coefficients, decoded: &
         }
         *level += offset;
     }
-    for (to, &code) in decoded.iter_mut().zip(codes) {
-        *to = levels[usize::from(code)];
-    }
+    let all = decoded.iter_mut().zip(codes);
+    vectorize(
+        #[inline(always)]
+        || match planes {
+            1 => all.for_each(|(to, &code)| *to = pick::<1, _>(&levels, code)),
+            2 => all.for_each(|(to, &code)| *to = pick::<2, _>(&levels, code)),
+            _ => all.for_each(|(to, &code)| *to = levels[usize::from(code)]),
+        },
+    );
+}
+
+/// Of up to four what stands at a code, by choices that run in lanes.
+#[inline(always)]
+fn pick<const PLANES: usize, T: Copy>(table: &[T; MAX_LEVELS], code: u8) -> T {
+    let [a, b, c, d, ..] = *table;
+    let low = if code & 1 == 0 { a } else { b };
+    let high = if code & 1 == 0 { c } else { d };
+    if PLANES == 1 || code & 2 == 0 { low } else { high }
 }
 
 /// What lies between two thresholds, in ascending order.
@@ -232,6 +250,42 @@ fn cells(
     cells
 }
 
+/// Weights that are held against thresholds together.
+const LANES: usize = 16;
+
+/// Sums and counts, in lanes: of all weights, and of those at or above each threshold.
+struct Above {
+    sums: [[f32; LANES]; 8],
+    counts: [[u32; LANES]; 8],
+}
+
+impl Above {
+    #[inline(always)]
+    fn add<const THRESHOLDS: usize>(
+        &mut self,
+        thresholds: &[f32; MAX_LEVELS],
+        offset: f32,
+        weights: &[f32; LANES],
+        places: &mut [u8; LANES],
+    ) {
+        let mut place = [0u32; LANES];
+        for (sum, &w) in self.sums[0].iter_mut().zip(weights) {
+            *sum += w - offset;
+        }
+        let lanes = self.sums[1..].iter_mut().zip(&mut self.counts[1..]);
+        for (threshold, (sums, counts)) in thresholds[..THRESHOLDS].iter().zip(lanes) {
+            for (lane, &w) in weights.iter().enumerate() {
+                let w = w - offset;
+                let above = w >= *threshold;
+                sums[lane] += if above { w } else { 0.0 };
+                counts[lane] += u32::from(above);
+                place[lane] += u32::from(above);
+            }
+        }
+        places.iter_mut().zip(place).for_each(|(to, place)| *to = place as u8);
+    }
+}
+
 /// The same for few thresholds, in lanes: each weight is held against all of them.
 fn cells_of<const THRESHOLDS: usize>(
     thresholds: &[f32; MAX_LEVELS],
@@ -239,43 +293,26 @@ fn cells_of<const THRESHOLDS: usize>(
     weights: &[f32],
     places: &mut [u8],
 ) -> Cells {
-    const LANES: usize = 16;
-    // Of all weights, and of those at or above each threshold.
-    let mut sums = [[0.0f32; LANES]; 8];
-    let mut counts = [[0u32; LANES]; 8];
+    let mut above = Above { sums: [[0.0; LANES]; 8], counts: [[0; LANES]; 8] };
     vectorize(
         #[inline(always)]
         || {
-            let mut add = |weights: &[f32; LANES], places: &mut [u8; LANES]| {
-                let mut place = [0u32; LANES];
-                for (lane, &w) in weights.iter().enumerate() {
-                    sums[0][lane] += w - offset;
-                }
-                for at in 0..THRESHOLDS {
-                    let (sums, counts) = (&mut sums[at + 1], &mut counts[at + 1]);
-                    for (lane, &w) in weights.iter().enumerate() {
-                        let w = w - offset;
-                        let above = w >= thresholds[at];
-                        sums[lane] += if above { w } else { 0.0 };
-                        counts[lane] += u32::from(above);
-                        place[lane] += u32::from(above);
-                    }
-                }
-                places.iter_mut().zip(place).for_each(|(to, place)| *to = place as u8);
-            };
-            let (chunks, rest) = weights.as_chunks::<LANES>();
-            let (to, to_rest) = places.as_chunks_mut::<LANES>();
-            chunks.iter().zip(to).for_each(|(weights, places)| add(weights, places));
+            let (chunks, rest) = weights.as_chunks();
+            let (to, to_rest) = places.as_chunks_mut();
+            for (weights, places) in chunks.iter().zip(to) {
+                above.add::<THRESHOLDS>(thresholds, offset, weights, places);
+            }
             if !rest.is_empty() {
                 // What fills the lanes adds 0 to sums; of counts it is taken away below.
                 let mut last = [offset; LANES];
                 last[..rest.len()].copy_from_slice(rest);
                 let mut found = [0; LANES];
-                add(&last, &mut found);
+                above.add::<THRESHOLDS>(thresholds, offset, &last, &mut found);
                 to_rest.copy_from_slice(&found[..rest.len()]);
             }
         },
     );
+    let Above { sums, counts } = above;
     let filled = weights.len().next_multiple_of(LANES) - weights.len();
     let mut cells = Cells { sums: [0.0; MAX_LEVELS], counts: [0; MAX_LEVELS] };
     let sum = |at: usize| sums[at].iter().map(|&sum| f64::from(sum)).sum::<f64>();
@@ -316,7 +353,14 @@ fn fit(
         3 => cells_of::<7>(&thresholds, offset, weights, codes),
         _ => cells(planes, &thresholds, offset, weights, codes),
     };
-    codes.iter_mut().for_each(|code| *code = by_place[usize::from(*code)]);
+    vectorize(
+        #[inline(always)]
+        || match planes {
+            1 => codes.iter_mut().for_each(|code| *code = pick::<1, _>(&by_place, *code)),
+            2 => codes.iter_mut().for_each(|code| *code = pick::<2, _>(&by_place, *code)),
+            _ => codes.iter_mut().for_each(|code| *code = by_place[usize::from(*code)]),
+        },
+    );
     let Cells { sums, counts } = cells;
     let mut gram = [[0.0; MAX_PLANES]; MAX_PLANES];
     let mut right = [0.0; MAX_PLANES];

@@ -15,7 +15,11 @@ use crate::ir::{Module, fact};
 use crate::loaded::Loaded;
 use crate::plan::Plan;
 
-/// Nodes that follow each other, among them a product with a coded matrix or more.
+/// Products with coded matrices of a block, but for the last one's. With one each the loss asks of a matrix little that its
+/// fit does not give it already; docs/training.md has figures.
+const LEAST: usize = 2;
+
+/// Nodes that follow each other, among them products with coded matrices.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Block {
     pub(super) nodes: Range<usize>,
@@ -24,9 +28,10 @@ pub(super) struct Block {
     pub(super) end: Option<ValueId>,
 }
 
-/// Cuts a network whose loss is of these outputs: after each block comes the next product with a matrix that is coded, so
-/// that functions, normalization and pooling behind one are of its block. What a table gives has no loss that its codes
-/// are not fitted to already, so it is of the block of the next product. No matrix is used in two.
+/// Cuts a network whose loss is of these outputs into blocks of [`LEAST`] products or more: after each comes the next
+/// product with a matrix that is coded, so that functions, normalization and pooling behind one are of its block. What a
+/// table gives has no loss that its codes are not fitted to already, so it is of the block of the next product. No matrix
+/// is used in two.
 ///
 /// # Errors
 /// An operator cannot take the inputs that it has.
@@ -55,7 +60,7 @@ pub(super) fn blocks(module: &Module, params: &Params, outputs: &[ValueId]) -> R
             start = last + 1;
         }
         let is_whole = !spans.values().any(|span| span.contains(&index));
-        if is_whole && products.range(start..=index).next().is_some() {
+        if is_whole && products.range(start..=index).count() >= LEAST {
             found = waist.map(|value| (index, value)).or(found);
         }
     }

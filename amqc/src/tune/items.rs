@@ -237,7 +237,7 @@ impl<'a> Items<'a> {
             let share = self.share as f32;
             let teacher = Some(expected).filter(|_| share > 0.0);
             let targets = Targets { labels: labels.as_deref(), teacher, share };
-            return Ok(of_scores(self.scores, classes, y, targets));
+            return Ok(of_scores(self.scores, classes, y, targets, Vec::new()));
         }
         Ok(output.loss(y, expected, width))
     }

@@ -20,14 +20,16 @@ pub(super) struct Targets<'a> {
     pub(super) share: f32,
 }
 
-/// The mean over rows of `(1 - share) -ln p(label) + share KL(teacher | scores)`, in nats, and its gradient by the scores.
+/// The mean over rows of `(1 - share) -ln p(label) + share KL(teacher | scores)`, in nats, and its gradient by the scores, in the
+/// memory of `gradient`.
 pub(super) fn of_scores(
     kind: Scores,
     classes: usize,
     scores: &[f32],
     targets: Targets<'_>,
+    mut gradient: Vec<f32>,
 ) -> (f64, Vec<f32>) {
-    let mut gradient = vec![0.0; scores.len()];
+    gradient.resize(scores.len(), 0.0);
     let count = scores.len().checked_div(classes).unwrap_or(0);
     let scale = 1.0 / count.max(1) as f32;
     let rows =
@@ -162,6 +164,7 @@ fn of_probabilities(
     /// What stands for a probability of 0.
     const LEAST: f32 = 1e-12;
     let mut loss = 0.0;
+    gradient.fill(0.0);
     if let Some(label) = label {
         let found = p[label].max(LEAST);
         loss -= f64::from(1.0 - share) * f64::from(found).ln();
@@ -206,13 +209,13 @@ mod tests {
             let (scores, teacher) = (of_kind(&numbers(7)), of_kind(&numbers(5)));
             for share in [0.0, 0.4, 1.0] {
                 let targets = Targets { labels: Some(&labels), teacher: Some(&teacher), share };
-                let (_, gradient) = of_scores(kind, classes, &scores, targets);
+                let (_, gradient) = of_scores(kind, classes, &scores, targets, vec![9.0; 70]);
                 for at in [0, 3, 19, 40, 62] {
                     let step = 1e-2 * scores[at].abs();
                     let moved = |by: f32| {
                         let mut scores = scores.clone();
                         scores[at] += by;
-                        of_scores(kind, classes, &scores, targets).0
+                        of_scores(kind, classes, &scores, targets, vec![9.0; 70]).0
                     };
                     let expected = (moved(step) - moved(-step)) / (2.0 * f64::from(step));
                     let found = f64::from(gradient[at]);
@@ -239,7 +242,7 @@ mod tests {
         let (scores, teacher) = ([0.0f32, 2f32.ln(), 0.0], [0.0f32; 3]);
         let loss = |share| {
             let targets = Targets { labels: Some(&[1]), teacher: Some(&teacher), share };
-            of_scores(Scores::Logits, 3, &scores, targets).0
+            of_scores(Scores::Logits, 3, &scores, targets, Vec::new()).0
         };
         assert!((loss(0.0) - 2f64.ln()).abs() < 1e-6);
         let third = 1.0 / 3.0f64;
@@ -250,7 +253,8 @@ mod tests {
                 Scores::Logits,
                 3,
                 &[f32::NAN, 0.0, 0.0],
-                Targets { labels: Some(&[1]), teacher: None, share: 0.0 }
+                Targets { labels: Some(&[1]), teacher: None, share: 0.0 },
+                Vec::new(),
             )
             .0
             .is_nan()

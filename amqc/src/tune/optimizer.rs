@@ -8,6 +8,8 @@ use crate::tensor::Data;
 
 /// Elements that one piece of work takes.
 const PIECE: usize = 1 << 14;
+/// Lanes of a sum.
+const LANES: usize = 8;
 
 /// Which rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -82,8 +84,21 @@ impl Optimizer {
 
     /// The norm of all gradients together, of what moves.
     pub(super) fn norm(params: &Params) -> f64 {
-        let square =
-            |piece: &[f32]| piece.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>();
+        let square = |piece: &[f32]| {
+            let mut sums = [0.0; LANES];
+            let (chunks, rest) = piece.as_chunks::<LANES>();
+            vectorize(
+                #[inline(always)]
+                || {
+                    for chunk in chunks {
+                        sums.iter_mut()
+                            .zip(chunk)
+                            .for_each(|(sum, &g)| *sum += f64::from(g).powi(2));
+                    }
+                },
+            );
+            sums.iter().sum::<f64>() + rest.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>()
+        };
         let of_param = |gradient: &Vec<f32>| {
             let pieces: Vec<f64> = gradient.par_chunks(PIECE).map(square).collect();
             pieces.iter().sum::<f64>()

@@ -41,7 +41,7 @@ impl Output {
     pub(super) fn loss(&self, y: &[f32], expected: &[f32], width: usize) -> (f64, Vec<f32>) {
         if self.distribution {
             let targets = Targets { labels: None, teacher: Some(expected), share: 1.0 };
-            return of_scores(Scores::Probabilities, width, y, targets);
+            return of_scores(Scores::Probabilities, width, y, targets, Vec::new());
         }
         of_values(y, expected, self.energy)
     }

@@ -63,6 +63,14 @@ fn multiply(a: Matrix<'_>, b: Matrix<'_>, keep: f32, out: &mut [f32]) {
     if work < SMALL {
         return add_product_here(a, b, out);
     }
+    // Columns of a matrix that lie along the terms are packed element by element, which takes longer than to turn them.
+    let other;
+    let b = if b.turned && work >= PIECE {
+        other = turned(b.data, b.rows);
+        Matrix::new(&other, cols)
+    } else {
+        b
+    };
     let (a, b) = (a.view(), b.view());
     let out = ArrayViewMut2::from_shape((rows, cols), out);
     let mut out = out.expect("as many elements as rows and columns have");
@@ -107,22 +115,73 @@ pub(super) fn add_product_here(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32]) {
     general_mat_mul(1.0, &a.view(), &b.view(), 1.0, &mut out);
 }
 
-/// A matrix of so many columns, turned: products read its rows faster than its columns, which pays where there are many.
+/// A matrix of so many columns, turned.
 pub(super) fn turned(data: &[f32], cols: usize) -> Vec<f32> {
-    /// Rows and columns that are read and written together.
-    const BLOCK: usize = 16;
-    let rows = data.len().checked_div(cols).unwrap_or(0);
     let mut out = vec![0.0; data.len()];
-    for first in (0..rows).step_by(BLOCK) {
-        for column in (0..cols).step_by(BLOCK) {
-            for row in first..rows.min(first + BLOCK) {
-                for column in column..cols.min(column + BLOCK) {
-                    out[column * rows + row] = data[row * cols + column];
-                }
+    turn(data, cols, &mut out);
+    out
+}
+
+/// Writes a matrix of so many columns turned.
+fn turn(data: &[f32], cols: usize, out: &mut [f32]) {
+    /// Rows and columns of a tile, which is turned in registers, and elements that are worth a piece of work.
+    const TILE: usize = 16;
+    const ELEMENTS: usize = 1 << 15;
+    let rows = data.len().checked_div(cols).unwrap_or(0);
+    let size = (TILE * rows).max(1);
+    let pieces = out.par_chunks_mut(size).enumerate().with_min_len(ELEMENTS.div_ceil(size));
+    pieces.for_each(|(piece, out)| {
+        let data = &data[piece * TILE..];
+        let whole = if out.len() == size { rows - rows % TILE } else { 0 };
+        for row in (0..whole).step_by(TILE) {
+            let mut tile = [[0.0; TILE]; TILE];
+            for at in 0..TILE {
+                let Some(line) = data[(row + at) * cols..].first_chunk::<TILE>() else { break };
+                tile.iter_mut().zip(line).for_each(|(to, x)| to[at] = *x);
+            }
+            for (line, to) in tile.iter().zip(out.chunks_mut(rows)) {
+                to[row..row + TILE].copy_from_slice(line);
             }
         }
+        for row in whole..rows {
+            for (to, x) in out[row..].iter_mut().step_by(rows).zip(&data[row * cols..]) {
+                *to = *x;
+            }
+        }
+    });
+}
+
+/// `x w^T + bias` in each row, of matrices of so many columns, in the memory of `room`.
+///
+/// # Panics
+/// If there are not as many biases as rows of `w`.
+pub(super) fn affine(
+    x: &[f32],
+    w: &[f32],
+    cols: usize,
+    bias: &[f32],
+    mut room: Vec<f32>,
+) -> Vec<f32> {
+    let [rows, classes] = [x, w].map(|data| data.len().checked_div(cols).unwrap_or(0));
+    room.resize(rows * classes, 0.0);
+    if room.is_empty() {
+        return room;
     }
-    out
+    assert_eq!(bias.len(), classes, "a bias for each row");
+    if rows * w.len() < PIECE {
+        room.chunks_mut(classes.max(1)).for_each(|row| row.copy_from_slice(bias));
+        add_product(Matrix::new(x, cols), Matrix::new(w, cols).t(), &mut room);
+        return room;
+    }
+    // The bias is one more term, so that the result is not passed over for its sake.
+    let ones = x.chunks(cols).flat_map(|row| row.iter().chain(&[1.0]));
+    let x: Vec<f32> = ones.copied().collect();
+    let mut turned = vec![0.0; w.len() + classes];
+    let (turned_w, last) = turned.split_at_mut(w.len());
+    turn(w, cols, turned_w);
+    last.copy_from_slice(bias);
+    multiply(Matrix::new(&x, cols + 1), Matrix::new(&turned, classes), 0.0, &mut room);
+    room
 }
 
 /// `a b`
@@ -147,7 +206,7 @@ mod tests {
     #[test]
     fn products_are_those_of_their_definition() {
         for (rows, inner, cols) in
-            [(1, 1, 1), (3, 70, 5), (20, 64, 130), (130, 64, 20), (12, 2000, 9)]
+            [(1, 1, 1), (3, 70, 5), (20, 64, 130), (130, 64, 20), (12, 2000, 9), (131, 150, 133)]
         {
             let (a, b) = (numbers(rows * inner, 7), numbers(inner * cols, 11));
             let expected: Vec<f32> = (0..rows * cols)
@@ -166,6 +225,8 @@ mod tests {
                     assert_eq!(out, expected, "{rows} {inner} {cols}");
                 }
             }
+            let found = affine(&a, &b_turned, inner, &vec![1.0; cols], vec![9.0; 3]);
+            assert_eq!(found, expected, "{rows} {inner} {cols}");
         }
     }
 

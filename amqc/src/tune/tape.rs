@@ -122,6 +122,7 @@ pub(super) struct Tape<'a> {
     values: Vec<Option<Tensor>>,
     sizes: BTreeMap<String, i64>,
     dropout: Option<Dropout>,
+    room: Vec<f32>,
 }
 
 impl<'a> Tape<'a> {
@@ -129,8 +130,13 @@ impl<'a> Tape<'a> {
     pub(super) fn new(module: &'a Module, route: &'a Route, maker: Maker<'a>) -> Tape<'a> {
         let values = vec![None; module.graph.values.len()];
         let (layers, others, shapes) = (Vec::new(), BTreeMap::new(), Vec::new());
-        let sizes = BTreeMap::new();
-        Tape { module, route, maker, layers, others, shapes, values, sizes, dropout: None }
+        let (sizes, room) = (BTreeMap::new(), Vec::new());
+        Tape { module, route, maker, layers, others, shapes, values, sizes, dropout: None, room }
+    }
+
+    /// The memory of the largest gradient of the last way back.
+    pub(super) fn room(&mut self) -> Vec<f32> {
+        std::mem::take(&mut self.room)
     }
 
     /// What is left out of calls from now on.
@@ -196,6 +202,10 @@ impl<'a> Tape<'a> {
                 }
             };
             layer.drop_out(self.dropout.filter(|dropout| dropout.node == index));
+            let first = node.outputs.first().and_then(|&value| self.values.get_mut(value as usize));
+            if let Some(Tensor { data: Data::F32(data), .. }) = first.and_then(Option::take) {
+                layer.reuse(data);
+            }
             let outputs = layer
                 .forward(&self.inputs(params, index, node))
                 .map_err(|error| Error::unsupported(format!("node {:?}: {error}", node.name)))?;
@@ -285,6 +295,10 @@ impl<'a> Tape<'a> {
                 layer.backward(&inputs, &outputs, &by_outputs, &wanted)?
             };
             self.layers[index] = Some(layer);
+            let largest = by_outputs.into_iter().flatten().max_by_key(Vec::len);
+            if let Some(gradient) = largest.filter(|gradient| gradient.len() > self.room.len()) {
+                self.room = gradient;
+            }
             for (input, gradient) in found.into_iter().enumerate() {
                 let (Some(gradient), true) = (gradient, wanted[input]) else { continue };
                 match params.place(index, input) {

@@ -211,6 +211,7 @@ impl Learn for Text<'_> {
         let of_teacher = self.of_teacher(&tokens);
         let inputs = self.states.of_student().chain([(self.input, tokens)]).collect();
         tape.drop_out(self.dropout());
+        let room = tape.room();
         tape.forward(params, inputs)?;
         let scores = floats(tape.value(self.output))?;
         if scores.len() != labels.len() * self.texts.classes {
@@ -224,7 +225,7 @@ impl Learn for Text<'_> {
         let of_output = outputs.as_ref().and_then(|outputs| outputs.get(&self.output_name));
         let teacher = of_output.and_then(|view| view.as_f32());
         let targets = Targets { labels: Some(&labels), teacher, share: share as f32 };
-        let (loss, gradient) = of_scores(self.scores, self.texts.classes, scores, targets);
+        let (loss, gradient) = of_scores(self.scores, self.texts.classes, scores, targets, room);
         self.states.follow_student(tape);
         if let Some(outputs) = &outputs {
             self.states.follow_teacher(outputs);

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use super::layer::{Gradients, Inputs, Layer, by_output, code, floats, optional};
 use crate::error::Result;
 use crate::tensor::{Data, Tensor};
+use crate::tune::product::turned;
 use products::Products;
 use sizes::{PIECES, Sizes};
 
@@ -48,13 +49,6 @@ impl Conv {
     fn entered<'a>(&'a self, x: &'a [f32]) -> &'a [f32] {
         if self.coded.is_empty() { x } else { &self.coded }
     }
-}
-
-/// A matrix of so many columns, transposed.
-fn turned(matrix: &[f32], columns: usize) -> Vec<f32> {
-    let mut all = Vec::with_capacity(matrix.len());
-    (0..columns).for_each(|column| all.extend(matrix[column..].iter().step_by(columns)));
-    all
 }
 
 impl Layer for Conv {

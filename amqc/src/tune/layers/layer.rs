@@ -31,6 +31,9 @@ pub(in crate::tune) trait Layer: Send {
     /// What a product leaves out of calls from now on; nothing else is asked for that.
     fn drop_out(&mut self, _: Option<Dropout>) {}
 
+    /// Takes the memory of an earlier first output; nothing else is asked for that than what writes large ones.
+    fn reuse(&mut self, _: Vec<f32>) {}
+
     /// The loss's gradients by inputs, where `wanted`, from those by the outputs of the last call, which had these
     /// `inputs` and `outputs`. What codes and rounding do is passed as if it were not there.
     ///

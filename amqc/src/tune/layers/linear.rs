@@ -2,13 +2,12 @@
 
 use amq_format::graph::Activations;
 use amq_runtime::Isa;
-use rayon::prelude::*;
 
 use super::layer::{Gradients, Inputs, Layer, add_rows, code, floats, optional};
 use crate::error::Result;
 use crate::tensor::{Data, Tensor};
 use crate::tune::dropout::{Dropout, leave_out};
-use crate::tune::product::{Matrix, add_product, product};
+use crate::tune::product::{Matrix, affine, product};
 
 /// `y = x W^T + bias` over the last axis of x.
 pub(super) struct Linear {
@@ -17,17 +16,23 @@ pub(super) struct Linear {
     /// What entered the product in the place of x.
     coded: Vec<f32>,
     dropout: Option<Dropout>,
+    /// Memory of an earlier result.
+    room: Vec<f32>,
 }
 
 impl Linear {
     pub(super) fn new(isa: Isa, activations: Activations) -> Linear {
-        Linear { isa, activations, coded: Vec::new(), dropout: None }
+        Linear { isa, activations, coded: Vec::new(), dropout: None, room: Vec::new() }
     }
 }
 
 impl Layer for Linear {
     fn drop_out(&mut self, dropout: Option<Dropout>) {
         self.dropout = dropout;
+    }
+
+    fn reuse(&mut self, room: Vec<f32>) {
+        self.room = room;
     }
 
     fn forward(&mut self, inputs: &Inputs<'_>) -> Result<Vec<Option<Tensor>>> {
@@ -40,15 +45,9 @@ impl Layer for Linear {
         self.coded.extend_from_slice(x);
         code(self.isa, self.activations, columns, &mut self.coded)?;
         leave_out(self.dropout, columns, &mut self.coded);
-        let (by_x, by_w) = (Matrix::new(&self.coded, columns), Matrix::new(w, columns).t());
         let y = match optional(inputs, 2) {
-            Some(bias) => {
-                let mut y = vec![0.0; dims.iter().product()];
-                y.par_chunks_mut(rows.max(1)).for_each(|row| row.copy_from_slice(bias));
-                add_product(by_x, by_w, &mut y);
-                y
-            }
-            None => product(by_x, by_w),
+            Some(bias) => affine(&self.coded, w, columns, bias, std::mem::take(&mut self.room)),
+            None => product(Matrix::new(&self.coded, columns), Matrix::new(w, columns).t()),
         };
         Ok(vec![Some(Tensor { dims, data: Data::F32(y) })])
     }

@@ -1,6 +1,7 @@
 //! One direction of a recurrent layer: its steps, and the way back through them.
 
 use amq_format::graph::Cell;
+use rayon::prelude::*;
 
 use super::super::layer::{add_rows, code};
 use super::cell;
@@ -55,7 +56,9 @@ impl Pass {
         let by_h = if self.resets_before { 2 * hidden } else { rows };
         self.sums = product(Matrix::new(x, input), Matrix::new(weights.w, input).t());
         if let Some(b) = weights.b {
-            self.sums.chunks_exact_mut(rows).for_each(|sums| add_rows(&b[..rows], sums));
+            self.sums.par_chunks_exact_mut(rows).for_each(|sums| {
+                sums.iter_mut().zip(b).for_each(|(sum, b)| *sum += b);
+            });
         }
         let bias = weights.b.map_or(vec![0.0; rows], |b| b[rows..].to_vec());
         let (r, r_candidate) = weights.r.split_at(by_h * hidden);
