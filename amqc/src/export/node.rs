@@ -46,6 +46,7 @@ pub(super) fn write(writer: &mut Writer<'_>, node: &Node) -> Result<(), String> 
         Op::Linear(_) => linear(writer, node),
         Op::Conv(op) => window::conv(writer, node, op),
         Op::Pool(op) => window::pool(writer, node, op),
+        Op::Fold(op) => window::fold(writer, node, op),
         Op::Resize(op) => window::resize(writer, node, op),
         Op::GridSample(op) => window::grid_sample(writer, node, op),
         Op::RoiAlign(op) => window::roi_align(writer, node, op),
@@ -123,7 +124,6 @@ pub(super) fn write(writer: &mut Writer<'_>, node: &Node) -> Result<(), String> 
             bind(writer, node, node.outputs[0], 0);
             Ok(())
         }
-        Op::Fold(_) => Err("windows that are added up".into()),
         Op::If(_) | Op::Loop(_) => Err("a graph in a node".into()),
     }
 }

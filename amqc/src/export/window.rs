@@ -1,8 +1,8 @@
 //! Convolution and pooling, resizing and samples of images.
 
 use amq_format::graph::{
-    ABSENT, AutoPad, Conv, GridSample, Interpolation, Node, Placement, Pool, PoolKind, Resize,
-    RoiAlign, Rounding, SamplePadding,
+    ABSENT, AutoPad, Conv, Dim, Fold, GridSample, Interpolation, Node, Placement, Pool, PoolKind,
+    Resize, RoiAlign, Rounding, SamplePadding,
 };
 
 use super::attribute::{float, int, ints, string};
@@ -30,6 +30,52 @@ pub(super) fn conv(writer: &mut Writer<'_>, node: &Node, op: &Conv) -> Result<()
     ];
     let output = writer.module.name(node.outputs[0]).to_owned();
     writer.node("Conv", inputs, vec![output], attributes);
+    Ok(())
+}
+
+/// As Col2Im, whose windows are columns, and must end where its padding does.
+pub(super) fn fold(writer: &mut Writer<'_>, node: &Node, op: &Fold) -> Result<(), String> {
+    let dims = writer.dims(node.inputs[0]).to_vec();
+    let [_, positions @ .., columns] = dims.as_slice() else {
+        return Err("windows without positions".into());
+    };
+    let columns = columns.as_size().ok_or("windows of a size that data decide")?;
+    // Of each axis what windows reach behind its end, or what lies behind all windows.
+    let (mut ends, mut rests, mut image) = (Vec::new(), Vec::new(), Vec::new());
+    for (i, size) in op.sizes.iter().enumerate() {
+        let stride = op.strides[i] as i64;
+        let extent = (op.kernel[i] as i64 - 1) * op.dilations[i] as i64 + 1;
+        let first = Dim::from(extent - op.pads[i] as i64 - stride);
+        let reached = positions[i].mul(&Dim::from(stride)).and_then(|last| last.add(&first));
+        let reached = reached.map_err(|error| error.to_string())?;
+        let behind = reached.sub(size).ok().and_then(|behind| behind.as_size());
+        let behind = behind.ok_or("windows of which data decide where they end")?;
+        ends.push(behind.max(0) as u64);
+        rests.push((-behind).max(0));
+        image.push(if behind < 0 { reached } else { size.clone() });
+    }
+    if image.iter().any(|size| size.as_size().is_some_and(|size| size <= 0)) {
+        return Err("windows that lie beside the axes".into());
+    }
+    let shape = writer.integers(&[0, -1, columns]);
+    let x = writer.value(node.inputs[0]);
+    let windows = writer.step("Reshape", vec![x, shape], Vec::new());
+    let windows = writer.step("Transpose", vec![windows], vec![ints("perm", &[0, 2, 1])]);
+    let kernel: Vec<i64> = op.kernel.iter().map(|&size| size as i64).collect();
+    let inputs = vec![windows, writer.vector(&image)?, writer.integers(&kernel)];
+    let pads: Vec<u64> = op.pads.iter().copied().chain(ends).collect();
+    let attributes =
+        vec![ints("strides", &op.strides), ints("dilations", &op.dilations), ints("pads", &pads)];
+    let output = writer.module.name(node.outputs[0]).to_owned();
+    if rests.iter().all(|&rest| rest == 0) {
+        writer.node("Col2Im", inputs, vec![output], attributes);
+        return Ok(());
+    }
+    let y = writer.step("Col2Im", inputs, attributes);
+    let mut pads = vec![0; 2 + rests.len() + 2];
+    pads.extend(rests);
+    let pads = writer.integers(&pads);
+    writer.node("Pad", vec![y, pads], vec![output], Vec::new());
     Ok(())
 }
 
