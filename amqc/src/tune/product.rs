@@ -53,15 +53,19 @@ pub(super) fn add_product(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32]) {
     multiply(a, b, 1.0, out);
 }
 
-/// `out = a b + keep out`, where `keep` is 0 or 1 and `out` is 0 if it is not kept.
+/// `out = a b + keep out`, where `keep` is 0 or 1.
 fn multiply(a: Matrix<'_>, b: Matrix<'_>, keep: f32, out: &mut [f32]) {
     let (rows, cols) = (a.rows, b.cols);
     if out.is_empty() || a.cols == 0 {
+        // Sums of nothing.
+        if keep == 0.0 {
+            out.fill(0.0);
+        }
         return;
     }
     let work = rows * cols * a.cols;
     if work < SMALL {
-        return add_product_here(a, b, out);
+        return multiply_here(a, b, keep, out);
     }
     // Columns of a matrix that lie along the terms are packed element by element, which takes longer than to turn them.
     let other;
@@ -84,6 +88,9 @@ fn multiply(a: Matrix<'_>, b: Matrix<'_>, keep: f32, out: &mut [f32]) {
                 a.slice(s![.., terms.clone()]).dot(&b.slice(s![terms, ..]))
             })
             .collect();
+        if keep == 0.0 {
+            out.fill(0.0);
+        }
         sums.iter().for_each(|sum| out += sum);
         return;
     }
@@ -110,9 +117,13 @@ fn multiply(a: Matrix<'_>, b: Matrix<'_>, keep: f32, out: &mut [f32]) {
 /// # Panics
 /// As [`add_product`].
 pub(super) fn add_product_here(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32]) {
+    multiply_here(a, b, 1.0, out);
+}
+
+fn multiply_here(a: Matrix<'_>, b: Matrix<'_>, keep: f32, out: &mut [f32]) {
     let out = ArrayViewMut2::from_shape((a.rows, b.cols), out);
     let mut out = out.expect("as many elements as rows and columns have");
-    general_mat_mul(1.0, &a.view(), &b.view(), 1.0, &mut out);
+    general_mat_mul(1.0, &a.view(), &b.view(), keep, &mut out);
 }
 
 /// A matrix of so many columns, turned.
@@ -205,9 +216,15 @@ mod tests {
     /// Elements are eighths, so that all sums are exact.
     #[test]
     fn products_are_those_of_their_definition() {
-        for (rows, inner, cols) in
-            [(1, 1, 1), (3, 70, 5), (20, 64, 130), (130, 64, 20), (12, 2000, 9), (131, 150, 133)]
-        {
+        for (rows, inner, cols) in [
+            (1, 1, 1),
+            (3, 70, 5),
+            (20, 64, 130),
+            (130, 64, 20),
+            (12, 2000, 9),
+            (131, 150, 133),
+            (16, 9000, 17),
+        ] {
             let (a, b) = (numbers(rows * inner, 7), numbers(inner * cols, 11));
             let expected: Vec<f32> = (0..rows * cols)
                 .map(|at| {
@@ -225,7 +242,8 @@ mod tests {
                     assert_eq!(out, expected, "{rows} {inner} {cols}");
                 }
             }
-            let found = affine(&a, &b_turned, inner, &vec![1.0; cols], vec![9.0; 3]);
+            let room = vec![9.0; rows * cols + 3];
+            let found = affine(&a, &b_turned, inner, &vec![1.0; cols], room);
             assert_eq!(found, expected, "{rows} {inner} {cols}");
         }
     }
