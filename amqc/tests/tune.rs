@@ -232,9 +232,8 @@ fn blocks_are_learned_one_after_the_other() {
     let Figure::Decibels(after) = tuned.figure else { panic!("outputs are compared") };
     assert!(after > before + 0.4, "{after} {before}");
     let numbers: Vec<_> = passed.iter().map(|passed| (passed.block, passed.blocks)).collect();
-    assert_eq!(numbers, [1, 2, 3, 4, 5].map(|block| (block, 5)));
-    // What the first loses is a twentieth of the others', and training may find no gain there.
-    assert!(passed[1..].iter().all(|passed| passed.after < 0.95 * passed.before), "{passed:?}");
+    assert_eq!(numbers, [1, 2, 3].map(|block| (block, 3)));
+    assert!(passed.iter().all(|passed| passed.after < 0.95 * passed.before), "{passed:?}");
 }
 
 /// Steps of a sequence are run in pieces, and come from what was before them.
