@@ -206,8 +206,7 @@ fn decode(planes: usize, offset: f32, codes: &[u8], a: &Coefficients, decoded: &
     vectorize(
         #[inline(always)]
         || match planes {
-            1 => all.for_each(|(to, &code)| *to = pick::<1, _>(&levels, code)),
-            2 => all.for_each(|(to, &code)| *to = pick::<2, _>(&levels, code)),
+            1 | 2 => all.for_each(|(to, &code)| *to = pick(&levels, code)),
             _ => all.for_each(|(to, &code)| *to = levels[usize::from(code)]),
         },
     );
@@ -215,11 +214,11 @@ fn decode(planes: usize, offset: f32, codes: &[u8], a: &Coefficients, decoded: &
 
 /// Of up to four what stands at a code, by choices that run in lanes.
 #[inline(always)]
-fn pick<const PLANES: usize, T: Copy>(table: &[T; MAX_LEVELS], code: u8) -> T {
+fn pick<T: Copy>(table: &[T; MAX_LEVELS], code: u8) -> T {
     let [a, b, c, d, ..] = *table;
     let low = if code & 1 == 0 { a } else { b };
     let high = if code & 1 == 0 { c } else { d };
-    if PLANES == 1 || code & 2 == 0 { low } else { high }
+    if code & 2 == 0 { low } else { high }
 }
 
 /// The nearest code of each weight, then the coefficients of these codes.
@@ -247,8 +246,7 @@ fn fit(
     vectorize(
         #[inline(always)]
         || match planes {
-            1 => codes.iter_mut().for_each(|code| *code = pick::<1, _>(&by_place, *code)),
-            2 => codes.iter_mut().for_each(|code| *code = pick::<2, _>(&by_place, *code)),
+            1 | 2 => codes.iter_mut().for_each(|code| *code = pick(&by_place, *code)),
             _ => codes.iter_mut().for_each(|code| *code = by_place[usize::from(*code)]),
         },
     );

@@ -16,7 +16,7 @@ use crate::loaded::Loaded;
 use crate::plan::Plan;
 
 /// Products with coded matrices of a block, but for the last one's. With one each the loss asks of a matrix little that its
-/// fit does not give it already; docs/training.md has figures.
+/// fit does not give it already.
 const LEAST: usize = 2;
 
 /// Nodes that follow each other, among them products with coded matrices.

@@ -122,6 +122,7 @@ pub(super) struct Tape<'a> {
     values: Vec<Option<Tensor>>,
     sizes: BTreeMap<String, i64>,
     dropout: Option<Dropout>,
+    /// See [`Tape::room`].
     room: Vec<f32>,
 }
 
@@ -134,7 +135,7 @@ impl<'a> Tape<'a> {
         Tape { module, route, maker, layers, others, shapes, values, sizes, dropout: None, room }
     }
 
-    /// The memory of the largest gradient of the last way back.
+    /// The memory of a gradient by the network's end, which the next one may have.
     pub(super) fn room(&mut self) -> Vec<f32> {
         std::mem::take(&mut self.room)
     }
@@ -295,9 +296,8 @@ impl<'a> Tape<'a> {
                 layer.backward(&inputs, &outputs, &by_outputs, &wanted)?
             };
             self.layers[index] = Some(layer);
-            let largest = by_outputs.into_iter().flatten().max_by_key(Vec::len);
-            if let Some(gradient) = largest.filter(|gradient| gradient.len() > self.room.len()) {
-                self.room = gradient;
+            if self.room.is_empty() {
+                self.room = by_outputs.into_iter().flatten().next().unwrap_or_default();
             }
             for (input, gradient) in found.into_iter().enumerate() {
                 let (Some(gradient), true) = (gradient, wanted[input]) else { continue };

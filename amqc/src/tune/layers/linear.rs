@@ -45,8 +45,9 @@ impl Layer for Linear {
         self.coded.extend_from_slice(x);
         code(self.isa, self.activations, columns, &mut self.coded)?;
         leave_out(self.dropout, columns, &mut self.coded);
+        let room = std::mem::take(&mut self.room);
         let y = match optional(inputs, 2) {
-            Some(bias) => affine(&self.coded, w, columns, bias, std::mem::take(&mut self.room)),
+            Some(bias) => affine(&self.coded, w, columns, bias, room),
             None => product(Matrix::new(&self.coded, columns), Matrix::new(w, columns).t()),
         };
         Ok(vec![Some(Tensor { dims, data: Data::F32(y) })])
