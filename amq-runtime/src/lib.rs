@@ -65,7 +65,7 @@ pub use kernels::{Isa, vectorize};
 pub use model::{LoadOptions, Model, StatePort};
 pub use probe::{Part, Probe, Product};
 pub use program::Port;
-pub use quantize::approximate;
+pub use quantize::{approximate, approximate_telling};
 pub use session::{MemoryTaken, Outputs, Session};
 pub use view::{Data, View};
 #[cfg(feature = "std")]

@@ -24,6 +24,22 @@ pub fn approximate(
     columns: usize,
     x: &mut [f32],
 ) -> Result<(), Error> {
+    approximate_telling(isa, activations, columns, x, |_, _| ())
+}
+
+/// Does what [`approximate`] does, and tells the codes of each vector where it has some: a bit of `[code][columns / 64]`
+/// words is set for +1, of the last word those of columns that are there; then a constant, 0 where `activations` have
+/// none, and the codes' coefficients. These are NaN where the vector becomes NaN. Integers and floats are not told.
+///
+/// # Errors
+/// As [`approximate`].
+pub fn approximate_telling(
+    isa: Isa,
+    activations: Activations,
+    columns: usize,
+    x: &mut [f32],
+    mut tell: impl FnMut(&[u64], &[f32]),
+) -> Result<(), Error> {
     let target = Target::new(isa).ok_or(Error::IsaUnavailable(isa))?;
     if columns == 0 {
         return Ok(());
@@ -49,8 +65,9 @@ pub fn approximate(
     let words = columns.div_ceil(64);
     let mut planes = vec![0; codes * words];
     for x in x.chunks_exact_mut(columns) {
-        let [offset, coefficients @ ..] =
-            target.run(Code { x, codes, constant, planes: &mut planes });
+        let all = target.run(Code { x, codes, constant, planes: &mut planes });
+        tell(&planes, &all[..=codes]);
+        let [offset, coefficients @ ..] = all;
         if !offset.is_finite() || !coefficients.iter().all(|a| a.is_finite()) {
             x.fill(NAN);
             continue;

@@ -6,6 +6,6 @@ mod approximate;
 mod codes;
 mod int8;
 
-pub use approximate::approximate;
+pub use approximate::{approximate, approximate_telling};
 pub(crate) use codes::Code;
 pub(crate) use int8::Tabulate;

@@ -28,7 +28,7 @@ pub use matrix::QuantizedMatrix;
 pub use method::{Cycles, Method, Options, ParseError};
 use row::Row;
 pub use target::targets;
-pub use tracked::Tracked;
+pub use tracked::{BitCodes, Tracked};
 
 /// Largest number of codes a row.
 pub const MAX_BITS: u8 = coefficients::MAX_PLANES as u8;

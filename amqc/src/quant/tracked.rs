@@ -1,5 +1,6 @@
 //! Codes that follow weights which move, as those of a network in training do.
 
+mod bits;
 mod cells;
 mod scales;
 
@@ -9,6 +10,7 @@ use rayon::prelude::*;
 
 use super::coefficients::{Affine, Coefficients, MAX_LEVELS, MAX_PLANES, normalise, round, solve};
 use super::matrix::QuantizedMatrix;
+pub use bits::BitCodes;
 use cells::{Cells, cells, cells_of};
 
 /// Share of the distance between two levels by which a weight is kept off the middle between them.

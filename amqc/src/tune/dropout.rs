@@ -15,10 +15,17 @@ pub(super) struct Dropout {
     pub(super) seed: u64,
 }
 
+impl Dropout {
+    /// What the elements that are not left out are multiplied by.
+    pub(super) fn scale(self) -> f32 {
+        1.0 / (1.0 - self.share)
+    }
+}
+
 /// Leaves elements of vectors of so many columns out, always the same ones, and makes the others larger.
 pub(super) fn leave_out(dropout: Option<Dropout>, columns: usize, x: &mut [f32]) {
-    let Some(Dropout { share, seed, .. }) = dropout else { return };
-    let scale = 1.0 / (1.0 - share);
+    let Some(dropout) = dropout else { return };
+    let (Dropout { share, seed, .. }, scale) = (dropout, dropout.scale());
     x.par_chunks_mut(columns.max(1)).enumerate().for_each(|(vector, x)| {
         let mut random = SplitMix64(seed ^ SplitMix64(vector as u64).next());
         // Uniform in [-1, 1).

@@ -7,6 +7,7 @@ mod arrays;
 mod blocks;
 mod carried;
 mod checkpoint;
+mod coded;
 pub mod course;
 mod dropout;
 mod function;

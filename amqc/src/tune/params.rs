@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use amq_format::graph::{BinaryFunction as B, Op, ValueId};
 use amq_format::operator::Role;
@@ -9,7 +10,7 @@ use amq_format::operator::Role;
 use crate::fit::{Fitted, Matrix};
 use crate::ir::Module;
 use crate::plan::Plan;
-use crate::quant::Tracked;
+use crate::quant::{BitCodes, Tracked};
 use crate::tensor::{Data, Tensor};
 
 /// What moves of matrices that are coded.
@@ -56,6 +57,8 @@ struct Coded {
     tracked: Tracked,
     /// What they stand for.
     decoded: Tensor,
+    /// The codes as bits, once they were asked for since they changed.
+    bits: OnceLock<Option<Arc<BitCodes>>>,
 }
 
 /// Where a node takes its weights from.
@@ -128,7 +131,7 @@ impl Params {
             let scales = Tensor { dims: vec![scales.len()], data: Data::F32(scales) };
             let scales = params.push(None, scales);
             params.all[scales].moves = false;
-            params.coded.push(Coded { param, scales, tracked, decoded });
+            params.coded.push(Coded { param, scales, tracked, decoded, bits: OnceLock::new() });
         }
         for (planned, place) in plan.matrices.iter().zip(&fitted.places) {
             let (Some(place), true) = (place, planned.weight.place.is_outermost()) else {
@@ -205,6 +208,12 @@ impl Params {
         }
     }
 
+    /// The codes of what is coded, if they can be counted.
+    pub(super) fn codes(&self, place: Use) -> Option<Arc<BitCodes>> {
+        let Coded { tracked, bits, .. } = &self.coded[place.coded?];
+        bits.get_or_init(|| tracked.bits().map(Arc::new)).clone()
+    }
+
     /// What moves of coded matrices.
     pub(super) fn stage(&self) -> Stage {
         self.stage
@@ -269,7 +278,7 @@ impl Params {
 
     /// Bounds weights that are coded and lets codes follow them, or takes the coefficients, whichever moves.
     pub(super) fn follow(&mut self) {
-        for Coded { param, scales, tracked, decoded } in &mut self.coded {
+        for Coded { param, scales, tracked, decoded, bits } in &mut self.coded {
             let moving = if self.stage == Stage::Scales { *scales } else { *param };
             let Param { weights, bounds, moves, .. } = &mut self.all[moving];
             let (Data::F32(weights), Data::F32(decoded), true) =
@@ -277,6 +286,7 @@ impl Params {
             else {
                 continue;
             };
+            bits.take();
             match self.stage {
                 Stage::Scales => tracked.take_scales(weights, decoded),
                 Stage::Weights => tracked.follow(weights, bounds, decoded),
@@ -350,7 +360,8 @@ impl Params {
             }
             restore(&mut param.bounds, from)?;
         }
-        for Coded { tracked, decoded, .. } in &mut self.coded {
+        for Coded { tracked, decoded, bits, .. } in &mut self.coded {
+            bits.take();
             tracked.restore(from)?;
             if let Data::F32(decoded) = &mut decoded.data {
                 tracked.decode(decoded);

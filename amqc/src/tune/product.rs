@@ -88,10 +88,13 @@ fn multiply(a: Matrix<'_>, b: Matrix<'_>, keep: f32, out: &mut [f32]) {
                 a.slice(s![.., terms.clone()]).dot(&b.slice(s![terms, ..]))
             })
             .collect();
-        if keep == 0.0 {
-            out.fill(0.0);
-        }
-        sums.iter().for_each(|sum| out += sum);
+        let lines: Vec<_> = out.axis_iter_mut(Axis(0)).enumerate().collect();
+        lines.into_par_iter().with_min_len(SMALL.div_ceil(cols * SUMS)).for_each(|(row, mut out)| {
+            if keep == 0.0 {
+                out.fill(0.0);
+            }
+            sums.iter().for_each(|sum| out += &sum.row(row));
+        });
         return;
     }
     let axis = if cols >= rows { Axis(1) } else { Axis(0) };

@@ -203,6 +203,10 @@ impl<'a> Tape<'a> {
                 }
             };
             layer.drop_out(self.dropout.filter(|dropout| dropout.node == index));
+            for &input in layer.coded_inputs() {
+                let codes = params.place(index, input).and_then(|place| params.codes(place));
+                layer.take_codes(input, codes);
+            }
             let first = node.outputs.first().and_then(|&value| self.values.get_mut(value as usize));
             if let Some(Tensor { data: Data::F32(data), .. }) = first.and_then(Option::take) {
                 layer.reuse(data);

@@ -9,9 +9,10 @@ use amq_format::graph::{Activations, Conv as Op};
 use amq_runtime::Isa;
 use rayon::prelude::*;
 
-use super::layer::{Gradients, Inputs, Layer, by_output, code, floats, optional};
+use super::layer::{Gradients, Inputs, Layer, by_output, floats, optional};
 use crate::error::Result;
 use crate::tensor::{Data, Tensor};
+use crate::tune::coded::code;
 use crate::tune::product::turned;
 use products::Products;
 use sizes::{PIECES, Sizes};

@@ -1,16 +1,14 @@
 //! A node that is trained through.
 
-use amq_format::graph::Activations;
-use amq_runtime::Isa;
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::quant::BitCodes;
 use crate::tensor::{Data, Tensor};
 use crate::tune::dropout::Dropout;
 
-/// Vectors that one piece of work codes, or more that have so many elements.
-const VECTORS: usize = 8;
-const ELEMENTS: usize = 1 << 12;
 /// Columns whose sums are one piece of work.
 const COLUMNS: usize = 1 << 10;
 
@@ -31,6 +29,14 @@ pub(in crate::tune) trait Layer: Send {
     /// What a product leaves out of calls from now on; nothing else is asked for that.
     fn drop_out(&mut self, _: Option<Dropout>) {}
 
+    /// Inputs whose codes it multiplies by, where they have some.
+    fn coded_inputs(&self) -> &'static [usize] {
+        &[]
+    }
+
+    /// Takes the codes of one of these for the next call.
+    fn take_codes(&mut self, _: usize, _: Option<Arc<BitCodes>>) {}
+
     /// Takes the memory of an earlier first output; nothing else is asked for that than what writes large ones.
     fn reuse(&mut self, _: Vec<f32>) {}
 
@@ -46,24 +52,6 @@ pub(in crate::tune) trait Layer: Send {
         gradients: &[Option<Vec<f32>>],
         wanted: &[bool],
     ) -> Result<Gradients>;
-}
-
-/// Replaces vectors of so many columns by what enters products in their place.
-///
-/// # Errors
-/// An instruction set that this CPU lacks.
-pub(super) fn code(
-    isa: Isa,
-    activations: Activations,
-    columns: usize,
-    x: &mut [f32],
-) -> Result<()> {
-    if activations == Activations::F32 || columns == 0 {
-        return Ok(());
-    }
-    x.par_chunks_mut(columns * VECTORS.max(ELEMENTS / columns))
-        .try_for_each(|x| amq_runtime::approximate(isa, activations, columns, x))
-        .map_err(|error| Error::unsupported(error.to_string()))
 }
 
 /// The floats of an input that must be there.

@@ -1,11 +1,15 @@
 //! Products with a matrix.
 
+use std::sync::Arc;
+
 use amq_format::graph::Activations;
 use amq_runtime::Isa;
 
-use super::layer::{Gradients, Inputs, Layer, add_rows, code, floats, optional};
+use super::layer::{Gradients, Inputs, Layer, add_rows, floats, optional};
 use crate::error::Result;
+use crate::quant::BitCodes;
 use crate::tensor::{Data, Tensor};
+use crate::tune::coded::Vectors;
 use crate::tune::dropout::{Dropout, leave_out};
 use crate::tune::product::{Matrix, affine, product};
 
@@ -16,19 +20,29 @@ pub(super) struct Linear {
     /// What entered the product in the place of x.
     coded: Vec<f32>,
     dropout: Option<Dropout>,
+    codes: Option<Arc<BitCodes>>,
     /// Memory of an earlier result.
     room: Vec<f32>,
 }
 
 impl Linear {
     pub(super) fn new(isa: Isa, activations: Activations) -> Linear {
-        Linear { isa, activations, coded: Vec::new(), dropout: None, room: Vec::new() }
+        let (coded, dropout, codes, room) = (Vec::new(), None, None, Vec::new());
+        Linear { isa, activations, coded, dropout, codes, room }
     }
 }
 
 impl Layer for Linear {
     fn drop_out(&mut self, dropout: Option<Dropout>) {
         self.dropout = dropout;
+    }
+
+    fn coded_inputs(&self) -> &'static [usize] {
+        if self.activations.codes().is_some() { &[1] } else { &[] }
+    }
+
+    fn take_codes(&mut self, _: usize, codes: Option<Arc<BitCodes>>) {
+        self.codes = codes;
     }
 
     fn reuse(&mut self, room: Vec<f32>) {
@@ -43,12 +57,23 @@ impl Layer for Linear {
         dims.push(rows);
         self.coded.clear();
         self.coded.extend_from_slice(x);
-        code(self.isa, self.activations, columns, &mut self.coded)?;
-        leave_out(self.dropout, columns, &mut self.coded);
-        let room = std::mem::take(&mut self.room);
-        let y = match optional(inputs, 2) {
-            Some(bias) => affine(&self.coded, w, columns, bias, room),
-            None => product(Matrix::new(&self.coded, columns), Matrix::new(w, columns).t()),
+        let mut vectors = Vectors::code(self.isa, self.activations, columns, &mut self.coded)?;
+        if let Some(dropout) = self.dropout {
+            leave_out(Some(dropout), columns, &mut self.coded);
+            if let Some(vectors) = &mut vectors {
+                vectors.leave_out(&self.coded, dropout.scale());
+            }
+        }
+        let mut room = std::mem::take(&mut self.room);
+        let bias = optional(inputs, 2);
+        let y = match (vectors, &self.codes, bias) {
+            (Some(vectors), Some(codes), _) => {
+                room.resize(self.coded.len() / columns * rows, 0.0);
+                vectors.multiply(codes, 0..rows, bias, &mut room);
+                room
+            }
+            (_, _, Some(bias)) => affine(&self.coded, w, columns, bias, room),
+            _ => product(Matrix::new(&self.coded, columns), Matrix::new(w, columns).t()),
         };
         Ok(vec![Some(Tensor { dims, data: Data::F32(y) })])
     }

@@ -4,12 +4,16 @@ mod cell;
 mod kept;
 mod pass;
 
-use amq_format::graph::{Cell, Direction, Recurrent as Op};
+use std::sync::Arc;
+
+use amq_format::graph::{Activations, Cell, Direction, Recurrent as Op};
 use amq_runtime::Isa;
 
-use super::layer::{Gradients, Inputs, Layer, code, floats, optional};
+use super::layer::{Gradients, Inputs, Layer, floats, optional};
 use crate::error::Result;
+use crate::quant::BitCodes;
 use crate::tensor::{Data, Tensor};
+use crate::tune::coded::Vectors;
 use kept::{Pass, Sizes};
 use pass::Weights;
 
@@ -19,13 +23,15 @@ pub(super) struct Recurrent {
     op: Op,
     /// What entered the products with W in the place of X.
     x: Vec<f32>,
+    /// The codes of W and R.
+    codes: [Option<Arc<BitCodes>>; 2],
     /// Of each direction, what its steps left.
     passes: Vec<Pass>,
 }
 
 impl Recurrent {
     pub(super) fn new(isa: Isa, op: &Op) -> Recurrent {
-        Recurrent { isa, op: op.clone(), x: Vec::new(), passes: Vec::new() }
+        Recurrent { isa, op: op.clone(), x: Vec::new(), codes: [None, None], passes: Vec::new() }
     }
 
     fn sizes(&self, inputs: &Inputs<'_>) -> Sizes {
@@ -63,6 +69,20 @@ fn weights<'a>(inputs: &Inputs<'a>, direction: usize, sizes: &Sizes) -> Result<W
 }
 
 impl Layer for Recurrent {
+    fn coded_inputs(&self) -> &'static [usize] {
+        let is_coded = |activations: Activations| activations.codes().is_some();
+        match (is_coded(self.op.activations()), is_coded(self.op.recurrent_activations())) {
+            (true, true) => &[1, 2],
+            (true, false) => &[1],
+            (false, true) => &[2],
+            (false, false) => &[],
+        }
+    }
+
+    fn take_codes(&mut self, input: usize, codes: Option<Arc<BitCodes>>) {
+        self.codes[input - 1] = codes;
+    }
+
     fn forward(&mut self, inputs: &Inputs<'_>) -> Result<Vec<Option<Tensor>>> {
         let sizes = self.sizes(inputs);
         let lengths = self.lengths(inputs, &sizes);
@@ -71,7 +91,7 @@ impl Layer for Recurrent {
         let directions = self.op.direction().count();
         self.x.clear();
         self.x.extend_from_slice(floats(inputs, 0)?);
-        code(self.isa, self.op.activations(), sizes.input, &mut self.x)?;
+        let coded_x = Vectors::code(self.isa, self.op.activations(), sizes.input, &mut self.x)?;
         let mut y = vec![0.0; steps * directions * state];
         let [mut last_h, mut last_c] =
             [vec![0.0; directions * state], vec![0.0; directions * state]];
@@ -87,13 +107,20 @@ impl Layer for Recurrent {
                 optional(inputs, input).map_or(vec![0.0; state], |all| all[own.clone()].to_vec())
             };
             let weights = weights(inputs, direction, &sizes)?;
+            let first = direction * sizes.gates * hidden;
+            let codes = self.codes.each_ref().map(|codes| Some((codes.as_deref()?, first)));
             let mut pass =
                 Pass::new(self.isa, &self.op, direction, reverse, sizes, lengths.clone());
-            let (h, c) =
-                pass.forward(&self.x, &weights, (start(5), start(6)), &mut |t, n, h| {
+            let (h, c) = pass.forward(
+                (&self.x, coded_x.as_ref()),
+                &weights,
+                codes,
+                (start(5), start(6)),
+                &mut |t, n, h| {
                     let at = ((t * directions + direction) * batch + n) * hidden;
                     y[at..at + hidden].copy_from_slice(h);
-                })?;
+                },
+            )?;
             last_h[own.clone()].copy_from_slice(&h);
             last_c[own].copy_from_slice(&c);
             self.passes.push(pass);

@@ -1,12 +1,15 @@
 //! One direction of a recurrent layer: its steps, and the way back through them.
 
-use amq_format::graph::Cell;
+use amq_format::graph::{Activations, Cell};
+use amq_runtime::Isa;
 use rayon::prelude::*;
 
-use super::super::layer::{add_rows, code};
+use super::super::layer::add_rows;
 use super::cell;
 use super::kept::{Pass, Sizes};
 use crate::error::Result;
+use crate::quant::BitCodes;
+use crate::tune::coded::Vectors;
 use crate::tune::product::{Matrix, add_product, product, turned};
 
 /// The weights of a direction, as the operator has them.
@@ -18,6 +21,9 @@ pub(super) struct Weights<'a> {
     pub(super) p: Option<&'a [f32]>,
 }
 
+/// A matrix of codes, and the first row of a direction's.
+pub(super) type CodedRows<'a> = Option<(&'a BitCodes, usize)>;
+
 /// What a loss's gradient is by each input.
 #[derive(Debug)]
 pub(super) struct Given {
@@ -28,6 +34,46 @@ pub(super) struct Given {
     pub(super) h: Vec<f32>,
     pub(super) c: Vec<f32>,
     pub(super) p: Vec<f32>,
+}
+
+/// Rows of R, as each step multiplies by them.
+struct Recurrence<'a> {
+    hidden: usize,
+    bias: &'a [f32],
+    codes: CodedRows<'a>,
+    /// Turned, where there are no codes.
+    turned: Vec<f32>,
+}
+
+impl<'a> Recurrence<'a> {
+    fn new(r: &[f32], hidden: usize, bias: &'a [f32], codes: CodedRows<'a>) -> Recurrence<'a> {
+        let turned = if codes.is_some() { Vec::new() } else { turned(r, hidden) };
+        Recurrence { hidden, bias, codes, turned }
+    }
+
+    /// Codes vectors in their place, and writes their products with the rows.
+    ///
+    /// # Errors
+    /// What the runtime refuses.
+    fn multiply(
+        &self,
+        isa: Isa,
+        activations: Activations,
+        x: &mut [f32],
+        out: &mut [f32],
+    ) -> Result<()> {
+        let (hidden, rows) = (self.hidden, self.bias.len());
+        match (Vectors::code(isa, activations, hidden, x)?, self.codes) {
+            (Some(x), Some((codes, first))) => {
+                x.multiply(codes, first..first + rows, Some(self.bias), out);
+            }
+            _ => {
+                out.chunks_exact_mut(rows.max(1)).for_each(|to| to.copy_from_slice(self.bias));
+                add_product(Matrix::new(x, hidden), Matrix::new(&self.turned, rows), out);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Pass {
@@ -43,26 +89,37 @@ impl Pass {
     }
 
     /// Runs the steps from the states `h` and `c`; gives those after the last. `write` is told h after each step of
-    /// each sequence.
+    /// each sequence. `x` comes with its codes, if it has some, and so do W and R.
     pub(super) fn forward(
         &mut self,
-        x: &[f32],
+        (x, coded_x): (&[f32], Option<&Vectors>),
         weights: &Weights<'_>,
+        [coded_w, coded_r]: [CodedRows<'_>; 2],
         (mut h, mut c): (Vec<f32>, Vec<f32>),
         write: &mut dyn FnMut(usize, usize, &[f32]),
     ) -> Result<(Vec<f32>, Vec<f32>)> {
         let Sizes { batch, input, hidden, gates, .. } = self.sizes;
         let (rows, state) = (gates * hidden, batch * hidden);
         let by_h = if self.resets_before { 2 * hidden } else { rows };
-        self.sums = product(Matrix::new(x, input), Matrix::new(weights.w, input).t());
-        if let Some(b) = weights.b {
-            self.sums.par_chunks_exact_mut(rows).for_each(|sums| {
-                sums.iter_mut().zip(b).for_each(|(sum, b)| *sum += b);
-            });
+        let w_bias = weights.b.map(|b| &b[..rows]);
+        match (coded_x, coded_w) {
+            (Some(x), Some((w, first))) => {
+                x.multiply(w, first..first + rows, w_bias, &mut self.sums);
+            }
+            _ => {
+                let (x, w) = (Matrix::new(x, input), Matrix::new(weights.w, input));
+                self.sums = product(x, w.t());
+                let sums = self.sums.par_chunks_exact_mut(rows);
+                if let Some(b) = w_bias {
+                    sums.for_each(|sums| sums.iter_mut().zip(b).for_each(|(sum, b)| *sum += b));
+                }
+            }
         }
         let bias = weights.b.map_or(vec![0.0; rows], |b| b[rows..].to_vec());
         let (r, r_candidate) = weights.r.split_at(by_h * hidden);
-        let [r, r_candidate] = [r, r_candidate].map(|r| turned(r, hidden));
+        let of_rows = |first: usize| coded_r.map(|(codes, start)| (codes, start + first));
+        let r = Recurrence::new(r, hidden, &bias[..by_h], of_rows(0));
+        let r_candidate = Recurrence::new(r_candidate, hidden, &bias[by_h..], of_rows(by_h));
         let mut products = vec![0.0; batch * rows];
         for t in self.order() {
             let at = t * state..(t + 1) * state;
@@ -72,10 +129,8 @@ impl Pass {
             }
             let coded = &mut self.coded_h[at.clone()];
             coded.copy_from_slice(&h);
-            code(self.isa, self.activations, hidden, coded)?;
             let mut products = &mut products[..batch * by_h];
-            products.chunks_exact_mut(by_h).for_each(|to| to.copy_from_slice(&bias[..by_h]));
-            add_product(Matrix::new(coded, hidden), Matrix::new(&r, by_h), products);
+            r.multiply(self.isa, self.activations, coded, products)?;
             let active = self.active(t);
             if self.resets_before {
                 for &n in &active {
@@ -88,14 +143,8 @@ impl Pass {
                         coded[n * hidden + i] = r * h[n * hidden + i];
                     }
                 }
-                code(self.isa, self.activations, hidden, coded)?;
                 products = &mut products[..batch * hidden];
-                products.chunks_exact_mut(hidden).for_each(|to| to.copy_from_slice(&bias[by_h..]));
-                add_product(
-                    Matrix::new(coded, hidden),
-                    Matrix::new(&r_candidate, hidden),
-                    products,
-                );
+                r_candidate.multiply(self.isa, self.activations, coded, products)?;
             }
             let width = products.len().checked_div(batch).unwrap_or(0);
             for &n in &active {
