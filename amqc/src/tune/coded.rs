@@ -18,7 +18,7 @@ const LANES: usize = BitCodes::LANES;
 
 /// Vectors that one piece of work codes or multiplies.
 const VECTORS: usize = 8;
-/// Elements that one piece codes, where nothing else is asked for than what they become.
+/// Elements of more vectors that one piece codes.
 const ELEMENTS: usize = 1 << 12;
 /// Bits that are counted by one thread.
 const SMALL: usize = 1 << 24;
@@ -42,7 +42,7 @@ pub(super) fn code(
 }
 
 /// Vectors as sums of codes with coefficients.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Vectors {
     columns: usize,
     /// Codes, and before them a constant where there is one: a code that is +1 everywhere.
@@ -79,9 +79,10 @@ impl Vectors {
             let last = masks.iter_mut().skip(of_vector - 1).step_by(of_vector);
             last.for_each(|mask| *mask = (1 << (columns % WORD)) - 1);
         }
-        let pieces = x.par_chunks_mut(VECTORS * columns);
-        let pieces = pieces.zip(words.par_chunks_mut(VECTORS * of_vector * terms));
-        let pieces = pieces.zip(coefficients.par_chunks_mut(VECTORS * terms));
+        let size = VECTORS.max(ELEMENTS / columns);
+        let pieces = x.par_chunks_mut(size * columns);
+        let pieces = pieces.zip(words.par_chunks_mut(size * of_vector * terms));
+        let pieces = pieces.zip(coefficients.par_chunks_mut(size * terms));
         pieces
             .try_for_each(|((x, words), coefficients)| {
                 let mut all = words
@@ -172,8 +173,16 @@ impl Piece<'_> {
         let Piece { matrix, bias, terms, ref rows, .. } = *self;
         let BitCodes { planes, words_of_group, .. } = *matrix;
         let of_row = matrix.cols.div_ceil(WORD);
-        let groups = of_row.div_ceil(words_of_group);
-        let mut kept = [0; VECTORS];
+        let groups: Vec<Group> = (0..of_row.div_ceil(words_of_group))
+            .map(|group| {
+                let words = group * words_of_group..of_row.min((group + 1) * words_of_group);
+                let mut kept = [0; VECTORS];
+                for (kept, masks) in kept.iter_mut().zip(self.masks.chunks_exact(of_row)) {
+                    *kept = masks[words.clone()].iter().map(|mask| mask.count_ones() as i32).sum();
+                }
+                Group { words, kept }
+            })
+            .collect();
         for block in rows.start / LANES..rows.end.div_ceil(LANES) {
             // The block's rows, of all that are wanted.
             let first = block * LANES;
@@ -185,24 +194,17 @@ impl Piece<'_> {
             }
             let mut sums = [start; VECTORS];
             let sums = &mut sums[..out.len() / rows.len()];
-            for group in 0..groups {
-                let words = group * words_of_group..of_row.min((group + 1) * words_of_group);
-                if block == rows.start / LANES || groups > 1 {
-                    let masks = self.masks.chunks_exact(of_row).map(|masks| &masks[words.clone()]);
-                    let counts =
-                        masks.map(|masks| masks.iter().map(|mask| mask.count_ones()).sum());
-                    kept.iter_mut().zip(counts).for_each(|(kept, count)| *kept = count);
-                }
-                let part = Part { of_row, words, kept: &kept };
+            for (number, group) in groups.iter().enumerate() {
+                let scales = (block * groups.len() + number) * planes;
                 for plane in (0..planes).step_by(2) {
                     let lines = &matrix.words[(block * planes + plane) * of_row..];
-                    let scales = &matrix.coefficients[(block * groups + group) * planes + plane..];
+                    let scales = &matrix.coefficients[scales + plane..];
                     for term in (0..terms).step_by(2) {
                         match (planes - plane, terms - term) {
-                            (1, 1) => part.add::<1, 1>(self, lines, scales, term, sums),
-                            (1, _) => part.add::<1, 2>(self, lines, scales, term, sums),
-                            (_, 1) => part.add::<2, 1>(self, lines, scales, term, sums),
-                            _ => part.add::<2, 2>(self, lines, scales, term, sums),
+                            (1, 1) => group.add::<1, 1>(self, lines, scales, term, sums),
+                            (1, _) => group.add::<1, 2>(self, lines, scales, term, sums),
+                            (_, 1) => group.add::<2, 1>(self, lines, scales, term, sums),
+                            _ => group.add::<2, 2>(self, lines, scales, term, sums),
                         }
                     }
                 }
@@ -217,19 +219,17 @@ impl Piece<'_> {
     }
 }
 
-/// A group of columns of a block of rows.
-struct Part<'a> {
-    /// Words of a row.
-    of_row: usize,
-    /// Those of the group.
+/// A group of columns.
+struct Group {
+    /// Its words, of a row's.
     words: Range<usize>,
-    /// How many columns count, of each vector.
-    kept: &'a [u32; VECTORS],
+    /// How many of its columns count, of each vector.
+    kept: [i32; VECTORS],
 }
 
-impl Part<'_> {
-    /// Adds the products of each vector's `T` terms from `term` on and of `P` planes: each column in which they differ takes
-    /// two from as many as count. Loops over lanes stand by themselves, or the compiler makes no vectors of them.
+impl Group {
+    /// Adds the products of each vector's `T` terms from `term` on with `P` planes of a block of rows: each column in which they
+    /// differ takes two from as many as count. Loops over lanes stand by themselves, or the compiler makes no vectors of them.
     #[inline(always)]
     fn add<const P: usize, const T: usize>(
         &self,
@@ -239,7 +239,7 @@ impl Part<'_> {
         term: usize,
         sums: &mut [[f32; LANES]],
     ) {
-        let Part { of_row, words: Range { start, end }, kept } = *self;
+        let (of_row, &Range { start, end }) = (piece.matrix.cols.div_ceil(WORD), &self.words);
         let lines: [_; P] = from_fn(|plane| &lines[plane * of_row..][start..end]);
         for (vector, sums) in sums.iter_mut().enumerate() {
             let masks = &piece.masks[vector * of_row..][start..end];
@@ -265,8 +265,8 @@ impl Part<'_> {
                 for at in 0..T {
                     let coefficient = piece.coefficients[first + at];
                     for lane in 0..LANES {
-                        let agreeing = kept[vector] as i32 - 2 * counts[plane][at][lane] as i32;
-                        dots[lane] += coefficient * agreeing as f32;
+                        let differing = counts[plane][at][lane] as i32;
+                        dots[lane] += coefficient * (self.kept[vector] - 2 * differing) as f32;
                     }
                 }
                 for lane in 0..LANES {

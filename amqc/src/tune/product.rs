@@ -89,12 +89,14 @@ fn multiply(a: Matrix<'_>, b: Matrix<'_>, keep: f32, out: &mut [f32]) {
             })
             .collect();
         let lines: Vec<_> = out.axis_iter_mut(Axis(0)).enumerate().collect();
-        lines.into_par_iter().with_min_len(SMALL.div_ceil(cols * SUMS)).for_each(|(row, mut out)| {
-            if keep == 0.0 {
-                out.fill(0.0);
-            }
-            sums.iter().for_each(|sum| out += &sum.row(row));
-        });
+        lines.into_par_iter().with_min_len(SMALL.div_ceil(cols * SUMS)).for_each(
+            |(row, mut out)| {
+                if keep == 0.0 {
+                    out.fill(0.0);
+                }
+                sums.iter().for_each(|sum| out += &sum.row(row));
+            },
+        );
         return;
     }
     let axis = if cols >= rows { Axis(1) } else { Axis(0) };
