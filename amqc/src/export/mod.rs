@@ -8,6 +8,8 @@ mod dims;
 mod message;
 mod node;
 mod recurrent;
+#[cfg(test)]
+mod tests;
 mod window;
 mod writer;
 
