@@ -27,7 +27,7 @@ pub fn approximate(
     approximate_telling(isa, activations, columns, x, |_, _| ())
 }
 
-/// Does what [`approximate`] does, and tells the codes of each vector where it has some: a bit of `[code][columns / 64]`
+/// Does what [`approximate`] does, and tells the codes of each vector where it has some: a bit of `[code][column / 64]`
 /// words is set for +1, of the last word those of columns that are there; then a constant, 0 where `activations` have
 /// none, and the codes' coefficients. These are NaN where the vector becomes NaN. Integers and floats are not told.
 ///
@@ -92,4 +92,40 @@ pub fn approximate_telling(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    /// What is told gives what vectors become.
+    #[test]
+    fn told_codes_give_the_vectors() {
+        const COLUMNS: usize = 70;
+        let original: Vec<f32> =
+            (0..3 * COLUMNS).map(|i| (i * 37 % 101) as f32 / 30.0 - 1.5).collect();
+        for (activations, codes) in [
+            (Activations::Codes1, 1),
+            (Activations::Codes3, 3),
+            (Activations::Offset2, 2),
+            (Activations::Int8, 0),
+        ] {
+            let (mut x, mut told) = (original.clone(), Vec::new());
+            let tell = |planes: &[u64], coefficients: &[f32]| {
+                assert_eq!((planes.len(), coefficients.len()), (2 * codes, 1 + codes));
+                told.extend((0..COLUMNS).map(|column| {
+                    let words = planes.chunks(2).zip(&coefficients[1..]);
+                    words.fold(coefficients[0], |sum, (plane, a)| {
+                        let bit = plane[column / 64] >> (column % 64) & 1;
+                        if bit == 1 { sum + a } else { sum - a }
+                    })
+                }));
+            };
+            approximate_telling(Isa::Scalar, activations, COLUMNS, &mut x, tell).unwrap();
+            assert_ne!(x, original);
+            assert_eq!(told, if codes > 0 { x } else { Vec::new() }, "{activations:?}");
+        }
+    }
 }

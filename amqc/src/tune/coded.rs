@@ -359,4 +359,29 @@ mod tests {
             assert_eq!(none, None);
         }
     }
+
+    #[test]
+    fn threads_change_no_bit() {
+        let (count, rows, cols) = (41, 300, 400);
+        let (cycles, method) = (Cycles::Count(1), Method::Alternating);
+        let options =
+            Options { bits: 2, method, group: 0, cycles, keeps_sums: false, shifts: false };
+        let matrix = quantize(&numbers(rows * cols, 41), rows, cols, &options, &|_| ());
+        let codes = Tracked::new(&matrix).bits().unwrap();
+        assert!(count * rows * cols * 4 > SMALL);
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let (mut x, isa) = (numbers(count * cols, 29), Isa::detect());
+                let coded = Vectors::code(isa, Activations::Codes2, cols, &mut x).unwrap();
+                let mut out = vec![0.0; count * rows];
+                coded.unwrap().multiply(&codes, 0..rows, None, &mut out);
+                out
+            })
+        };
+        let one = run(1);
+        for threads in [2, 3, 7] {
+            assert_eq!(run(threads), one, "{threads} threads");
+        }
+    }
 }

@@ -259,15 +259,17 @@ mod tests {
             numbers(count, step).iter().map(|x| x * 0.317).collect()
         };
         // Of more terms than are summed at once, and pieces that are cut along rows and along columns.
-        let (a, b) = (scaled(300 * 600, 13), scaled(600 * 200, 17));
+        let (a, b) = (scaled(300 * 600, 13), scaled(700 * 200, 17));
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let [a, b] = [(&a, 600), (&b, 200)].map(|(data, cols)| Matrix::new(data, cols));
-            let deep = [Matrix::new(a.data, 18_000), Matrix::new(&a.data[..18_000], 1)];
+            let deep = [Matrix::new(&a, 18_000), Matrix::new(&a[..18_000], 1)];
+            let wide = [Matrix::new(&a[..128 * 1040], 1040), Matrix::new(&b[..1040 * 128], 128)];
+            let [a, b] = [Matrix::new(&a, 600), Matrix::new(&b[..600 * 200], 200)];
             pool.install(|| {
                 let mut sums = vec![0.3; 300 * 200];
                 add_product(a, b, &mut sums);
-                [product(a, b), sums, product(b.t(), a.t()), product(deep[0], deep[1])]
+                let [deep, wide] = [deep, wide].map(|[a, b]| product(a, b));
+                [product(a, b), sums, product(b.t(), a.t()), deep, wide]
             })
         };
         let one = run(1);

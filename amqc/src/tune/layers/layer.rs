@@ -54,6 +54,20 @@ pub(in crate::tune) trait Layer: Send {
     ) -> Result<Gradients>;
 }
 
+/// Refuses vectors, of so many columns, that are not as long as the rows of the matrix that they are multiplied by.
+///
+/// # Errors
+/// They are not.
+pub(super) fn check_columns(inputs: &Inputs<'_>, columns: usize) -> Result<()> {
+    let matrix = inputs.get(1).copied().flatten().and_then(|w| w.dims.last().copied());
+    match matrix {
+        Some(cols) if cols != columns => Err(Error::unsupported(format!(
+            "vectors of {columns} elements, where weights are for {cols}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The floats of an input that must be there.
 ///
 /// # Errors

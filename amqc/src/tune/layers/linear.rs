@@ -5,7 +5,7 @@ use std::sync::Arc;
 use amq_format::graph::Activations;
 use amq_runtime::Isa;
 
-use super::layer::{Gradients, Inputs, Layer, add_rows, floats, optional};
+use super::layer::{Gradients, Inputs, Layer, add_rows, check_columns, floats, optional};
 use crate::error::Result;
 use crate::quant::BitCodes;
 use crate::tensor::{Data, Tensor};
@@ -51,8 +51,10 @@ impl Layer for Linear {
 
     fn forward(&mut self, inputs: &Inputs<'_>) -> Result<Vec<Option<Tensor>>> {
         let (x, w) = (floats(inputs, 0)?, floats(inputs, 1)?);
+        let codes = self.codes.take();
         let mut dims = inputs[0].map(|x| x.dims.clone()).unwrap_or_default();
         let columns = dims.pop().unwrap_or(1);
+        check_columns(inputs, columns)?;
         let rows = w.len().checked_div(columns).unwrap_or(0);
         dims.push(rows);
         self.coded.clear();
@@ -66,10 +68,10 @@ impl Layer for Linear {
         }
         let mut room = std::mem::take(&mut self.room);
         let bias = optional(inputs, 2);
-        let y = match (vectors, &self.codes, bias) {
+        let y = match (vectors, codes, bias) {
             (Some(vectors), Some(codes), _) => {
                 room.resize(self.coded.len() / columns * rows, 0.0);
-                vectors.multiply(codes, 0..rows, bias, &mut room);
+                vectors.multiply(&codes, 0..rows, bias, &mut room);
                 room
             }
             (_, _, Some(bias)) => affine(&self.coded, w, columns, bias, room),

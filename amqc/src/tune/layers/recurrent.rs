@@ -9,7 +9,7 @@ use std::sync::Arc;
 use amq_format::graph::{Activations, Cell, Direction, Recurrent as Op};
 use amq_runtime::Isa;
 
-use super::layer::{Gradients, Inputs, Layer, floats, optional};
+use super::layer::{Gradients, Inputs, Layer, check_columns, floats, optional};
 use crate::error::Result;
 use crate::quant::BitCodes;
 use crate::tensor::{Data, Tensor};
@@ -85,6 +85,8 @@ impl Layer for Recurrent {
 
     fn forward(&mut self, inputs: &Inputs<'_>) -> Result<Vec<Option<Tensor>>> {
         let sizes = self.sizes(inputs);
+        check_columns(inputs, sizes.input)?;
+        let coded = std::mem::take(&mut self.codes);
         let lengths = self.lengths(inputs, &sizes);
         let Sizes { steps, batch, hidden, .. } = sizes;
         let state = batch * hidden;
@@ -108,7 +110,7 @@ impl Layer for Recurrent {
             };
             let weights = weights(inputs, direction, &sizes)?;
             let first = direction * sizes.gates * hidden;
-            let codes = self.codes.each_ref().map(|codes| Some((codes.as_deref()?, first)));
+            let codes = coded.each_ref().map(|codes| Some((codes.as_deref()?, first)));
             let mut pass =
                 Pass::new(self.isa, &self.op, direction, reverse, sizes, lengths.clone());
             let (h, c) = pass.forward(

@@ -1,6 +1,7 @@
 //! Networks whose products are coded.
 
 use super::*;
+use crate::tune::dropout::leave_out;
 
 /// A network of which every product is coded: what training computes is what its file gives.
 #[test]
@@ -82,5 +83,50 @@ fn gradients_pass_straight_through() {
         let expected: f32 = (0..4).map(|n| by_y[n * 80 + row] * h[n * 5 + column]).sum();
         let found = case.params.all[at].gradient[row * 5 + column];
         assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+    }
+}
+
+/// What is left out of a product of codes does not count, and the rest counts for more.
+#[test]
+fn codes_are_left_out() {
+    let build =
+        begin().initializer(weight("v", &[5, 80], 0.8)).node("MatMul", "h v", "y").output("y");
+    let case = Case::new(&build, Some((2, Activations::Codes2)), &[&[4, 6]]);
+    let node = case.module.graph.nodes.len() - 1;
+    let dropout = Dropout { node, share: 0.4, seed: 5 };
+    let maker = Maker { path: Path::new("m.onnx"), isa: Isa::detect() };
+    let mut tape = Tape::new(&case.module, &case.route, maker);
+    tape.drop_out(Some(dropout));
+    tape.forward(&case.params, case.inputs.clone()).unwrap();
+    let mut h = floats(tape.value(case.module.graph.nodes[node].inputs[0])).unwrap().to_vec();
+    amq_runtime::approximate(Isa::Scalar, Activations::Codes2, 5, &mut h).unwrap();
+    leave_out(Some(dropout), 5, &mut h);
+    assert!(h.contains(&0.0) && h.iter().any(|&h| h != 0.0));
+    let place = case.params.place(node, 1).unwrap();
+    assert!(case.params.codes(place).is_some());
+    let w = floats(Some(case.params.tensor(place))).unwrap();
+    let y = floats(tape.value(case.outputs[0])).unwrap();
+    let product = |(h, w): (&[f32], &[f32])| -> f32 { h.iter().zip(w).map(|(h, w)| h * w).sum() };
+    let rows = h.chunks(5).flat_map(|h| w.chunks(5).map(move |w| (h, w)));
+    let expected: Vec<f32> = rows.map(product).collect();
+    assert_near(&[(y.to_vec(), expected)], 1e-5);
+}
+
+/// A sample of other columns than the weights have is refused, where a model leaves them open.
+#[test]
+fn other_columns_are_refused() {
+    let build = Build::new(17).input("x", "n d").initializer(weight("v", &[6, 80], 0.8));
+    let build = build.node("MatMul", "x v", "y").output("y");
+    let lstm = Build::new(17).input("x", "t n d").initializer(weight("W", &[1, 64, 6], 0.4));
+    let lstm = lstm.initializer(weight("R", &[1, 64, 16], 0.3));
+    let lstm = lstm.node_with("LSTM", "x W R", "y", &[("hidden_size", A::I(16))]).output("y");
+    for (build, dims) in [(build, vec![4, 7]), (lstm, vec![2, 4, 7])] {
+        for coded in [None, Some((2, Activations::Codes2))] {
+            let case = Case::new(&build, coded, &[&dims]);
+            let maker = Maker { path: Path::new("m.onnx"), isa: Isa::detect() };
+            let mut tape = Tape::new(&case.module, &case.route, maker);
+            let error = tape.forward(&case.params, case.inputs.clone()).unwrap_err();
+            assert!(error.to_string().contains("vectors of 7 elements"), "{error}");
+        }
     }
 }
