@@ -86,6 +86,7 @@ fn gathered(codes: &[u8], plane: usize) -> u32 {
 mod tests {
     use super::super::tests::{coded, weights};
     use super::*;
+    use crate::quant::QuantizedMatrix;
 
     #[test]
     fn bits_are_those_of_the_codes() {
@@ -118,7 +119,13 @@ mod tests {
     fn groups_within_words_have_none() {
         let matrix = coded(&weights(4 * 70), 70, 2, 24);
         assert_eq!(Tracked::new(&matrix).bits(), None);
-        let shifted = crate::quant::QuantizedMatrix { offsets: Some(vec![0.5; 12]), ..matrix };
+    }
+
+    #[test]
+    fn groups_with_offsets_have_none() {
+        let matrix = coded(&weights(4 * 70), 70, 2, 32);
+        assert!(Tracked::new(&matrix).bits().is_some());
+        let shifted = QuantizedMatrix { offsets: Some(vec![0.5; 12]), ..matrix };
         assert_eq!(Tracked::new(&shifted).bits(), None);
     }
 }
