@@ -6,7 +6,7 @@ mod session;
 
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::{create_exception, wrap_pyfunction};
+use pyo3::create_exception;
 
 create_exception!(amq, Error, PyValueError, "What was found, and what is expected.");
 
@@ -25,18 +25,11 @@ fn unread(path: &std::path::Path, error: &std::io::Error) -> PyErr {
     }
 }
 
-/// The command amqc, its name first; the exit code.
-#[pyfunction]
-fn command(py: Python<'_>, arguments: Vec<std::ffi::OsString>) -> u8 {
-    py.detach(|| amqc::cli::main(arguments, &mut anstream::stdout(), &mut anstream::stderr()))
-}
-
 #[pymodule]
 fn _amq(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("Error", module.py().get_type::<Error>())?;
     module.add_class::<model::Model>()?;
     module.add_class::<model::Port>()?;
-    module.add_class::<session::Session>()?;
-    module.add_function(wrap_pyfunction!(command, module)?)
+    module.add_class::<session::Session>()
 }

@@ -54,6 +54,8 @@ pub struct Batch {
     free: Vec<usize>,
     /// Where a stream begins; none before the first step.
     initial: Vec<Kept>,
+    /// Whose states the session holds, in this order: those of the last step. Their places have older ones.
+    held: Vec<StreamId>,
 }
 
 impl fmt::Debug for Batch {
@@ -82,7 +84,7 @@ impl Batch {
     pub fn with_workers(model: Arc<Model>, workers: Arc<dyn Workers>) -> Result<Batch, Error> {
         let axes = axes(&model)?;
         let session = Session::with_workers(model, workers);
-        Ok(Batch { session, axes, places: Vec::new(), free: Vec::new(), initial: Vec::new() })
+        Ok(Batch { session, axes, places: Vec::new(), free: Vec::new(), initial: Vec::new(), held: Vec::new() })
     }
 
     /// The model that it calls.
@@ -144,16 +146,15 @@ impl Batch {
         inputs: &[(&str, View<'_>)],
     ) -> Result<Outputs<'_>, Error> {
         self.check(due)?;
-        self.gather(due, inputs)?;
-        let Batch { session, axes, places, .. } = self;
+        // Streams that are due together again and again keep their states where they are.
+        if due != self.held {
+            self.scatter();
+            self.gather(due, inputs)?;
+        }
+        let Batch { session, held, .. } = self;
         session.step(inputs)?;
-        for (index, (all, &axis)) in session.kept().iter().zip(&*axes).enumerate() {
-            let along = Along::new(&all.dims, axis);
-            for (at, stream) in due.iter().enumerate() {
-                let own = &mut places[stream.place].states[index].elements;
-                let len = own.len();
-                along.take(at, all.elements.data(usize::MAX), own.data_mut(len));
-            }
+        if due != held {
+            held.extend_from_slice(due);
         }
         session.outputs().ok_or_else(|| {
             Error::state(MisfitKind::Missing, "", String::from("the step gave no outputs"))
@@ -174,6 +175,23 @@ impl Batch {
             false => {
                 let what = String::from("a stream that is due is not there");
                 Err(Error::state(MisfitKind::Unknown, "", what))
+            }
+        }
+    }
+
+    /// Brings the states that the session holds to the places of their streams, if these are still there.
+    fn scatter(&mut self) {
+        let held = core::mem::take(&mut self.held);
+        let Batch { session, axes, places, .. } = self;
+        for (index, (all, &axis)) in session.kept().iter().zip(&*axes).enumerate() {
+            let along = Along::new(&all.dims, axis);
+            for (at, stream) in held.iter().enumerate() {
+                let place = &mut places[stream.place];
+                if place.generation == stream.generation {
+                    let own = &mut place.states[index].elements;
+                    let len = own.len();
+                    along.take(at, all.elements.data(usize::MAX), own.data_mut(len));
+                }
             }
         }
     }

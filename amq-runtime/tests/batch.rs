@@ -44,7 +44,7 @@ fn step(batch: &mut Batch, due: &[StreamId], sessions: &mut [&mut Session], chan
     }
 }
 
-/// Streams come and go, and another set of them is due each time.
+/// Streams come and go; another set of them is due each time, or the same once more.
 #[test]
 fn each_stream_gives_the_bits_that_it_gives_alone() {
     for cell in [Cell::Lstm, Cell::Gru] {
@@ -70,7 +70,9 @@ fn each_stream_gives_the_bits_that_it_gives_alone() {
                 let due: Vec<_> = streams.iter_mut().skip(first).step_by(1 + turn % 2).collect();
                 let (ids, mut sessions): (Vec<_>, Vec<_>) =
                     due.into_iter().map(|(id, session)| (*id, session)).unzip();
-                step(&mut batch, &ids, &mut sessions, &mut chance);
+                for _ in 0..1 + turn % 3 {
+                    step(&mut batch, &ids, &mut sessions, &mut chance);
+                }
             }
         }
     }
@@ -102,6 +104,11 @@ fn what_cannot_step_changes_nothing() {
     // One token for two streams.
     assert!(batch.step(&[kept, new], one).is_err());
     let beyond = [VOCABULARY as i64];
+    assert!(batch.step(&[kept], &[("tokens", View::i64(&[1, 1], &beyond))]).is_err());
+    for _ in 0..2 {
+        step(&mut batch, &[kept], &mut [&mut session], &mut chance);
+    }
+    // The same streams as in the step before.
     assert!(batch.step(&[kept], &[("tokens", View::i64(&[1, 1], &beyond))]).is_err());
     step(&mut batch, &[kept], &mut [&mut session], &mut chance);
 }

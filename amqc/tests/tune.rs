@@ -313,7 +313,9 @@ fn bad_data_get_a_sentence_and_no_file() {
     refused(&["--text", &text, "--vocab", &vocabulary, "--rate", "0"], 2, "above 0");
     refused(&["--text", &text, "--vocab", &vocabulary, "--distill", "2"], 2, "from 0 to 1");
     refused(&["--text", &text, "--vocab", &vocabulary, "--decay", "2"], 2, "from 0 to 1");
-    refused(&["--text", &text, "--vocab", &vocabulary, "--dropout", "1"], 2, "below 1");
+    for share in ["1", "0.99999999"] {
+        refused(&["--text", &text, "--vocab", &vocabulary, "--dropout", share], 2, "below 1");
+    }
     refused(&["--text", &text, "--vocab", &vocabulary, "--checkpoint", "o.amq"], 2, "two outputs");
     refused(&["--text", &text, "--vocab", &vocabulary, "--resume", "none"], 5, "none");
 }

@@ -57,6 +57,3 @@ class Session:
         """The state as bytes, the same on every machine."""
     def restore(self, state: bytes) -> None:
         """Continues from a state that was saved in a session of the same file."""
-
-def command(arguments: list[str]) -> int:
-    """The command amqc, its name first; the exit code."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
-import sys
+import sysconfig
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -43,7 +44,7 @@ def convert(
     Any other flag of `amqc convert` is a keyword: `target_bits=2.5` is `--target-bits 2.5`, a sequence repeats
     the flag, True gives it without a value. Warnings are Python's.
 
-    Raises `Error` where the model, the data or the options cannot be taken.
+    Raises `Error` where the model, the data or the options cannot be taken, and where there is no command `amqc`.
     """
     with tempfile.TemporaryDirectory(prefix="amq-") as folder:
         at = Path(folder)
@@ -67,7 +68,7 @@ def convert(
             elif value is not None and value is not False:
                 several = isinstance(value, Sequence) and not isinstance(value, str)
                 flags += [f"{flag}={one}" for one in (value if several else [value])]
-        command = [sys.executable, "-m", "amq", "convert", *flags, "--", os.fspath(model)]
+        command = [_program(), "convert", *flags, "--", os.fspath(model)]
         done = subprocess.run(command, capture_output=True, env={**os.environ, "NO_COLOR": "1"})
         said = done.stderr.decode(errors="replace").strip()
         if done.returncode != 0:
@@ -76,3 +77,11 @@ def convert(
             if line.startswith("warning: "):
                 warnings.warn(line.removeprefix("warning: "), stacklevel=2)
         return Conversion(output.read_bytes(), json.loads(done.stdout))
+
+
+def _program() -> str:
+    """The command amqc: that of this environment, or what a terminal would find."""
+    found = shutil.which("amqc", path=sysconfig.get_path("scripts")) or shutil.which("amqc")
+    if found is None:
+        raise Error("there is no command amqc, which converts: pip install 'amq[convert]'")
+    return found

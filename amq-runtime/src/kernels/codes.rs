@@ -172,7 +172,7 @@ impl<const BITS: usize, const CODES: usize> Product<'_, BITS, CODES> {
                     *result = lanes.add(*result, sum);
                 }
             }
-            self.out.write_all(lanes, first + block + b, vector, results);
+            self.out.write(lanes, first + block + b, vector, results);
         }
     }
 
@@ -223,7 +223,7 @@ impl<const BITS: usize, const CODES: usize> Product<'_, BITS, CODES> {
                         }
                     }
                 }
-                self.out.write(lanes, block, vector, result);
+                self.out.write(lanes, block, vector, [result]);
             }
         }
     }

@@ -136,7 +136,7 @@ impl Product<'_> {
         }
         for (b, sums) in sums.into_iter().enumerate() {
             for (v, sum) in sums.into_iter().enumerate() {
-                self.out.write(lanes, first + block + b, vector + v, sum);
+                self.out.write(lanes, first + block + b, vector + v, [sum]);
             }
         }
     }

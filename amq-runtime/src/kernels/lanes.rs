@@ -61,7 +61,7 @@ pub(crate) trait Lanes: Copy {
     type Index: Copy;
     /// Sums of table entries.
     type Sum: Copy;
-    /// Twice the sums of table entries of at most [`SHORT`] steps, less a number.
+    /// Twice the sums of table entries, less a number.
     type Short: Copy;
 
     /// Whether about ten accumulators and their operands fit in registers; else about two do.
@@ -71,6 +71,8 @@ pub(crate) trait Lanes: Copy {
     const COUNT_STEPS: usize;
     /// Most steps of `look_up` before `fold_sum`.
     const SUM_STEPS: usize;
+    /// Most steps of `look_up_short`, at least [`SHORT`].
+    const SHORT: usize = SHORT;
 
     /// Rearranges a word a row to the order of bytes that `index` wants.
     fn arrange(line: Line) -> Line;

@@ -69,7 +69,7 @@ impl Work for OneByOne<'_> {
                         }
                     }
                 }
-                self.out.write(lanes, block, vector, result);
+                self.out.write(lanes, block, vector, [result]);
             }
         }
     }

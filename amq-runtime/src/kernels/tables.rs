@@ -47,13 +47,15 @@ impl Weights {
         // Each is a function of its own, in which constants stay in registers. Convolutions have many
         // short taps: what is done for each must be little.
         let short = layout.segments() == 1 && layout.words() <= SHORT;
+        let one = layout.taps * layout.segments() == 1;
+        let several = vectors.places.len() >= 4 * layout.taps;
         match self.bits {
+            _ if one && several => target.run(Whole(product)),
             1 if short => target.run(ShortTaps::<1>(product)),
             2 if short => target.run(ShortTaps::<2>(product)),
             3 if short => target.run(ShortTaps::<3>(product)),
             4 if short => target.run(ShortTaps::<4>(product)),
-            _ if vectors.places.len() < 4 * layout.taps => target.run(Few(product)),
-            _ if layout.taps * layout.segments() == 1 => target.run(Whole(product)),
+            _ if !several => target.run(Few(product)),
             _ => target.run(product),
         }
     }
@@ -118,7 +120,8 @@ impl Work for Whole<'_> {
     fn run<L: Lanes>(mut self, lanes: L) {
         let Weights { layout, bits, .. } = self.0.weights;
         let (vectors, blocks) = (self.0.vectors.places.len(), self.0.out.blocks.len());
-        let bytes = layout.words() * bits * size_of::<Line>();
+        let words = layout.words();
+        let bytes = words * bits * size_of::<Line>();
         let together = (LINES_BYTES / bytes.max(1)).max(1);
         for first in (0..blocks).step_by(together) {
             let places = first..blocks.min(first + together);
@@ -126,20 +129,92 @@ impl Work for Whole<'_> {
             macro_rules! vectors {
                 ($n:literal) => {
                     while vectors - vector >= $n {
+                        let several = Several::<L, $n>::new(lanes, words, self.0.vectors, vector);
                         for place in places.clone() {
                             let block = self.0.out.block(place, 1);
-                            self.0.whole::<L, $n>(lanes, block, vector);
+                            self.0.whole(lanes, block, vector, &several);
                         }
                         vector += $n;
                     }
                 };
             }
-            if L::MANY_REGISTERS {
-                vectors!(4);
-            }
-            vectors!(2);
+            vectors!(4);
             vectors!(1);
         }
+    }
+}
+
+/// What is the same for all rows of `N` vectors of [`Whole`].
+struct Several<'a, L: Lanes, const N: usize> {
+    tables: [&'a [Tables]; N],
+    magnitudes: [u32; N],
+    /// What short sums begin with.
+    begun: [L::Short; N],
+    /// What offsets are multiplied by.
+    sums: [L::F; N],
+    scales: [L::F; N],
+}
+
+impl<'a, L: Lanes, const N: usize> Several<'a, L, N> {
+    /// Those from number `vector` on.
+    #[inline(always)]
+    fn new(lanes: L, words: usize, vectors: Vectors<'a>, vector: usize) -> Several<'a, L, N> {
+        let Vectors { tables, scales, totals, places } = vectors;
+        let places: [usize; N] = core::array::from_fn(|v| places[vector + v] as usize);
+        let totals = places.map(|place| totals[place]);
+        let mut several = Several {
+            tables: places.map(|place| &tables[place * words..][..words]),
+            magnitudes: totals.map(|totals| totals.magnitudes),
+            begun: [lanes.less_short(0); N],
+            sums: [lanes.splat(0.0); N],
+            scales: [lanes.splat(0.0); N],
+        };
+        // No closures: they would not have the instruction set.
+        for v in 0..N {
+            several.begun[v] = lanes.less_short(totals[v].magnitudes);
+            several.sums[v] = lanes.splat(totals[v].values as f32);
+            several.scales[v] = lanes.splat(scales[places[v]]);
+        }
+        several
+    }
+
+    /// Twice the sums of the entries that weights of planes `plane..plane + P` select, less the magnitudes.
+    #[inline(always)]
+    fn dots<const P: usize>(
+        &self,
+        lanes: L,
+        lines: &[Line],
+        bits: usize,
+        plane: usize,
+        ahead: isize,
+    ) -> [[L::F; N]; P] {
+        let mut dots = [[lanes.splat(0.0); N]; P];
+        if lines.len() > L::SHORT * bits {
+            let sums = look_up::<L, P, N>(lanes, lines, bits, plane, self.tables, ahead);
+            for (dots, sums) in dots.iter_mut().zip(sums) {
+                for (v, dot) in dots.iter_mut().enumerate() {
+                    *dot = lanes.twice_less(sums[v], self.magnitudes[v]);
+                }
+            }
+            return dots;
+        }
+        let mut sums = [self.begun; P];
+        let (mut word, mut rest) = (0, lines);
+        while let Some((lines, others)) = rest.split_at_checked(bits) {
+            for (sums, line) in sums.iter_mut().zip(&lines[plane..plane + P]) {
+                let index = lanes.index(line);
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    *sum = lanes.look_up_short(*sum, index, &self.tables[v][word]);
+                }
+            }
+            (word, rest) = (word + 1, others);
+        }
+        for (dots, sums) in dots.iter_mut().zip(sums) {
+            for (v, dot) in dots.iter_mut().enumerate() {
+                *dot = lanes.short(sums[v], self.magnitudes[v]);
+            }
+        }
+        dots
     }
 }
 
@@ -248,33 +323,35 @@ impl Product<'_> {
                 (group, left) = (group + 1, layout.shared);
             }
         }
-        self.out.write_all(lanes, block, vector, results);
+        self.out.write(lanes, block, vector, results);
     }
 
-    /// Multiplies a block of rows and `N` vectors of [`Whole`].
+    /// Multiplies a block of rows and the `N` vectors of [`Whole`] from number `vector` on.
     #[inline(always)]
-    fn whole<L: Lanes, const N: usize>(&mut self, lanes: L, block: usize, vector: usize) {
+    fn whole<L: Lanes, const N: usize>(
+        &mut self,
+        lanes: L,
+        block: usize,
+        vector: usize,
+        several: &Several<'_, L, N>,
+    ) {
         let Weights { layout, bits, .. } = *self.weights;
         let ahead = self.out.order.ahead();
         let words = layout.words();
         let lines = &self.weights.lines[block * words * bits..][..words * bits];
         let coefficients = &self.weights.coefficients[block * bits..][..bits];
-        let places: [usize; N] = core::array::from_fn(|v| self.vectors.places[vector + v] as usize);
-        let tables = places.map(|place| &self.vectors.tables[place * words..][..words]);
-        let totals = places.map(|place| self.vectors.totals[place]);
         let mut dots = [lanes.splat(0.0); N];
         let mut plane = 0;
         macro_rules! planes {
             ($n:literal) => {{
-                let sums = look_up::<L, $n, N>(lanes, lines, bits, plane, tables, ahead);
+                let planes = several.dots::<$n>(lanes, lines, bits, plane, ahead);
                 for i in 0..$n {
                     let coefficient = lanes.load(&coefficients[plane + i]);
                     for v in 0..N {
-                        let dot = lanes.twice_less(sums[i][v], totals[v].magnitudes);
                         dots[v] = if plane + i == 0 {
-                            lanes.mul(coefficient, dot)
+                            lanes.mul(coefficient, planes[i][v])
                         } else {
-                            lanes.fma(coefficient, dot, dots[v])
+                            lanes.fma(coefficient, planes[i][v], dots[v])
                         };
                     }
                 }
@@ -289,17 +366,17 @@ impl Product<'_> {
         while plane < bits {
             planes!(1);
         }
-        // No closure: it would not have the instruction set.
+        if let Some(offsets) = &self.weights.offsets {
+            let offset = lanes.load(&offsets[block]);
+            for (dot, sum) in dots.iter_mut().zip(several.sums) {
+                *dot = lanes.fma(offset, sum, *dot);
+            }
+        }
         let mut results = [lanes.splat(0.0); N];
         for v in 0..N {
-            if let Some(offsets) = &self.weights.offsets {
-                let sum = lanes.splat(totals[v].values as f32);
-                dots[v] = lanes.fma(lanes.load(&offsets[block]), sum, dots[v]);
-            }
-            let scale = lanes.splat(self.vectors.scales[places[v]]);
-            results[v] = lanes.fma(scale, dots[v], results[v]);
+            results[v] = lanes.fma(several.scales[v], dots[v], results[v]);
         }
-        self.out.write_all::<L, N>(lanes, block, vector, results);
+        self.out.write(lanes, block, vector, results);
     }
 
     /// Multiplies a block of rows and `N` vectors.
@@ -368,7 +445,7 @@ impl Product<'_> {
                 }
             }
         }
-        self.out.write_all(lanes, block, vector, results);
+        self.out.write(lanes, block, vector, results);
     }
 }
 
@@ -384,10 +461,10 @@ fn look_up<L: Lanes, const N: usize, const V: usize>(
 ) -> [[L::U; V]; N] {
     let mut total = [[lanes.splat_bits(0); V]; N];
     for (step, lines) in lines.chunks(L::SUM_STEPS.saturating_mul(bits)).enumerate() {
-        let count = lines.len() / bits;
-        let tables = tables.map(|tables| &tables[step * L::SUM_STEPS..][..count]);
         let mut sums = [[lanes.zero_sum(); V]; N];
-        for (word, lines) in lines.chunks_exact(bits).enumerate() {
+        let (mut word, mut rest) = (step * L::SUM_STEPS, lines);
+        // Without a division.
+        while let Some((lines, others)) = rest.split_at_checked(bits) {
             let lines = &lines[plane..plane + N];
             for i in 0..N {
                 let line = core::ptr::from_ref(&lines[i]).cast::<u8>();
@@ -397,6 +474,7 @@ fn look_up<L: Lanes, const N: usize, const V: usize>(
                     sums[i][v] = lanes.look_up(sums[i][v], index, &tables[v][word]);
                 }
             }
+            (word, rest) = (word + 1, others);
         }
         for i in 0..N {
             for v in 0..V {

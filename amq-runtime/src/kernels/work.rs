@@ -101,55 +101,38 @@ impl Output<'_> {
         lanes.add(result, lanes.load(&values))
     }
 
-    /// Writes the rows of a block.
-    #[inline(always)]
-    pub(super) fn write<L: Lanes>(&mut self, lanes: L, block: usize, vector: usize, result: L::F) {
-        let first = (block - self.blocks.start) * BLOCK;
-        let rows = BLOCK.min(self.rows - first);
-        let result = lanes.canonical(self.biased(lanes, block, rows, result));
-        let at = first * self.row_stride + vector * self.vector_stride;
-        if self.row_stride == 1
-            && rows == BLOCK
-            && let Some(to) = self.data[at..].first_chunk_mut()
-        {
-            lanes.store(result, to);
-            return;
-        }
-        let mut values = [0.0; BLOCK];
-        lanes.store(result, &mut values);
-        for (row, value) in values[..rows].iter().enumerate() {
-            self.data[at + row * self.row_stride] = *value;
-        }
-    }
-
     /// Writes the rows of a block for `N` vectors from number `vector` on.
     #[inline(always)]
-    pub(super) fn write_all<L: Lanes, const N: usize>(
+    pub(super) fn write<L: Lanes, const N: usize>(
         &mut self,
         lanes: L,
         block: usize,
         vector: usize,
         results: [L::F; N],
     ) {
-        if N == 1 || self.vector_stride != 1 {
-            for (v, result) in results.into_iter().enumerate() {
-                self.write(lanes, block, vector + v, result);
-            }
-            return;
-        }
-        // Results of a row lie side by side.
         let first = (block - self.blocks.start) * BLOCK;
         let rows = BLOCK.min(self.rows - first);
         let mut results = results;
         for result in &mut results {
             *result = lanes.canonical(self.biased(lanes, block, rows, *result));
         }
+        let at = first * self.row_stride + vector * self.vector_stride;
+        let data = &mut self.data[at..];
+        if rows == BLOCK && self.row_stride == 1 {
+            for (v, result) in results.into_iter().enumerate() {
+                let to = &mut data[v * self.vector_stride..][..BLOCK];
+                if let Some(to) = to.first_chunk_mut() {
+                    lanes.store(result, to);
+                }
+            }
+            return;
+        }
         if rows == BLOCK
+            && self.vector_stride == 1
             && let (fours, []) = results.as_chunks::<4>()
         {
             for (i, four) in fours.iter().enumerate() {
-                let at = first * self.row_stride + vector + 4 * i;
-                lanes.store_across(*four, &mut self.data[at..], self.row_stride);
+                lanes.store_across(*four, &mut data[4 * i..], self.row_stride);
             }
             return;
         }
@@ -158,8 +141,9 @@ impl Output<'_> {
             lanes.store(result, values);
         }
         for row in 0..rows {
-            let at = (first + row) * self.row_stride + vector;
-            self.data[at..][..N].copy_from_slice(&values.map(|values| values[row]));
+            for (v, values) in values.iter().enumerate() {
+                data[row * self.row_stride + v * self.vector_stride] = values[row];
+            }
         }
     }
 }

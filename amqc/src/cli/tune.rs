@@ -143,7 +143,8 @@ fn number(text: &str, fits: impl Fn(f64) -> bool, what: &str) -> Result<f64, Str
 }
 
 fn part(text: &str) -> Result<f64, String> {
-    number(text, |x| (0.0..1.0).contains(&x), "a share from 0 to below 1")
+    // In f32, as it is used: 0.99999999 is 1 there.
+    number(text, |x| x >= 0.0 && (x as f32) < 1.0, "a share from 0 to below 1")
 }
 
 fn positive(text: &str) -> Result<f64, String> {

@@ -46,6 +46,8 @@ impl Lanes for Avx512 {
     const MANY_REGISTERS: bool = true;
     const COUNT_STEPS: usize = usize::MAX;
     const SUM_STEPS: usize = usize::MAX;
+    // A step adds at most 2 * 8 * 255.
+    const SHORT: usize = 1 << 18;
 
     #[inline(always)]
     fn arrange(line: Line) -> Line {

@@ -61,7 +61,7 @@ impl Layer for Linear {
         self.coded.extend_from_slice(x);
         let mut vectors = Vectors::code(self.isa, self.activations, columns, &mut self.coded)?;
         if let Some(dropout) = self.dropout {
-            leave_out(Some(dropout), columns, &mut self.coded);
+            leave_out(dropout, columns, &mut self.coded);
             if let Some(vectors) = &mut vectors {
                 vectors.leave_out(&self.coded, dropout.scale());
             }
@@ -95,7 +95,9 @@ impl Layer for Linear {
         let by_y = Matrix::new(y, rows);
         if wanted[0] {
             let mut by_x = product(by_y, Matrix::new(w, columns));
-            leave_out(self.dropout, columns, &mut by_x);
+            if let Some(dropout) = self.dropout {
+                leave_out(dropout, columns, &mut by_x);
+            }
             found[0] = Some(by_x);
         }
         if wanted[1] {

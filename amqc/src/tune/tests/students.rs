@@ -100,7 +100,7 @@ fn codes_are_left_out() {
     tape.forward(&case.params, case.inputs.clone()).unwrap();
     let mut h = floats(tape.value(case.module.graph.nodes[node].inputs[0])).unwrap().to_vec();
     amq_runtime::approximate(Isa::Scalar, Activations::Codes2, 5, &mut h).unwrap();
-    leave_out(Some(dropout), 5, &mut h);
+    leave_out(dropout, 5, &mut h);
     assert!(h.contains(&0.0) && h.iter().any(|&h| h != 0.0));
     let place = case.params.place(node, 1).unwrap();
     assert!(case.params.codes(place).is_some());
