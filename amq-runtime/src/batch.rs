@@ -84,7 +84,14 @@ impl Batch {
     pub fn with_workers(model: Arc<Model>, workers: Arc<dyn Workers>) -> Result<Batch, Error> {
         let axes = axes(&model)?;
         let session = Session::with_workers(model, workers);
-        Ok(Batch { session, axes, places: Vec::new(), free: Vec::new(), initial: Vec::new(), held: Vec::new() })
+        Ok(Batch {
+            session,
+            axes,
+            places: Vec::new(),
+            free: Vec::new(),
+            initial: Vec::new(),
+            held: Vec::new(),
+        })
     }
 
     /// The model that it calls.
