@@ -59,7 +59,6 @@ impl Inference {
 }
 
 /// A node and what is known around it.
-#[derive(Debug)]
 struct Around<'a> {
     inference: &'a Inference,
     node: &'a Node,

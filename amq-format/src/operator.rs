@@ -15,8 +15,9 @@ use core::fmt::Debug;
 
 /// An operator: its attributes are the fields of the message that implements this.
 ///
-/// Nothing here has a default, so that nothing can be forgotten.
-pub trait Operator: Debug {
+/// Nothing here has a default, so that nothing can be forgotten. What is asked for a `Sized` one is no part of `dyn Operator`,
+/// and so of no program that does not ask: only a compiler does.
+pub trait Operator {
     /// How many inputs, outputs and bodies it has.
     fn arity(&self) -> Arity;
 
@@ -36,7 +37,9 @@ pub trait Operator: Debug {
     fn weights(&self, node: &Constants<'_>) -> Result<(), Refusal>;
 
     /// Where it says how activations meet the weights at an input, if it multiplies with them.
-    fn activations_mut(&mut self, input: usize) -> Option<&mut i32>;
+    fn activations_mut(&mut self, input: usize) -> Option<&mut i32>
+    where
+        Self: Sized;
 
     /// The lists of dimensions that it holds.
     fn dims(&self) -> [&[Dim]; 2];
@@ -54,10 +57,14 @@ pub trait Operator: Debug {
 
     /// About how many multiplications or moves of an element it takes, from the numbers of elements
     /// of its inputs and outputs; none where that does not fit 64 bits.
-    fn work(&self, inputs: &[Option<&Fact>], read: i64, given: i64) -> Option<i64>;
+    fn work(&self, inputs: &[Option<&Fact>], read: i64, given: i64) -> Option<i64>
+    where
+        Self: Sized;
 
     /// Itself in a line of a listing: its name or kind, with its attributes.
-    fn text(&self) -> String;
+    fn text(&self) -> String
+    where
+        Self: Sized;
 }
 
 /// How many inputs, outputs and bodies an operator has.
