@@ -59,7 +59,7 @@ struct Checker<'a> {
     /// Of each, whether it is a weight or a bias.
     weights: Vec<bool>,
     /// Names that dimensions may have.
-    names: BTreeSet<String>,
+    names: BTreeSet<&'a str>,
     /// Graphs around the one that is checked.
     depth: usize,
     limits: &'a Limits,
@@ -84,7 +84,8 @@ impl<'a> Checker<'a> {
             let Some(op) = &node.op else { continue };
             let refused = |(rule, what): Refusal| at_node(rule, node, &what);
             check_arity(node, op).map_err(refused)?;
-            added.extend(self.add_binds(node)?);
+            self.add_binds(node)?;
+            added.extend(node.binds.iter().map(String::as_str));
             let context = Context { tensors: self.tensors, constants: &constants };
             context.check(node, op, &self.names).map_err(refused)?;
             for slot in op.operator().slots().iter().filter(|slot| slot.is_constant()) {
@@ -136,7 +137,7 @@ impl<'a> Checker<'a> {
 
     /// Adds the names that inputs' shapes have alone, in a body also those less 1; gives those that are
     /// new.
-    fn check_inputs(&mut self, graph: &'a Graph) -> Result<Vec<String>, Error> {
+    fn check_inputs(&mut self, graph: &'a Graph) -> Result<Vec<&'a str>, Error> {
         let mut added = Vec::new();
         let body = self.depth > 0;
         let name = |dim: &'a Dim| dim.as_name().or_else(|| dim.as_given().filter(|_| body));
@@ -146,8 +147,8 @@ impl<'a> Checker<'a> {
                 let detail = "an input has a dimension with an empty name";
                 return Err(Error::invalid(Rule::G12, detail));
             }
-            if self.names.insert(String::from(name)) {
-                added.push(String::from(name));
+            if self.names.insert(name) {
+                added.push(name);
             }
         }
         for port in &graph.inputs {
@@ -162,15 +163,15 @@ impl<'a> Checker<'a> {
     }
 
     /// Adds the names of the sizes that a node gives.
-    fn add_binds(&mut self, node: &Node) -> Result<Vec<String>, Error> {
+    fn add_binds(&mut self, node: &'a Node) -> Result<(), Error> {
         for name in &node.binds {
             within("name_bytes", name.len() as u64, self.limits.name_bytes)?;
-            if name.is_empty() || !self.names.insert(name.clone()) {
+            if name.is_empty() || !self.names.insert(name) {
                 let what = format!("it gives a size {name:?}, which is there already");
                 return Err(at_node(Rule::G9, node, &what));
             }
         }
-        Ok(node.binds.clone())
+        Ok(())
     }
 }
 
@@ -231,7 +232,7 @@ impl<'a> Context<'a, '_> {
     }
 
     /// The rules of a node by itself, as its operator declares them.
-    fn check(&self, node: &Node, op: &Op, names: &BTreeSet<String>) -> Result<(), Refusal> {
+    fn check(&self, node: &Node, op: &Op, names: &BTreeSet<&str>) -> Result<(), Refusal> {
         let declared = op.operator();
         declared.attributes()?;
         // An operator of a version that lacks what its attributes say.
@@ -308,7 +309,7 @@ fn check_names(graph: &Graph, limits: &Limits) -> Result<(), Error> {
     let mut seen = BTreeSet::new();
     for (value, name) in graph.values.iter().enumerate() {
         within("name_bytes", name.len() as u64, limits.name_bytes)?;
-        if name.is_empty() != (value == 0) || !seen.insert(name) {
+        if name.is_empty() != (value == 0) || !seen.insert(name.as_str()) {
             return Err(Error::invalid(Rule::G3, format!("value {value} is called {name:?}")));
         }
     }
@@ -374,7 +375,7 @@ fn check_values(graph: &Graph) -> Result<Vec<Option<usize>>, Error> {
 }
 
 /// What inputs and outputs have in common.
-fn check_port(graph: &Graph, port: &Port, names: &BTreeSet<String>) -> Result<(), Error> {
+fn check_port(graph: &Graph, port: &Port, names: &BTreeSet<&str>) -> Result<(), Error> {
     let refuse = |rule, what: String| {
         let name = graph.values.get(port.value as usize);
         Err(Error::invalid(rule, format!("port {:?}: {what}", name.map_or("?", |name| name))))
@@ -399,7 +400,7 @@ fn check_port(graph: &Graph, port: &Port, names: &BTreeSet<String>) -> Result<()
 }
 
 /// A dimension of known names that, if it is a number, is at least `least`.
-fn check_dim(dim: &Dim, names: &BTreeSet<String>, least: i64) -> Result<(), String> {
+fn check_dim(dim: &Dim, names: &BTreeSet<&str>, least: i64) -> Result<(), String> {
     dim.check(&|name| names.contains(name)).map_err(|error| format!("{error}"))?;
     match dim.as_size() {
         Some(size) if size < least => Err(format!("dimension {size}")),
@@ -411,16 +412,16 @@ fn check_outputs(
     graph: &Graph,
     tensors: &[Tensor],
     constants: &[Option<usize>],
-    names: &BTreeSet<String>,
+    names: &BTreeSet<&str>,
 ) -> Result<(), Error> {
-    let mut seen = BTreeSet::new();
+    let mut seen = vec![false; graph.values.len()];
     for (index, port) in graph.outputs.iter().enumerate() {
         if port.value == ABSENT || port.value as usize >= graph.values.len() {
             let detail = format!("output {index} is value {}", port.value);
             return Err(Error::invalid(Rule::G4, detail));
         }
         let name = &graph.values[port.value as usize];
-        if !seen.insert(port.value) {
+        if core::mem::replace(&mut seen[port.value as usize], true) {
             return Err(Error::invalid(Rule::G16, format!("output {name:?} is listed twice")));
         }
         let tensor = constants[port.value as usize].map(|index| &tensors[index]);
