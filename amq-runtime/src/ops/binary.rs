@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use amq_format::graph::{Binary, BinaryFunction, DataType};
 
 use super::elementwise::pairs;
+use super::narrow::{BLOCK, blocks, cut, widen};
 use crate::call::mismatch;
 use crate::compute::{Computation, Compute, Elementwise, Shapes, keeps_nothing};
 use crate::error::{Fault, ensure};
@@ -43,23 +44,12 @@ impl Elementwise for Pairs {
         match (*a, *b, y) {
             (D::F32(a), D::F32(b), DataMut::F32(y)) => self.floats(target, a, b, y),
             (D::I64(a), D::I64(b), DataMut::I64(y)) => self.integers(a, b, y),
-            (D::I32(a), D::I32(b), DataMut::I32(y)) => self.integers(a, b, y),
-            (D::U8(a), D::U8(b), DataMut::U8(y)) => self.integers(a, b, y),
-            (D::I8(a), D::I8(b), DataMut::I8(y)) => self.integers(a, b, y),
-            (D::I16(a), D::I16(b), DataMut::I16(y)) => self.integers(a, b, y),
-            (D::U16(a), D::U16(b), DataMut::U16(y)) => self.integers(a, b, y),
-            (D::U32(a), D::U32(b), DataMut::U32(y)) => self.integers(a, b, y),
             (D::U64(a), D::U64(b), DataMut::U64(y)) => self.integers(a, b, y),
             (D::F32(a), D::F32(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
             (D::I64(a), D::I64(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
-            (D::I32(a), D::I32(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
-            (D::U8(a), D::U8(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
-            (D::I8(a), D::I8(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
-            (D::I16(a), D::I16(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
-            (D::U16(a), D::U16(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
-            (D::U32(a), D::U32(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
             (D::U64(a), D::U64(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
             (D::Bool(a), D::Bool(b), DataMut::Bool(y)) => self.logic(target, a, b, y),
+            (a, b, y) if a.data_type() == b.data_type() => self.narrow(target, a, b, y),
             _ => Err(mismatch()),
         }
     }
@@ -119,6 +109,26 @@ impl Pairs {
             _ => return Err(mismatch()),
         }
         Ok(())
+    }
+
+    /// The lower bits of what a function gives in 64 bits are what it gives in fewer.
+    fn narrow(
+        &self,
+        target: Target,
+        a: Data<'_>,
+        b: Data<'_>,
+        mut y: DataMut<'_>,
+    ) -> Result<(), Fault> {
+        let [mut left, mut right, mut result] = [[0; BLOCK]; 3];
+        let len = y.as_data().len();
+        blocks(len, |at, len| {
+            let (a, b) = (widen(a, at, len, &mut left)?, widen(b, at, len, &mut right)?);
+            if let DataMut::Bool(y) = &mut y {
+                return self.comparison(target, a, b, &mut y[at..at + len]);
+            }
+            self.integers(a, b, &mut result[..len])?;
+            cut(&result[..len], at, &mut y)
+        })
     }
 
     fn comparison<T: Copy + PartialOrd>(
