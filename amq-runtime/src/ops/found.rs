@@ -69,34 +69,39 @@ struct Places {
 
 impl Dynamic for Places {
     fn run(&mut self, call: &mut Call<'_>, sizes: &mut Vec<i64>) -> Result<(), Fault> {
-        with_elements!(call.inputs.data(0)?, |x| self.find(x, call, sizes))
+        let x = call.inputs.data(0)?;
+        with_elements!(x, |elements| {
+            let zero = Default::default();
+            self.find(x.len(), &|i| elements[i] != zero, call, sizes)
+        })
     }
 }
 
 impl Places {
-    fn find<T: Copy + Default + PartialEq>(
+    /// Compiled once for all types.
+    fn find(
         &self,
-        x: &[T],
+        len: usize,
+        is_found: &dyn Fn(usize) -> bool,
         call: &mut Call<'_>,
         sizes: &mut Vec<i64>,
     ) -> Result<(), Fault> {
-        let zero = T::default();
-        let count = x.iter().filter(|&&x| x != zero).count();
+        let found = || (0..len).filter(|&i| is_found(i));
+        let count = found().count();
         sizes.push(count as i64);
         let (axes, budget) = (self.dims.len(), &mut call.memory.scratch.budget);
         let places = call.outputs.grown(0, axes.saturating_mul(count), budget)?;
         let Some(DataMut::I64(places)) = places else {
             return if places.is_none() { Ok(()) } else { Err(mismatch()) };
         };
-        let found = || x.iter().enumerate().filter(|(_, x)| **x != zero);
-        let mut inner = x.len();
+        let mut inner = len;
         for (axis, &size) in self.dims.iter().enumerate() {
             if size == 0 {
                 return Ok(());
             }
             inner /= size;
             let row = &mut places[axis * count..][..count];
-            row.iter_mut().zip(found()).for_each(|(y, (i, _))| *y = (i / inner % size) as i64);
+            row.iter_mut().zip(found()).for_each(|(y, i)| *y = (i / inner % size) as i64);
         }
         Ok(())
     }
@@ -178,8 +183,12 @@ impl Different {
             let differ = pairs.find_map(|(a, b)| Some(compare(a, b)).filter(|order| order.is_ne()));
             differ.unwrap_or(Ordering::Equal)
         };
+        self.number_by(&by_elements, order, numbers)
+    }
+
+    fn number_by(&self, by_elements: &By<'_>, order: &mut [u32], numbers: &mut [u32]) -> usize {
         order.iter_mut().zip(0..).for_each(|(slot, i)| *slot = i);
-        order.sort_unstable_by(&by_elements as &By<'_>);
+        order.sort_unstable_by(by_elements);
         let mut count = 0;
         for (at, i) in order.iter().enumerate() {
             let new = at == 0 || by_elements(&order[at - 1], i).is_ne();
