@@ -99,7 +99,7 @@ impl Border {
     }
 
     /// Calls with the source of each row, for all types of elements.
-    fn each_row(&self, rows: usize, each: &mut dyn FnMut(Option<usize>)) {
+    pub(super) fn each_row(&self, rows: usize, each: &mut dyn FnMut(Option<usize>)) {
         let mut counters = [0; MAX_RANK];
         for _ in 0..rows {
             let sources = self.outer.iter().zip(&counters).map(|(axis, &i)| axis[i]);
