@@ -1,6 +1,6 @@
 //! The rules of what a stream carries from call to call, and of its axes.
 
-use crate::error::{Error, Rule};
+use crate::error::{Error, Quoted, Rule};
 use crate::graph::{ABSENT, Dim, Graph, Port, State, Tensor, ValueId};
 use alloc::format;
 use alloc::vec;
@@ -93,7 +93,7 @@ fn check_streams(
 }
 
 fn at_state(rule: Rule, state: &State, what: &str) -> Error {
-    Error::invalid(rule, format!("state {:?}: {what}", state.name))
+    Error::invalid(rule, format!("state {}: {what}", Quoted(&state.name)))
 }
 
 /// Of each value, its port among some of a graph.

@@ -3,6 +3,7 @@
 //! Names stand for sizes of at least 1. Expressions of `+` and `*` are kept as polynomials in one normal
 //! form, so that equal sizes compare equal.
 
+use crate::error::Quoted;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -79,7 +80,7 @@ impl fmt::Display for DimError {
             DimError::Overflow => f.write_str("a size does not fit 64 bits"),
             DimError::TooComplex => f.write_str("an expression of dimensions is too complex"),
             DimError::DivisionByZero => f.write_str("a size is divided by zero"),
-            DimError::Unbound(name) => write!(f, "the dimension {name:?} has no size"),
+            DimError::Unbound(name) => write!(f, "the dimension {} has no size", Quoted(name)),
             DimError::Incompatible(a, b) => write!(f, "sizes {a} and {b} cannot be broadcast"),
             DimError::Malformed => f.write_str("a dimension is malformed"),
         }
@@ -435,15 +436,13 @@ fn floor_div(a: i64, b: i64) -> Result<i64, DimError> {
 }
 
 fn add_term(terms: &mut Polynomial, factors: Vec<Dim>, by: i64) -> Result<(), DimError> {
-    match terms.binary_search_by(|term| term.0.cmp(&factors)) {
-        Ok(at) => {
-            terms[at].1 = terms[at].1.checked_add(by).ok_or(DimError::Overflow)?;
-            if terms[at].1 == 0 {
-                terms.remove(at);
-            }
-        }
-        Err(at) if by != 0 => terms.insert(at, (factors, by)),
-        Err(_) => {}
+    let at = terms.partition_point(|term| term.0 < factors);
+    match terms.get_mut(at).filter(|term| term.0 == factors) {
+        Some(term) => term.1 = term.1.checked_add(by).ok_or(DimError::Overflow)?,
+        None => terms.insert(at, (factors, by)),
+    }
+    if terms[at].1 == 0 {
+        terms.remove(at);
     }
     if terms.len() > MAX_TERMS { Err(DimError::TooComplex) } else { Ok(()) }
 }

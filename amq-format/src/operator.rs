@@ -3,7 +3,7 @@
 use crate::activations::Activations;
 use crate::dim::Dim;
 use crate::error::Rule;
-use crate::fact::{Fact, Facts};
+use crate::fact::{Fact, Facts, list};
 use crate::fault::{Fault, Refusal, refuse_unless};
 pub use crate::since::Since;
 use crate::spec::{MAX_BITS_WITH_CODES, MAX_RANK};
@@ -241,7 +241,7 @@ impl<'a> Constants<'a> {
 /// A constant that is not what its slot takes.
 pub(crate) fn unfit(slot: &Slot, tensor: &Tensor) -> String {
     let found = DataType::try_from(tensor.data_type).map_or("of no known type", DataType::name);
-    format!("{} is {found}, its shape {:?}", slot.name, tensor.dims)
+    format!("{} is {found}, its shape {}", slot.name, list(&tensor.dims))
 }
 
 /// An attribute's number as one of an enumeration.
@@ -253,7 +253,7 @@ pub(crate) fn known<E: TryFrom<i32>>(number: i32, attribute: &str) -> Result<E, 
 pub(crate) fn check_axes(axes: &[u32]) -> Result<(), Refusal> {
     refuse_unless(axes.len() <= MAX_RANK, Rule::G11, || format!("{} axes", axes.len()))?;
     refuse_unless(axes.iter().all(|&axis| (axis as usize) < MAX_RANK), Rule::G11, || {
-        format!("axes {axes:?}")
+        format!("axes {}", list(axes))
     })
 }
 

@@ -1,7 +1,8 @@
 //! The rules of a graph, apart from its constants' data.
 
 use crate::carried::check_states;
-use crate::error::{Error, Rule, within};
+use crate::error::{Error, Quoted, Rule, within};
+use crate::fact::list;
 use crate::fault::{Refusal, refuse_unless};
 use crate::graph::{ABSENT, DataType, Dim, Graph, Node, Op, Port, Precision, Tensor, ValueId};
 use crate::limits::Limits;
@@ -155,7 +156,7 @@ impl<'a> Checker<'a> {
             check_port(graph, port, &self.names)?;
             if self.depth == 0 && port.dims.iter().any(|dim| dim.as_size() == Some(0)) {
                 let name = &graph.values[port.value as usize];
-                let detail = format!("input {name:?} has a dimension of 0");
+                let detail = format!("input {} has a dimension of 0", Quoted(name));
                 return Err(Error::invalid(Rule::G16, detail));
             }
         }
@@ -167,7 +168,7 @@ impl<'a> Checker<'a> {
         for name in &node.binds {
             within("name_bytes", name.len() as u64, self.limits.name_bytes)?;
             if name.is_empty() || !self.names.insert(name) {
-                let what = format!("it gives a size {name:?}, which is there already");
+                let what = format!("it gives a size {}, which is there already", Quoted(name));
                 return Err(at_node(Rule::G9, node, &what));
             }
         }
@@ -187,7 +188,7 @@ pub(crate) fn least_minor(graph: &Graph, since: &dyn Fn(&Op) -> Since) -> u16 {
 
 fn at_node(rule: Rule, node: &Node, what: &str) -> Error {
     let op = node.op.as_ref().map_or("no operator", Op::name);
-    Error::invalid(rule, format!("node {:?} ({op}): {what}", node.name))
+    Error::invalid(rule, format!("node {} ({op}): {what}", Quoted(&node.name)))
 }
 
 /// The operator is one that this crate knows. Where a node has none and the graph has unknown
@@ -199,16 +200,16 @@ fn known(node: &Node, limits: &Limits, unknown_fields: bool) -> Result<(), Error
             return Err(at_node(Rule::G7, node, "it computes nothing"));
         }
         let detail = format!(
-            "node {:?} has an operator that version {MAJOR}.{MINOR} does not know",
-            node.name
+            "node {} has an operator that version {MAJOR}.{MINOR} does not know",
+            Quoted(&node.name)
         );
         return Err(Error::unsupported(Rule::G7, detail));
     };
     let newest = op.operator().newest();
     if node.version == 0 || node.version > newest {
         let detail = format!(
-            "node {:?} has {} of version {}, this reader knows 1 to {newest}",
-            node.name,
+            "node {} has {} of version {}, this reader knows 1 to {newest}",
+            Quoted(&node.name),
             op.name(),
             node.version
         );
@@ -275,7 +276,7 @@ impl<'a> Context<'a, '_> {
             let rows = leading.iter().try_fold(1u64, |rows, &dim| rows.checked_mul(dim));
             let divided = !leading.is_empty() && rows == Some(coding.rows);
             refuse_unless(divided, Rule::G14, || {
-                format!("input {input} of shape {:?} has {} rows", tensor.dims, coding.rows)
+                format!("input {input} of shape {} has {} rows", list(&tensor.dims), coding.rows)
             })?;
         }
         Ok(())
@@ -310,7 +311,10 @@ fn check_names(graph: &Graph, limits: &Limits) -> Result<(), Error> {
     for (value, name) in graph.values.iter().enumerate() {
         within("name_bytes", name.len() as u64, limits.name_bytes)?;
         if name.is_empty() != (value == 0) || !seen.insert(name.as_str()) {
-            return Err(Error::invalid(Rule::G3, format!("value {value} is called {name:?}")));
+            return Err(Error::invalid(
+                Rule::G3,
+                format!("value {value} is called {}", Quoted(name)),
+            ));
         }
     }
     if graph.values.is_empty() {
@@ -346,12 +350,12 @@ fn check_values(graph: &Graph) -> Result<Vec<Option<usize>>, Error> {
     }
     for node in &graph.nodes {
         for &value in node.outputs.iter().filter(|&&value| value != ABSENT) {
-            give(value, &|| format!("node {:?}", node.name))?;
+            give(value, &|| format!("node {}", Quoted(&node.name)))?;
         }
     }
     if let Some(value) = given.iter().skip(1).position(|given| !given) {
         let name = &graph.values[value + 1];
-        return Err(Error::invalid(Rule::G5, format!("nothing gives value {name:?}")));
+        return Err(Error::invalid(Rule::G5, format!("nothing gives value {}", Quoted(name))));
     }
 
     let mut ready = vec![true; graph.values.len()];
@@ -363,7 +367,7 @@ fn check_values(graph: &Graph) -> Result<Vec<Option<usize>>, Error> {
             match ready.get(value as usize) {
                 Some(true) => {}
                 Some(false) => {
-                    let what = format!("reads {:?} too early", graph.values[value as usize]);
+                    let what = format!("reads {} too early", Quoted(&graph.values[value as usize]));
                     return Err(at_node(Rule::G6, node, &what));
                 }
                 None => return Err(at_node(Rule::G4, node, &format!("reads value {value}"))),
@@ -378,7 +382,7 @@ fn check_values(graph: &Graph) -> Result<Vec<Option<usize>>, Error> {
 fn check_port(graph: &Graph, port: &Port, names: &BTreeSet<&str>) -> Result<(), Error> {
     let refuse = |rule, what: String| {
         let name = graph.values.get(port.value as usize);
-        Err(Error::invalid(rule, format!("port {:?}: {what}", name.map_or("?", |name| name))))
+        Err(Error::invalid(rule, format!("port {}: {what}", Quoted(name.map_or("?", |name| name)))))
     };
     if DataType::try_from(port.data_type).is_err() {
         return refuse(Rule::T2, format!("elements of type {}", port.data_type));
@@ -422,11 +426,14 @@ fn check_outputs(
         }
         let name = &graph.values[port.value as usize];
         if core::mem::replace(&mut seen[port.value as usize], true) {
-            return Err(Error::invalid(Rule::G16, format!("output {name:?} is listed twice")));
+            return Err(Error::invalid(
+                Rule::G16,
+                format!("output {} is listed twice", Quoted(name)),
+            ));
         }
         let tensor = constants[port.value as usize].map(|index| &tensors[index]);
         if tensor.is_some_and(|tensor| tensor.multi_bit.is_some()) {
-            return Err(Error::invalid(Rule::G14, format!("output {name:?} is multi-bit")));
+            return Err(Error::invalid(Rule::G14, format!("output {} is multi-bit", Quoted(name))));
         }
         check_port(graph, port, names)?;
     }
