@@ -192,7 +192,7 @@ pub(crate) fn unary(target: Target, unary: &Unary, x: &[f32], out: &mut [f32]) {
 
 /// The function of each element of x, in its place. Of copies, which cost less than all functions' code once more.
 pub(crate) fn unary_in_place(target: Target, function: &Unary, x: &mut [f32]) {
-    let mut copy = [0.0; 512];
+    let mut copy = [0.0; 128];
     for x in x.chunks_mut(copy.len()) {
         let copy = &mut copy[..x.len()];
         copy.copy_from_slice(x);

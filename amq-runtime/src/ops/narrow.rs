@@ -4,8 +4,8 @@ use crate::call::mismatch;
 use crate::error::Fault;
 use crate::view::{Data, DataMut};
 
-/// Elements of a block: a few blocks fit the first cache.
-pub(super) const BLOCK: usize = 256;
+/// Elements of a block: a few lie on the stack, which may be a small one.
+pub(super) const BLOCK: usize = 64;
 
 /// Calls with where each block of so many elements begins, and its length.
 pub(super) fn blocks(
