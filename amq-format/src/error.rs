@@ -178,3 +178,15 @@ rules! {
     G17 "a state joins an input and an output of one type and shape, with an initial value to match"
     G18 "a stream is an input or output, listed once, and its axes are two of that port's"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn names_are_shown_whole() {
+        assert_eq!(Quoted("é/x:0").to_string(), "\"é/x:0\"");
+        assert_eq!(Quoted("a\"\\\n\u{202e}b").to_string(), r#""a\"\\\u{a}\u{202e}b""#);
+    }
+}
