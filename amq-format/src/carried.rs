@@ -1,9 +1,11 @@
 //! The rules of what a stream carries from call to call, and of its axes.
 
-use crate::error::{Error, Rule};
+use crate::error::{Error, Quoted, Rule};
 use crate::graph::{ABSENT, Dim, Graph, Port, State, Tensor, ValueId};
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::mem;
 
 /// What a stream carries, and its axes.
 pub(crate) fn check_states(
@@ -11,16 +13,19 @@ pub(crate) fn check_states(
     tensors: &[Tensor],
     constants: &[Option<usize>],
 ) -> Result<(), Error> {
-    let (inputs, outputs) = (by_value(&graph.inputs), by_value(&graph.outputs));
-    let mut joined = (BTreeSet::new(), BTreeSet::new());
+    let inputs = by_value(graph, &graph.inputs);
+    let outputs = by_value(graph, &graph.outputs);
+    let none = vec![false; graph.values.len()];
+    let (mut from, mut to) = (none.clone(), none);
     for state in &graph.states {
-        if !joined.0.insert(state.input) || !joined.1.insert(state.output) {
-            return Err(at_state(Rule::G17, state, "another state has its input or output"));
-        }
-        let (input, output) = (inputs.get(&state.input), outputs.get(&state.output));
+        let (input, output) = (port(&inputs, state.input), port(&outputs, state.output));
         let (Some(input), Some(output)) = (input, output) else {
             return Err(at_state(Rule::G17, state, "it does not join an input and an output"));
         };
+        let taken = [&mut from[state.input as usize], &mut to[state.output as usize]];
+        if taken.map(|taken| mem::replace(taken, true)) != [false; 2] {
+            return Err(at_state(Rule::G17, state, "another state has its input or output"));
+        }
         check_state(graph, tensors, constants, state, input, output)
             .map_err(|(rule, what)| at_state(rule, state, what))?;
     }
@@ -66,12 +71,12 @@ fn check_state(
 
 fn check_streams(
     graph: &Graph,
-    inputs: &BTreeMap<ValueId, &Port>,
-    outputs: &BTreeMap<ValueId, &Port>,
+    inputs: &[Option<&Port>],
+    outputs: &[Option<&Port>],
 ) -> Result<(), Error> {
-    let mut seen = BTreeSet::new();
+    let mut seen = vec![false; graph.values.len()];
     for stream in &graph.streams {
-        let port = inputs.get(&stream.value).or_else(|| outputs.get(&stream.value));
+        let port = port(inputs, stream.value).or_else(|| port(outputs, stream.value));
         let fits = port.is_some_and(|port| {
             let rank = port.dims.len();
             (stream.time_axis as usize) < rank
@@ -79,7 +84,7 @@ fn check_streams(
                     .batch_axis
                     .is_none_or(|axis| (axis as usize) < rank && axis != stream.time_axis)
         });
-        if !fits || !seen.insert(stream.value) {
+        if !fits || mem::replace(&mut seen[stream.value as usize], true) {
             let detail = format!("the stream of value {} is wrong or repeated", stream.value);
             return Err(Error::invalid(Rule::G18, detail));
         }
@@ -88,9 +93,18 @@ fn check_streams(
 }
 
 fn at_state(rule: Rule, state: &State, what: &str) -> Error {
-    Error::invalid(rule, format!("state {:?}: {what}", state.name))
+    Error::invalid(rule, format!("state {}: {what}", Quoted(&state.name)))
 }
 
-fn by_value(ports: &[Port]) -> BTreeMap<ValueId, &Port> {
-    ports.iter().map(|port| (port.value, port)).collect()
+/// Of each value, its port among some of a graph.
+fn by_value<'a>(graph: &Graph, ports: &'a [Port]) -> Vec<Option<&'a Port>> {
+    let mut found = vec![None; graph.values.len()];
+    for port in ports {
+        found[port.value as usize] = Some(port);
+    }
+    found
+}
+
+fn port<'a>(ports: &[Option<&'a Port>], value: ValueId) -> Option<&'a Port> {
+    ports.get(value as usize).copied().flatten()
 }

@@ -3,7 +3,7 @@
 //! Names stand for sizes of at least 1. Expressions of `+` and `*` are kept as polynomials in one normal
 //! form, so that equal sizes compare equal.
 
-use alloc::collections::BTreeMap;
+use crate::error::Quoted;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -80,7 +80,7 @@ impl fmt::Display for DimError {
             DimError::Overflow => f.write_str("a size does not fit 64 bits"),
             DimError::TooComplex => f.write_str("an expression of dimensions is too complex"),
             DimError::DivisionByZero => f.write_str("a size is divided by zero"),
-            DimError::Unbound(name) => write!(f, "the dimension {name:?} has no size"),
+            DimError::Unbound(name) => write!(f, "the dimension {} has no size", Quoted(name)),
             DimError::Incompatible(a, b) => write!(f, "sizes {a} and {b} cannot be broadcast"),
             DimError::Malformed => f.write_str("a dimension is malformed"),
         }
@@ -89,8 +89,8 @@ impl fmt::Display for DimError {
 
 impl core::error::Error for DimError {}
 
-/// Terms of a polynomial: sorted factors, none a number, and their coefficient.
-type Polynomial = BTreeMap<Vec<Dim>, i64>;
+/// Terms of a polynomial, in their order: sorted factors, none a number, and their coefficient.
+type Polynomial = Vec<(Vec<Dim>, i64)>;
 
 const MAX_TERMS: usize = 32;
 const MAX_FACTORS: usize = 16;
@@ -200,14 +200,12 @@ impl Dim {
             return dividend.floor_div(&divisor);
         }
         let divisor = other.polynomial()?;
-        if divisor.len() == 1
-            && let Some((divisor_factors, &divisor_coefficient)) = divisor.first_key_value()
-        {
+        if let [(divisor_factors, divisor_coefficient)] = divisor.as_slice() {
             // Terms that the divisor divides leave the quotient; what remains decides the rest.
             let (mut quotient, mut rest) = (Polynomial::new(), Polynomial::new());
             for (factors, coefficient) in self.polynomial()? {
                 match without(&factors, divisor_factors) {
-                    Some(left) if coefficient.checked_rem(divisor_coefficient) == Some(0) => {
+                    Some(left) if coefficient.checked_rem(*divisor_coefficient) == Some(0) => {
                         add_term(&mut quotient, left, coefficient / divisor_coefficient)?;
                     }
                     _ => add_term(&mut rest, factors, coefficient)?,
@@ -422,7 +420,7 @@ impl Dim {
         match sum.len() {
             0 => Ok(Dim::from(0)),
             1 => Ok(sum.remove(0)),
-            // The number, if there is one, comes first in the map and reads better last.
+            // The number, if there is one, comes first of the terms and reads better last.
             _ => {
                 let number_first = sum[0].as_size().is_some();
                 sum.rotate_left(usize::from(number_first));
@@ -438,10 +436,13 @@ fn floor_div(a: i64, b: i64) -> Result<i64, DimError> {
 }
 
 fn add_term(terms: &mut Polynomial, factors: Vec<Dim>, by: i64) -> Result<(), DimError> {
-    let coefficient = terms.entry(factors.clone()).or_default();
-    *coefficient = coefficient.checked_add(by).ok_or(DimError::Overflow)?;
-    if *coefficient == 0 {
-        terms.remove(&factors);
+    let at = terms.partition_point(|term| term.0 < factors);
+    match terms.get_mut(at).filter(|term| term.0 == factors) {
+        Some(term) => term.1 = term.1.checked_add(by).ok_or(DimError::Overflow)?,
+        None => terms.insert(at, (factors, by)),
+    }
+    if terms[at].1 == 0 {
+        terms.remove(at);
     }
     if terms.len() > MAX_TERMS { Err(DimError::TooComplex) } else { Ok(()) }
 }

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use core::fmt;
+use core::fmt::Write;
 
 /// Why a file cannot be read or written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +66,31 @@ impl fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
+
+/// A name in quotes, as errors show it: what cannot be seen, or turns what is seen around, is escaped. `Debug` of a text
+/// asks tables of all characters for that.
+#[derive(Clone, Copy, Debug)]
+pub struct Quoted<'a>(pub &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for c in self.0.chars() {
+            match c {
+                '"' | '\\' => write!(f, "\\{c}")?,
+                '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}' => {
+                    write!(f, "{}", c.escape_unicode())?;
+                }
+                _ if c.is_control() => write!(f, "{}", c.escape_unicode())?,
+                _ => f.write_char(c)?,
+            }
+        }
+        f.write_char('"')
+    }
+}
 
 /// Fails with `Limit` if `found` is more than `allowed`.
 pub(crate) fn within(limit: &'static str, found: u64, allowed: u64) -> Result<(), Error> {
@@ -151,4 +177,16 @@ rules! {
     G16 "an input's dimensions are positive, and an output is listed once"
     G17 "a state joins an input and an output of one type and shape, with an initial value to match"
     G18 "a stream is an input or output, listed once, and its axes are two of that port's"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn names_are_shown_whole() {
+        assert_eq!(Quoted("é/x:0").to_string(), "\"é/x:0\"");
+        assert_eq!(Quoted("a\"\\\n\u{202e}b").to_string(), r#""a\"\\\u{a}\u{202e}b""#);
+    }
 }

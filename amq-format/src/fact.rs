@@ -60,7 +60,7 @@ impl Fact {
 }
 
 /// A node's bodies, and the names of the sizes that it gives.
-pub(crate) trait Bodies: Debug {
+pub(crate) trait Bodies {
     /// Types and shapes of a body's inputs, as it declares them.
     fn inputs(&self, body: usize) -> Vec<Fact>;
 
@@ -72,7 +72,7 @@ pub(crate) trait Bodies: Debug {
 }
 
 /// What is known of a node's inputs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Facts<'a> {
     /// One for each input, none where it is absent.
     pub(crate) inputs: &'a [Option<&'a Fact>],
@@ -80,6 +80,12 @@ pub struct Facts<'a> {
     pub(crate) sizes: &'a Sizes,
     /// What the node runs.
     pub(crate) bodies: &'a dyn Bodies,
+}
+
+impl Debug for Facts<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Facts").field("inputs", &self.inputs).finish_non_exhaustive()
+    }
 }
 
 impl<'a> Facts<'a> {

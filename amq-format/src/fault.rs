@@ -22,11 +22,21 @@ impl From<DimError> for Fault {
     }
 }
 
+impl Fault {
+    /// One that says this; formatting is compiled here and not where it is called.
+    #[cold]
+    #[doc(hidden)]
+    #[inline(never)]
+    pub fn new(what: fmt::Arguments<'_>) -> Fault {
+        Fault(alloc::fmt::format(what))
+    }
+}
+
 /// Makes a [`Fault`] of a format string and its arguments.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! fault {
-    ($($arg:tt)*) => { $crate::Fault($crate::alloc::format!($($arg)*)) };
+    ($($arg:tt)*) => { $crate::Fault::new(::core::format_args!($($arg)*)) };
 }
 
 /// Returns a [`Fault`] unless the condition holds.

@@ -1,6 +1,7 @@
 //! Types, shapes and known elements of what nodes give.
 
 use crate::dim::Dim;
+use crate::error::Quoted;
 use crate::fact::{Bodies, Fact, Facts, list};
 use crate::fault::Fault;
 use crate::graph::{ABSENT, Graph, Node, Port};
@@ -59,7 +60,6 @@ impl Inference {
 }
 
 /// A node and what is known around it.
-#[derive(Debug)]
 struct Around<'a> {
     inference: &'a Inference,
     node: &'a Node,
@@ -89,7 +89,8 @@ impl Bodies for Around<'_> {
             let name = &graph.values[port.value as usize];
             ensure!(
                 found == declared,
-                "{name:?} in body {body} is {declared}, it is given {found}"
+                "{} in body {body} is {declared}, it is given {found}",
+                Quoted(name)
             );
             inference.given(fact);
             facts[port.value as usize] = Some(fact.clone());
@@ -99,7 +100,7 @@ impl Bodies for Around<'_> {
                 node.inputs.iter().map(|&value| facts[value as usize].as_ref()).collect();
             let given = inference
                 .node(node, &inputs)
-                .map_err(|fault| fault!("node {:?} of body {body}: {fault}", node.name))?;
+                .map_err(|fault| fault!("node {} of body {body}: {fault}", Quoted(&node.name)))?;
             for (&value, fact) in node.outputs.iter().zip(given) {
                 if value != ABSENT {
                     facts[value as usize] = Some(fact);

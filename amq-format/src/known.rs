@@ -87,7 +87,7 @@ impl Elements {
     fn pick(
         &self,
         dims: Vec<usize>,
-        source: impl Fn(&[usize]) -> Option<usize>,
+        source: &dyn Fn(&[usize]) -> Option<usize>,
     ) -> Option<Elements> {
         let values = (0..count(&dims)?)
             .map(|position| self.values.get(source(&unravel(position, &dims))?).cloned())
@@ -104,7 +104,7 @@ impl Elements {
     pub(crate) fn transpose(&self, perm: &[u32]) -> Option<Elements> {
         let order: Vec<usize> = perm.iter().map(|&axis| axis as usize).collect();
         let dims = order.iter().map(|&axis| self.dims.get(axis).copied()).collect::<Option<_>>()?;
-        self.pick(dims, |index| {
+        self.pick(dims, &|index| {
             let mut own = vec![0; index.len()];
             order.iter().zip(index).for_each(|(&axis, &i)| own[axis] = i);
             Some(ravel(&own, &self.dims))
@@ -121,7 +121,7 @@ impl Elements {
             .collect::<Option<_>>()?;
         let rank = indices.dims.len();
         let dims = [&self.dims[..axis], &indices.dims, &self.dims[axis + 1..]].concat();
-        self.pick(dims, |index| {
+        self.pick(dims, &|index| {
             let at = chosen.get(ravel(&index[axis..axis + rank], &indices.dims))?;
             let own = [&index[..axis], &[*at], &index[axis + rank..]].concat();
             Some(ravel(&own, &self.dims))
@@ -142,7 +142,7 @@ impl Elements {
         };
         let mut dims = self.dims.clone();
         dims[axis] = length;
-        self.pick(dims, |index| {
+        self.pick(dims, &|index| {
             let mut own = index.to_vec();
             own[axis] = usize::try_from(start + index[axis] as i64 * step).ok()?;
             Some(ravel(&own, &self.dims))
@@ -153,7 +153,7 @@ impl Elements {
         let dims: Vec<usize> =
             dims.iter().map(|d| usize::try_from(d.as_size()?).ok()).collect::<Option<_>>()?;
         let dims = broadcast_dims(&self.dims, &dims)?;
-        self.pick(dims, |index| broadcast_position(index, &self.dims))
+        self.pick(dims, &|index| broadcast_position(index, &self.dims))
     }
 
     pub(crate) fn concat(parts: &[&Elements], axis: usize) -> Option<Elements> {

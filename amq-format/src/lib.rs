@@ -36,8 +36,7 @@
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
 
-#[doc(hidden)]
-pub extern crate alloc;
+extern crate alloc;
 
 mod activations;
 mod carried;
@@ -64,7 +63,7 @@ mod validate;
 mod value;
 mod write;
 
-pub use error::{Error, Rule};
+pub use error::{Error, Quoted, Rule};
 pub use fact::{Fact, Facts, list};
 pub use fault::{Fault, Refusal};
 pub use infer::Inference;

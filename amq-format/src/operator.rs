@@ -3,7 +3,7 @@
 use crate::activations::Activations;
 use crate::dim::Dim;
 use crate::error::Rule;
-use crate::fact::{Fact, Facts};
+use crate::fact::{Fact, Facts, list};
 use crate::fault::{Fault, Refusal, refuse_unless};
 pub use crate::since::Since;
 use crate::spec::{MAX_BITS_WITH_CODES, MAX_RANK};
@@ -15,8 +15,9 @@ use core::fmt::Debug;
 
 /// An operator: its attributes are the fields of the message that implements this.
 ///
-/// Nothing here has a default, so that nothing can be forgotten.
-pub trait Operator: Debug {
+/// Nothing here has a default, so that nothing can be forgotten. What is asked for a `Sized` one is no part of `dyn Operator`,
+/// and so of no program that does not ask: only a compiler does.
+pub trait Operator {
     /// How many inputs, outputs and bodies it has.
     fn arity(&self) -> Arity;
 
@@ -36,7 +37,9 @@ pub trait Operator: Debug {
     fn weights(&self, node: &Constants<'_>) -> Result<(), Refusal>;
 
     /// Where it says how activations meet the weights at an input, if it multiplies with them.
-    fn activations_mut(&mut self, input: usize) -> Option<&mut i32>;
+    fn activations_mut(&mut self, input: usize) -> Option<&mut i32>
+    where
+        Self: Sized;
 
     /// The lists of dimensions that it holds.
     fn dims(&self) -> [&[Dim]; 2];
@@ -54,10 +57,14 @@ pub trait Operator: Debug {
 
     /// About how many multiplications or moves of an element it takes, from the numbers of elements
     /// of its inputs and outputs; none where that does not fit 64 bits.
-    fn work(&self, inputs: &[Option<&Fact>], read: i64, given: i64) -> Option<i64>;
+    fn work(&self, inputs: &[Option<&Fact>], read: i64, given: i64) -> Option<i64>
+    where
+        Self: Sized;
 
     /// Itself in a line of a listing: its name or kind, with its attributes.
-    fn text(&self) -> String;
+    fn text(&self) -> String
+    where
+        Self: Sized;
 }
 
 /// How many inputs, outputs and bodies an operator has.
@@ -234,7 +241,7 @@ impl<'a> Constants<'a> {
 /// A constant that is not what its slot takes.
 pub(crate) fn unfit(slot: &Slot, tensor: &Tensor) -> String {
     let found = DataType::try_from(tensor.data_type).map_or("of no known type", DataType::name);
-    format!("{} is {found}, its shape {:?}", slot.name, tensor.dims)
+    format!("{} is {found}, its shape {}", slot.name, list(&tensor.dims))
 }
 
 /// An attribute's number as one of an enumeration.
@@ -246,7 +253,7 @@ pub(crate) fn known<E: TryFrom<i32>>(number: i32, attribute: &str) -> Result<E, 
 pub(crate) fn check_axes(axes: &[u32]) -> Result<(), Refusal> {
     refuse_unless(axes.len() <= MAX_RANK, Rule::G11, || format!("{} axes", axes.len()))?;
     refuse_unless(axes.iter().all(|&axis| (axis as usize) < MAX_RANK), Rule::G11, || {
-        format!("axes {axes:?}")
+        format!("axes {}", list(axes))
     })
 }
 

@@ -1,7 +1,7 @@
 //! Reading: from bytes to a file that is known to keep every rule.
 
 use crate::digest::sha256;
-use crate::error::{Error, Rule, within};
+use crate::error::{Error, Quoted, Rule, within};
 use crate::graph::{Graph, Tensor};
 use crate::header::Header;
 use crate::limits::Limits;
@@ -158,7 +158,7 @@ fn network<'a>(
     let data = |tensor: &Tensor, name: &str| {
         let index = free.next().filter(|&index| index as u64 == u64::from(tensor.section));
         index.map(|index| contents[index]).ok_or_else(|| {
-            let detail = format!("tensor {name:?} has section {}", tensor.section);
+            let detail = format!("tensor {} has section {}", Quoted(name), tensor.section);
             Error::invalid(Rule::T1, detail)
         })
     };

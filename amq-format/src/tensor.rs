@@ -1,6 +1,6 @@
 //! Constants: the bytes of their sections, and views that borrow them.
 
-use crate::error::{Error, Rule, within};
+use crate::error::{Error, Quoted, Rule, within};
 use crate::graph::{CoefficientType, DataType, Tensor};
 use crate::limits::Limits;
 use crate::spec::{GROUP_COLUMNS, MAX_BITS, MAX_COLUMNS, MAX_RANK, WORD_BITS};
@@ -240,7 +240,8 @@ pub(crate) fn view<'a>(
     bytes: &'a [u8],
     limits: &Limits,
 ) -> Result<TensorView<'a>, Error> {
-    let refuse = |rule, what: String| Error::invalid(rule, format!("tensor {name:?} {what}"));
+    let refuse =
+        |rule, what: String| Error::invalid(rule, format!("tensor {} {what}", Quoted(name)));
     let data_type = DataType::try_from(tensor.data_type)
         .map_err(|_| refuse(Rule::T2, format!("has elements of type {}", tensor.data_type)))?;
     let too_large = || refuse(Rule::T3, String::from("is too large or has too many axes"));
@@ -339,7 +340,7 @@ pub(crate) fn view<'a>(
 pub(crate) fn check_finite(view: &TensorView<'_>, name: &str) -> Result<(), Error> {
     match view {
         TensorView::Plain(plain) if !plain.f32s().all(f32::is_finite) => {
-            let detail = format!("the weight {name:?} has an element that is not finite");
+            let detail = format!("the weight {} has an element that is not finite", Quoted(name));
             Err(Error::invalid(Rule::T11, detail))
         }
         _ => Ok(()),

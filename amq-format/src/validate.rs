@@ -1,7 +1,8 @@
 //! The rules of a graph, apart from its constants' data.
 
 use crate::carried::check_states;
-use crate::error::{Error, Rule, within};
+use crate::error::{Error, Quoted, Rule, within};
+use crate::fact::list;
 use crate::fault::{Refusal, refuse_unless};
 use crate::graph::{ABSENT, DataType, Dim, Graph, Node, Op, Port, Precision, Tensor, ValueId};
 use crate::limits::Limits;
@@ -59,7 +60,7 @@ struct Checker<'a> {
     /// Of each, whether it is a weight or a bias.
     weights: Vec<bool>,
     /// Names that dimensions may have.
-    names: BTreeSet<String>,
+    names: BTreeSet<&'a str>,
     /// Graphs around the one that is checked.
     depth: usize,
     limits: &'a Limits,
@@ -84,7 +85,8 @@ impl<'a> Checker<'a> {
             let Some(op) = &node.op else { continue };
             let refused = |(rule, what): Refusal| at_node(rule, node, &what);
             check_arity(node, op).map_err(refused)?;
-            added.extend(self.add_binds(node)?);
+            self.add_binds(node)?;
+            added.extend(node.binds.iter().map(String::as_str));
             let context = Context { tensors: self.tensors, constants: &constants };
             context.check(node, op, &self.names).map_err(refused)?;
             for slot in op.operator().slots().iter().filter(|slot| slot.is_constant()) {
@@ -136,7 +138,7 @@ impl<'a> Checker<'a> {
 
     /// Adds the names that inputs' shapes have alone, in a body also those less 1; gives those that are
     /// new.
-    fn check_inputs(&mut self, graph: &'a Graph) -> Result<Vec<String>, Error> {
+    fn check_inputs(&mut self, graph: &'a Graph) -> Result<Vec<&'a str>, Error> {
         let mut added = Vec::new();
         let body = self.depth > 0;
         let name = |dim: &'a Dim| dim.as_name().or_else(|| dim.as_given().filter(|_| body));
@@ -146,15 +148,15 @@ impl<'a> Checker<'a> {
                 let detail = "an input has a dimension with an empty name";
                 return Err(Error::invalid(Rule::G12, detail));
             }
-            if self.names.insert(String::from(name)) {
-                added.push(String::from(name));
+            if self.names.insert(name) {
+                added.push(name);
             }
         }
         for port in &graph.inputs {
             check_port(graph, port, &self.names)?;
             if self.depth == 0 && port.dims.iter().any(|dim| dim.as_size() == Some(0)) {
                 let name = &graph.values[port.value as usize];
-                let detail = format!("input {name:?} has a dimension of 0");
+                let detail = format!("input {} has a dimension of 0", Quoted(name));
                 return Err(Error::invalid(Rule::G16, detail));
             }
         }
@@ -162,15 +164,15 @@ impl<'a> Checker<'a> {
     }
 
     /// Adds the names of the sizes that a node gives.
-    fn add_binds(&mut self, node: &Node) -> Result<Vec<String>, Error> {
+    fn add_binds(&mut self, node: &'a Node) -> Result<(), Error> {
         for name in &node.binds {
             within("name_bytes", name.len() as u64, self.limits.name_bytes)?;
-            if name.is_empty() || !self.names.insert(name.clone()) {
-                let what = format!("it gives a size {name:?}, which is there already");
+            if name.is_empty() || !self.names.insert(name) {
+                let what = format!("it gives a size {}, which is there already", Quoted(name));
                 return Err(at_node(Rule::G9, node, &what));
             }
         }
-        Ok(node.binds.clone())
+        Ok(())
     }
 }
 
@@ -186,7 +188,7 @@ pub(crate) fn least_minor(graph: &Graph, since: &dyn Fn(&Op) -> Since) -> u16 {
 
 fn at_node(rule: Rule, node: &Node, what: &str) -> Error {
     let op = node.op.as_ref().map_or("no operator", Op::name);
-    Error::invalid(rule, format!("node {:?} ({op}): {what}", node.name))
+    Error::invalid(rule, format!("node {} ({op}): {what}", Quoted(&node.name)))
 }
 
 /// The operator is one that this crate knows. Where a node has none and the graph has unknown
@@ -198,16 +200,16 @@ fn known(node: &Node, limits: &Limits, unknown_fields: bool) -> Result<(), Error
             return Err(at_node(Rule::G7, node, "it computes nothing"));
         }
         let detail = format!(
-            "node {:?} has an operator that version {MAJOR}.{MINOR} does not know",
-            node.name
+            "node {} has an operator that version {MAJOR}.{MINOR} does not know",
+            Quoted(&node.name)
         );
         return Err(Error::unsupported(Rule::G7, detail));
     };
     let newest = op.operator().newest();
     if node.version == 0 || node.version > newest {
         let detail = format!(
-            "node {:?} has {} of version {}, this reader knows 1 to {newest}",
-            node.name,
+            "node {} has {} of version {}, this reader knows 1 to {newest}",
+            Quoted(&node.name),
             op.name(),
             node.version
         );
@@ -231,7 +233,7 @@ impl<'a> Context<'a, '_> {
     }
 
     /// The rules of a node by itself, as its operator declares them.
-    fn check(&self, node: &Node, op: &Op, names: &BTreeSet<String>) -> Result<(), Refusal> {
+    fn check(&self, node: &Node, op: &Op, names: &BTreeSet<&str>) -> Result<(), Refusal> {
         let declared = op.operator();
         declared.attributes()?;
         // An operator of a version that lacks what its attributes say.
@@ -274,7 +276,7 @@ impl<'a> Context<'a, '_> {
             let rows = leading.iter().try_fold(1u64, |rows, &dim| rows.checked_mul(dim));
             let divided = !leading.is_empty() && rows == Some(coding.rows);
             refuse_unless(divided, Rule::G14, || {
-                format!("input {input} of shape {:?} has {} rows", tensor.dims, coding.rows)
+                format!("input {input} of shape {} has {} rows", list(&tensor.dims), coding.rows)
             })?;
         }
         Ok(())
@@ -308,8 +310,11 @@ fn check_names(graph: &Graph, limits: &Limits) -> Result<(), Error> {
     let mut seen = BTreeSet::new();
     for (value, name) in graph.values.iter().enumerate() {
         within("name_bytes", name.len() as u64, limits.name_bytes)?;
-        if name.is_empty() != (value == 0) || !seen.insert(name) {
-            return Err(Error::invalid(Rule::G3, format!("value {value} is called {name:?}")));
+        if name.is_empty() != (value == 0) || !seen.insert(name.as_str()) {
+            return Err(Error::invalid(
+                Rule::G3,
+                format!("value {value} is called {}", Quoted(name)),
+            ));
         }
     }
     if graph.values.is_empty() {
@@ -345,12 +350,12 @@ fn check_values(graph: &Graph) -> Result<Vec<Option<usize>>, Error> {
     }
     for node in &graph.nodes {
         for &value in node.outputs.iter().filter(|&&value| value != ABSENT) {
-            give(value, &|| format!("node {:?}", node.name))?;
+            give(value, &|| format!("node {}", Quoted(&node.name)))?;
         }
     }
     if let Some(value) = given.iter().skip(1).position(|given| !given) {
         let name = &graph.values[value + 1];
-        return Err(Error::invalid(Rule::G5, format!("nothing gives value {name:?}")));
+        return Err(Error::invalid(Rule::G5, format!("nothing gives value {}", Quoted(name))));
     }
 
     let mut ready = vec![true; graph.values.len()];
@@ -362,7 +367,7 @@ fn check_values(graph: &Graph) -> Result<Vec<Option<usize>>, Error> {
             match ready.get(value as usize) {
                 Some(true) => {}
                 Some(false) => {
-                    let what = format!("reads {:?} too early", graph.values[value as usize]);
+                    let what = format!("reads {} too early", Quoted(&graph.values[value as usize]));
                     return Err(at_node(Rule::G6, node, &what));
                 }
                 None => return Err(at_node(Rule::G4, node, &format!("reads value {value}"))),
@@ -374,10 +379,10 @@ fn check_values(graph: &Graph) -> Result<Vec<Option<usize>>, Error> {
 }
 
 /// What inputs and outputs have in common.
-fn check_port(graph: &Graph, port: &Port, names: &BTreeSet<String>) -> Result<(), Error> {
+fn check_port(graph: &Graph, port: &Port, names: &BTreeSet<&str>) -> Result<(), Error> {
     let refuse = |rule, what: String| {
         let name = graph.values.get(port.value as usize);
-        Err(Error::invalid(rule, format!("port {:?}: {what}", name.map_or("?", |name| name))))
+        Err(Error::invalid(rule, format!("port {}: {what}", Quoted(name.map_or("?", |name| name)))))
     };
     if DataType::try_from(port.data_type).is_err() {
         return refuse(Rule::T2, format!("elements of type {}", port.data_type));
@@ -399,7 +404,7 @@ fn check_port(graph: &Graph, port: &Port, names: &BTreeSet<String>) -> Result<()
 }
 
 /// A dimension of known names that, if it is a number, is at least `least`.
-fn check_dim(dim: &Dim, names: &BTreeSet<String>, least: i64) -> Result<(), String> {
+fn check_dim(dim: &Dim, names: &BTreeSet<&str>, least: i64) -> Result<(), String> {
     dim.check(&|name| names.contains(name)).map_err(|error| format!("{error}"))?;
     match dim.as_size() {
         Some(size) if size < least => Err(format!("dimension {size}")),
@@ -411,21 +416,24 @@ fn check_outputs(
     graph: &Graph,
     tensors: &[Tensor],
     constants: &[Option<usize>],
-    names: &BTreeSet<String>,
+    names: &BTreeSet<&str>,
 ) -> Result<(), Error> {
-    let mut seen = BTreeSet::new();
+    let mut seen = vec![false; graph.values.len()];
     for (index, port) in graph.outputs.iter().enumerate() {
         if port.value == ABSENT || port.value as usize >= graph.values.len() {
             let detail = format!("output {index} is value {}", port.value);
             return Err(Error::invalid(Rule::G4, detail));
         }
         let name = &graph.values[port.value as usize];
-        if !seen.insert(port.value) {
-            return Err(Error::invalid(Rule::G16, format!("output {name:?} is listed twice")));
+        if core::mem::replace(&mut seen[port.value as usize], true) {
+            return Err(Error::invalid(
+                Rule::G16,
+                format!("output {} is listed twice", Quoted(name)),
+            ));
         }
         let tensor = constants[port.value as usize].map(|index| &tensors[index]);
         if tensor.is_some_and(|tensor| tensor.multi_bit.is_some()) {
-            return Err(Error::invalid(Rule::G14, format!("output {name:?} is multi-bit")));
+            return Err(Error::invalid(Rule::G14, format!("output {} is multi-bit", Quoted(name))));
         }
         check_port(graph, port, names)?;
     }

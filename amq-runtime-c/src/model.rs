@@ -3,6 +3,7 @@
 use std::ffi::{CString, c_char, c_void};
 use std::sync::Arc;
 
+use amq_runtime::amq_format::Quoted;
 use amq_runtime::{Model, Port};
 
 use crate::handles::Handles;
@@ -73,19 +74,19 @@ impl Loaded {
 
 impl Described {
     fn new(port: &Port, state: i64) -> Result<Described, Failure> {
-        let c = |text: String| {
-            CString::new(text).map_err(|error| {
-                let text = String::from_utf8_lossy(&error.into_vec()).escape_debug().to_string();
+        let c = |text: &str| {
+            CString::new(text).map_err(|_| {
+                let text = Quoted(text);
                 let what = format!("the name {text} has a zero byte, which C cannot write");
                 Failure(AMQ_ERROR_FORMAT, what)
             })
         };
         let dims: Vec<String> = port.dims.iter().map(ToString::to_string).collect();
         Ok(Described {
-            name: c(port.name.clone())?,
+            name: c(&port.name)?,
             data_type: port.data_type as u32,
             sizes: port.dims.iter().map(|dim| dim.as_size().unwrap_or(-1)).collect(),
-            shape: c(format!("[{}]", dims.join(", ")))?,
+            shape: c(&format!("[{}]", dims.join(", ")))?,
             state,
         })
     }
@@ -139,6 +140,10 @@ pub unsafe extern "C" fn amq_model_open(path: *const c_char, model: *mut amq_mod
         unsafe { give(model, amq_model { id: 0 }, "the address of the model")? };
         // SAFETY: as the caller promises; the text is read in this call alone.
         let path = unsafe { text(path, "the path")? };
+        // The web has no files, and no need of texts for all that can be wrong with them.
+        if cfg!(all(target_family = "wasm", target_os = "unknown")) {
+            return Err(Failure(AMQ_ERROR_IO, format!("{path}: there are no files here")));
+        }
         let bytes = amq_runtime::read(path)
             .map_err(|error| Failure(AMQ_ERROR_IO, format!("{path}: {error}")))?;
         // SAFETY: as the caller promises.

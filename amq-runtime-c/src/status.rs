@@ -64,12 +64,14 @@ thread_local! {
 /// Runs the body of a function of the interface, and keeps the text of its error for this thread.
 pub(crate) fn guard(body: impl FnOnce() -> Result<(), Failure>) -> amq_status {
     // What a panic leaves half done is a session, whose lock it poisons.
-    let result = catch_unwind(AssertUnwindSafe(body));
-    let Failure(status, text) = match result {
-        Ok(Ok(())) => return AMQ_OK,
-        Ok(Err(failure)) => failure,
-        Err(_) => Failure(AMQ_ERROR_INTERNAL, "the library has a fault: please report it".into()),
-    };
+    told(catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
+        let text = "the library has a fault: please report it";
+        Err(Failure(AMQ_ERROR_INTERNAL, text.into()))
+    }))
+}
+
+fn told(result: Result<(), Failure>) -> amq_status {
+    let Err(Failure(status, text)) = result else { return AMQ_OK };
     let text: Vec<u8> = text.into_bytes().into_iter().filter(|&byte| byte != 0).collect();
     if let Ok(text) = CString::new(text) {
         // A thread that is ending keeps no text.

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use core::fmt;
 
+use amq_format::Quoted;
 pub(crate) use amq_format::{Fault, ensure, fault};
 
 use crate::kernels::Isa;
@@ -108,7 +109,9 @@ impl fmt::Display for Error {
             Error::IsaUnavailable(isa) => {
                 write!(f, "this CPU does not have {isa}: choose another, such as {}", Isa::detect())
             }
-            Error::Node { node, op, what } => write!(f, "node {node:?} ({op}): {}", Visible(what)),
+            Error::Node { node, op, what } => {
+                write!(f, "node {} ({op}): {}", Quoted(node), Visible(what))
+            }
             Error::Input(misfit) | Error::State(misfit) => misfit.fmt(f),
             Error::Memory { needed, limit } => write!(
                 f,

@@ -1,7 +1,6 @@
 //! The constants of a file, as nodes keep them and as kernels read them.
 
 use alloc::borrow::Cow;
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -25,19 +24,28 @@ const MAX_COPIES: u64 = 8;
 
 /// Rows of a tensor that are packed: the part that they are of, the first, the one behind the last, and what they
 /// are multiplied with.
-type Rows = (usize, usize, [usize; 2], Activations);
+type Rows = (usize, [usize; 2], Activations);
+
+/// What nodes and graphs may share of a tensor: few things, which are looked for one by one.
+#[derive(Default)]
+struct Shared {
+    matrices: Vec<(Rows, Arc<Matrix>)>,
+    /// Those of convolutions, by their groups.
+    convolutions: Vec<((usize, Activations), Arc<ConvMatrix>)>,
+    elements: Option<Constant>,
+}
+
+fn found<K: PartialEq, T>(things: &[(K, Arc<T>)], key: &K) -> Option<Arc<T>> {
+    things.iter().find(|(other, _)| other == key).map(|(_, thing)| Arc::clone(thing))
+}
 
 /// The constants of a network, while a model is made of them.
 pub(crate) struct Constants<'f> {
     network: &'f Network<'f>,
     /// Of each value, its tensor.
     tensors: Vec<Option<usize>>,
-    /// Matrices that several nodes may share.
-    matrices: BTreeMap<Rows, Arc<Matrix>>,
-    /// Those of convolutions, by their tensors and groups.
-    convolutions: BTreeMap<(usize, usize, Activations), Arc<ConvMatrix>>,
-    /// Elements that several graphs may share, by their tensors.
-    elements: BTreeMap<usize, Constant>,
+    /// Of each tensor.
+    shared: Vec<Shared>,
     /// Bytes that nodes may still take copies of.
     left: Cell<u64>,
     packer: Packer<'f>,
@@ -53,17 +61,10 @@ impl<'f> Constants<'f> {
         }
         let size = |index: usize| 4 * network.tensor(index).dims().iter().product::<usize>() as u64;
         let all = (0..network.graph().tensors.len()).map(size).fold(0, u64::saturating_add);
+        let mut shared = Vec::new();
+        shared.resize_with(network.graph().tensors.len(), Shared::default);
         let left = Cell::new(all.saturating_mul(MAX_COPIES).saturating_add(64 << 20));
-        Constants {
-            network,
-            tensors,
-            matrices: BTreeMap::new(),
-            convolutions: BTreeMap::new(),
-            elements: BTreeMap::new(),
-            left,
-            packer,
-            kept: None,
-        }
+        Constants { network, tensors, shared, left, packer, kept: None }
     }
 
     /// Does something in a body, of whose values `outer` tells which are constants here.
@@ -189,8 +190,8 @@ impl<'f> Constants<'f> {
     ) -> Result<Arc<Matrix>, Fault> {
         let tensor = self.tensor(value)?;
         let rows = self.network.tensor(tensor).dims().iter().take(1).product();
-        if let Some(matrix) = self.matrices.get(&(tensor, 0, [0, rows], activations)) {
-            return Ok(Arc::clone(matrix));
+        if let Some(matrix) = found(&self.shared[tensor].matrices, &(0, [0, rows], activations)) {
+            return Ok(matrix);
         }
         let source = self.source(value)?;
         self.rows(tensor, &source, 0, 0..rows, activations).map_err(|why| fault!("{why}"))
@@ -205,13 +206,13 @@ impl<'f> Constants<'f> {
         rows: Range<usize>,
         activations: Activations,
     ) -> Result<Arc<Matrix>, PackError> {
-        let key = (tensor, part, [rows.start, rows.end], activations);
-        if let Some(matrix) = self.matrices.get(&key) {
-            return Ok(Arc::clone(matrix));
+        let key = (part, [rows.start, rows.end], activations);
+        if let Some(matrix) = found(&self.shared[tensor].matrices, &key) {
+            return Ok(matrix);
         }
         self.copy_rows(source, rows.len())?;
         let matrix = Arc::new(Matrix::pack_rows(source, rows, activations, self.packer)?);
-        self.matrices.insert(key, Arc::clone(&matrix));
+        self.shared[tensor].matrices.push((key, Arc::clone(&matrix)));
         Ok(matrix)
     }
 
@@ -222,9 +223,9 @@ impl<'f> Constants<'f> {
         op: &graph::Conv,
     ) -> Result<Arc<ConvMatrix>, Fault> {
         let groups = usize::try_from(op.groups).map_err(|_| fault!("{} groups", op.groups))?;
-        let key = (self.tensor(value)?, groups, op.activations());
-        if let Some(matrix) = self.convolutions.get(&key) {
-            return Ok(Arc::clone(matrix));
+        let (tensor, key) = (self.tensor(value)?, (groups, op.activations()));
+        if let Some(matrix) = found(&self.shared[tensor].convolutions, &key) {
+            return Ok(matrix);
         }
         let source = self.source(value)?;
         self.copy_rows(&source, source.shape().0).map_err(|why| fault!("{why}"))?;
@@ -234,7 +235,7 @@ impl<'f> Constants<'f> {
         };
         let matrix = ConvMatrix::pack(&source, groups, taps, op.activations(), self.packer);
         let matrix = Arc::new(matrix.map_err(|why| fault!("{why}"))?);
-        self.convolutions.insert(key, Arc::clone(&matrix));
+        self.shared[tensor].convolutions.push((key, Arc::clone(&matrix)));
         Ok(matrix)
     }
 
@@ -250,8 +251,9 @@ impl<'f> Constants<'f> {
                 Some(TensorView::Plain(view)) => Constant::in_file(&view),
                 _ => None,
             };
-            let shared = self.elements.entry(tensor);
-            Some(shared.or_insert_with(|| in_file.unwrap_or_else(|| Constant::copy(&view))).clone())
+            let elements = &mut self.shared[tensor].elements;
+            let copy = || in_file.unwrap_or_else(|| Constant::copy(&view));
+            Some(elements.get_or_insert_with(copy).clone())
         };
         read.iter().enumerate().map(&mut constant).collect()
     }

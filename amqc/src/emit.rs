@@ -36,7 +36,7 @@ pub(crate) fn emit(mut module: Module, plan: &Plan, fitted: &Fitted) -> Draft {
             ..Port::default()
         };
         let node = ir::set_input(&mut module.graph, &weight.place, weight.slot.input, &port);
-        let op = node.op.as_mut().map(|op| op.operator_mut());
+        let op = node.op.as_mut();
         if let Some(kind) = op.and_then(|op| op.activations_mut(weight.slot.input)) {
             *kind = *activations as i32;
         }
@@ -65,7 +65,7 @@ pub(crate) fn corrected(mut module: Module, plan: &Plan, fitted: &Fitted) -> (Mo
         };
         let (place, input) = (&planned.weight.place, planned.weight.slot.input);
         let node = module.graph.nodes.get_mut(place.node).filter(|_| place.is_outermost());
-        let op = node.and_then(|node| node.op.as_mut()).map(|op| op.operator_mut());
+        let op = node.and_then(|node| node.op.as_mut());
         if let Some(kind) = op.and_then(|op| op.activations_mut(input)) {
             *kind = *activations as i32;
         }

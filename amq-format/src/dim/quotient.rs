@@ -1,7 +1,5 @@
 //! Quotients of quotients.
 
-use alloc::vec::Vec;
-
 use super::{Dim, DimError, DimKind, DimOp};
 
 impl Dim {
@@ -17,7 +15,8 @@ impl Dim {
         let [Dim { kind: Some(DimKind::Expr(expr)) }] = &factors[..] else { return Ok(None) };
         match (DimOp::try_from(expr.op), expr.args.as_slice()) {
             (Ok(DimOp::FloorDiv), [x, b]) if c > 0 && b.as_size().is_some_and(|b| b > 0) => {
-                let k = Dim::from(terms.get(&Vec::new()).copied().unwrap_or(0));
+                let number = terms.iter().find(|(factors, _)| factors.is_empty());
+                let k = Dim::from(number.map_or(0, |&(_, k)| k));
                 Ok(Some((x.add(&k.mul(b)?)?, b.mul(other)?)))
             }
             _ => Ok(None),

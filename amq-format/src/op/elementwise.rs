@@ -137,7 +137,7 @@ impl Operator for Unary {
         // Protobuf would lose the sign of a zero.
         let parameter = |x: f32| !x.is_nan() && (x != 0.0 || x.is_sign_positive());
         refuse_unless(parameter(self.alpha) && parameter(self.beta), Rule::G11, || {
-            format!("alpha {:?} and beta {:?}", self.alpha, self.beta)
+            String::from("alpha or beta is no number, or -0")
         })
     }
 

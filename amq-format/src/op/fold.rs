@@ -2,7 +2,7 @@
 
 use crate::dim::Dim;
 use crate::error::Rule;
-use crate::fact::{Fact, Facts, same};
+use crate::fact::{Fact, Facts, list, same};
 use crate::fault::{Fault, Refusal, refuse_unless};
 use crate::operator::{Arity, Operator, holds_dims, linear_work, no_slots, unchanged};
 use crate::spec::MAX_WINDOW;
@@ -55,7 +55,7 @@ impl Operator for Fold {
             refuse_unless(sizes.len() == axes, Rule::G11, || format!("{} {name}", sizes.len()))?;
             let range = least..=MAX_WINDOW;
             refuse_unless(sizes.iter().all(|size| range.contains(size)), Rule::G11, || {
-                format!("{name} {sizes:?}")
+                format!("{name} {}", list(sizes))
             })?;
         }
         let sizes = self.sizes.len();
@@ -93,7 +93,7 @@ impl Operator for Fold {
             self.strides,
             self.dilations,
             self.pads,
-            crate::fact::list(&self.sizes)
+            list(&self.sizes)
         )
     }
 }

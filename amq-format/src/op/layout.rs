@@ -93,7 +93,7 @@ impl Operator for Transpose {
         let mut sorted = self.perm.clone();
         sorted.sort_unstable();
         let permutes = sorted.iter().enumerate().all(|(i, &axis)| axis as usize == i);
-        refuse_unless(permutes, Rule::G11, || format!("perm {:?}", self.perm))
+        refuse_unless(permutes, Rule::G11, || format!("perm {}", list(&self.perm)))
     }
 
     no_slots!();

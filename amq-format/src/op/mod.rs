@@ -17,8 +17,10 @@ mod sample;
 mod spectrum;
 mod window;
 
+use crate::fact::Fact;
 use crate::operator::{Held, Operator};
 use alloc::boxed::Box;
+use alloc::string::String;
 
 pub use along::{Cumulative, CumulativeKind, ReverseSequence};
 pub use control::{If, Loop};
@@ -119,6 +121,27 @@ macro_rules! vocabulary {
             pub fn operator_mut(&mut self) -> &mut dyn Operator {
                 match self {
                     $(Op::$name(op) => as_operator_mut::<$name>(op),)*
+                }
+            }
+
+            /// As [`Operator::activations_mut`].
+            pub fn activations_mut(&mut self, input: usize) -> Option<&mut i32> {
+                match self {
+                    $(Op::$name(op) => op.activations_mut(input),)*
+                }
+            }
+
+            /// As [`Operator::work`].
+            pub fn work(&self, inputs: &[Option<&Fact>], read: i64, given: i64) -> Option<i64> {
+                match self {
+                    $(Op::$name(op) => op.work(inputs, read, given),)*
+                }
+            }
+
+            /// As [`Operator::text`].
+            pub fn text(&self) -> String {
+                match self {
+                    $(Op::$name(op) => op.text(),)*
                 }
             }
 

@@ -163,14 +163,14 @@ impl Operator for Slice {
         check_axes(&self.axes)?;
         let axes = self.axes.len();
         let distinct = (1..axes).all(|i| !self.axes[..i].contains(&self.axes[i]));
-        refuse_unless(distinct, Rule::G11, || format!("axes {:?}", self.axes))?;
+        refuse_unless(distinct, Rule::G11, || format!("axes {}", list(&self.axes)))?;
         refuse_unless(
             [self.starts.len(), self.ends.len(), self.steps.len()] == [axes; 3],
             Rule::G11,
             || String::from("there are not as many starts, ends and steps as axes"),
         )?;
         let steps = self.steps.iter().all(|&step| step != 0 && step != i64::MIN);
-        refuse_unless(steps, Rule::G11, || format!("steps {:?}", self.steps))
+        refuse_unless(steps, Rule::G11, || format!("steps {}", list(&self.steps)))
     }
 
     no_slots!();

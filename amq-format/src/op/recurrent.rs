@@ -134,7 +134,7 @@ impl Operator for Recurrent {
             || String::from("input_forget is LSTM's alone, linear_before_reset GRU's"),
         )?;
         if let Some(clip) = self.clip {
-            refuse_unless(clip >= 0.0, Rule::G11, || format!("clip is {clip}"))?;
+            refuse_unless(clip >= 0.0, Rule::G11, || "clip is negative or no number".into())?;
         }
         let of_cell = match cell {
             Cell::Lstm => 3,

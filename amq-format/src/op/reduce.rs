@@ -64,7 +64,7 @@ impl Operator for Reduce {
         known::<ReduceKind>(self.kind, "kind")?;
         check_axes(&self.axes)?;
         let ascending = self.axes.is_sorted_by(|a, b| a < b);
-        refuse_unless(ascending, Rule::G11, || format!("axes {:?}", self.axes))
+        refuse_unless(ascending, Rule::G11, || format!("axes {}", list(&self.axes)))
     }
 
     no_slots!();

@@ -129,7 +129,7 @@ impl Operator for Resize {
         known::<Rounding>(self.rounding, "rounding")?;
         check_axes(&self.axes)?;
         let ascending = self.axes.is_sorted_by(|a, b| a < b);
-        refuse_unless(ascending, Rule::G11, || format!("axes {:?}", self.axes))?;
+        refuse_unless(ascending, Rule::G11, || format!("axes {}", list(&self.axes)))?;
         let (axes, sizes, scales) = (self.axes.len(), self.sizes.len(), self.scales.len());
         refuse_unless(sizes == axes && (scales == axes || scales == 0), Rule::G11, || {
             format!("{sizes} sizes and {scales} scales of {axes} axes")
@@ -137,16 +137,16 @@ impl Operator for Resize {
         let negative = self.sizes.iter().filter_map(Dim::as_size).find(|&size| size < 0);
         negative.map_or(Ok(()), |size| Err((Rule::G12, format!("dimension {size}"))))?;
         let positive = self.scales.iter().all(|&scale| scale > 0.0 && scale.is_finite());
-        refuse_unless(positive, Rule::G11, || format!("scales {:?}", self.scales))?;
+        refuse_unless(positive, Rule::G11, || "a scale is not positive".into())?;
         let crop = if placement == Placement::Crop { 2 * axes } else { 0 };
         let region = self.region.len() == crop && self.region.iter().all(|x| x.is_finite());
-        refuse_unless(region, Rule::G11, || format!("region {:?}", self.region))?;
+        refuse_unless(region, Rule::G11, || "the region is not two numbers for each axis".into())?;
         // Protobuf would lose the sign of a zero.
         let parameter = |x: f32| !x.is_nan() && (x != 0.0 || x.is_sign_positive());
         refuse_unless(
             parameter(self.cubic) && self.cubic.is_finite() && parameter(self.outside),
             Rule::G11,
-            || format!("cubic {:?}, outside {:?}", self.cubic, self.outside),
+            || "cubic or outside is no number, or -0".into(),
         )
     }
 
@@ -321,7 +321,7 @@ impl Operator for RoiAlign {
             refuse_unless(size <= crate::spec::MAX_WINDOW, Rule::G11, || format!("{name} {size}"))?;
         }
         let scale = self.scale > 0.0 && self.scale.is_finite();
-        refuse_unless(scale, Rule::G11, || format!("scale {:?}", self.scale))
+        refuse_unless(scale, Rule::G11, || "the scale is not positive".into())
     }
 
     no_slots!();

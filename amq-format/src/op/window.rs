@@ -3,7 +3,7 @@
 use crate::activations::Activations;
 use crate::dim::Dim;
 use crate::error::Rule;
-use crate::fact::{Fact, Facts, same};
+use crate::fact::{Fact, Facts, list, same};
 use crate::fault::{Fault, Refusal, refuse_unless};
 use crate::operator::{Arity, Constants, Operator, Since, Slot, holds_dims, known, no_slots};
 use crate::spec::MAX_WINDOW;
@@ -246,7 +246,7 @@ impl Operator for Pool {
             pad <= (self.kernel[axis] - 1) * self.dilations[axis]
         });
         refuse_unless(narrow, Rule::G11, || {
-            format!("pads {:?} of kernel {:?}", self.pads, self.kernel)
+            format!("pads {} of kernel {}", list(&self.pads), list(&self.kernel))
         })
     }
 
@@ -376,7 +376,7 @@ impl Attributes<'_> {
         ] {
             refuse_unless(sizes.len() == count, Rule::G11, || format!("{} {name}", sizes.len()))?;
             refuse_unless(sizes.iter().all(|size| range.contains(size)), Rule::G11, || {
-                format!("{name} {sizes:?}")
+                format!("{name} {}", list(sizes))
             })?;
         }
         Ok(())

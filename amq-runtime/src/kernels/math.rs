@@ -186,16 +186,18 @@ pub(crate) fn unary(target: Target, unary: &Unary, x: &[f32], out: &mut [f32]) {
     debug_assert_eq!(x.len(), out.len());
     target.vectorize(
         #[inline(always)]
-        || apply(unary, Between(x, out)),
+        || apply(unary, x, out),
     );
 }
 
-/// The function of each element of x, in its place.
-pub(crate) fn unary_in_place(target: Target, unary: &Unary, x: &mut [f32]) {
-    target.vectorize(
-        #[inline(always)]
-        || apply(unary, InPlace(x)),
-    );
+/// The function of each element of x, in its place. Of copies, which cost less than all functions' code once more.
+pub(crate) fn unary_in_place(target: Target, function: &Unary, x: &mut [f32]) {
+    let mut copy = [0.0; 128];
+    for x in x.chunks_mut(copy.len()) {
+        let copy = &mut copy[..x.len()];
+        copy.copy_from_slice(x);
+        unary(target, function, copy, x);
+    }
 }
 
 /// x without the lowest `bits` of its mantissa, rounded to nearest, ties to even. x is no NaN.
@@ -222,24 +224,9 @@ fn to_bf16(x: f32) -> f32 {
 }
 
 /// Where elements come from and go to.
-trait Elements {
-    fn map(self, function: impl Fn(f32) -> f32);
-}
+struct Elements<'a>(&'a [f32], &'a mut [f32]);
 
-struct InPlace<'a>(&'a mut [f32]);
-
-impl Elements for InPlace<'_> {
-    #[inline(always)]
-    fn map(self, function: impl Fn(f32) -> f32) {
-        for x in self.0 {
-            *x = function(*x);
-        }
-    }
-}
-
-struct Between<'a>(&'a [f32], &'a mut [f32]);
-
-impl Elements for Between<'_> {
+impl Elements<'_> {
     #[inline(always)]
     fn map(self, function: impl Fn(f32) -> f32) {
         for (x, y) in self.0.iter().zip(self.1) {
@@ -254,7 +241,8 @@ fn narrowed(function: fn(f64) -> f64) -> impl Fn(f32) -> f32 {
 }
 
 #[inline(always)]
-fn apply(unary: &Unary, elements: impl Elements) {
+fn apply(unary: &Unary, x: &[f32], out: &mut [f32]) {
+    let elements = Elements(x, out);
     let (alpha, beta) = (unary.alpha, unary.beta);
     match unary.function() {
         UnaryFunction::Abs => elements.map(f32::abs),

@@ -58,10 +58,11 @@ impl Kernel for Totals {
 
 impl Totals {
     fn integers<T: Integer>(&self, x: &[T], y: &mut [T]) {
-        match self.kind {
-            CumulativeKind::Sum => self.totals(x, y, T::default(), T::add),
-            CumulativeKind::Product => self.totals(x, y, T::ONE, T::mul),
-        }
+        let (start, combine): (T, fn(T, T) -> T) = match self.kind {
+            CumulativeKind::Sum => (T::default(), T::add),
+            CumulativeKind::Product => (T::ONE, T::mul),
+        };
+        self.totals(x, y, start, combine);
     }
 
     fn totals<T: Copy>(&self, x: &[T], y: &mut [T], start: T, combine: impl Fn(T, T) -> T) {
@@ -111,32 +112,37 @@ struct Reversed {
     inner: usize,
 }
 
-impl Kernel for Reversed {
-    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
+impl Reversed {
+    /// Where in x the elements are that come to entry `number`.
+    #[inline(never)]
+    fn source(&self, number: usize, lengths: Data<'_>) -> Result<usize, Fault> {
         let Reversed { time_first, sizes: [first, last], between, inner } = *self;
         let time = if time_first { first } else { last };
-        let lengths = call.inputs.data(1)?;
-        let length = |sequence: usize| {
-            let length = match lengths {
-                Data::I64(lengths) => lengths[sequence],
-                Data::I32(lengths) => i64::from(lengths[sequence]),
-                _ => return Err(mismatch()),
-            };
-            let fits = (0..=time as i64).contains(&length);
-            ensure!(fits, "sequence {sequence} has length {length} of {time} steps");
-            Ok(length as usize)
+        let (b, rest) = (number % last, number / last);
+        let (middle, rest) = (rest % between, rest / between);
+        let (a, outer) = (rest % first, rest / first);
+        let (step, sequence) = if time_first { (a, b) } else { (b, a) };
+        let length = match lengths {
+            Data::I64(lengths) => lengths[sequence],
+            Data::I32(lengths) => i64::from(lengths[sequence]),
+            _ => return Err(mismatch()),
         };
+        let fits = (0..=time as i64).contains(&length);
+        ensure!(fits, "sequence {sequence} has length {length} of {time} steps");
+        let length = length as usize;
+        let from = if step < length { length - 1 - step } else { step };
+        let (a, b) = if time_first { (from, b) } else { (a, from) };
+        Ok((((outer * first + a) * between + middle) * last + b) * inner)
+    }
+}
+
+impl Kernel for Reversed {
+    fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
+        let lengths = call.inputs.data(1)?;
         with_same_type!(call.inputs.data(0)?, call.outputs.data()?, |x, y| {
-            for (number, y) in y.chunks_exact_mut(inner.max(1)).enumerate() {
-                let (b, rest) = (number % last, number / last);
-                let (middle, rest) = (rest % between, rest / between);
-                let (a, outer) = (rest % first, rest / first);
-                let (step, sequence) = if time_first { (a, b) } else { (b, a) };
-                let length = length(sequence)?;
-                let from = if step < length { length - 1 - step } else { step };
-                let (a, b) = if time_first { (from, b) } else { (a, from) };
-                let at = (((outer * first + a) * between + middle) * last + b) * inner;
-                y.copy_from_slice(&x[at..at + inner]);
+            for (number, y) in y.chunks_exact_mut(self.inner.max(1)).enumerate() {
+                let at = self.source(number, lengths)?;
+                y.copy_from_slice(&x[at..at + self.inner]);
             }
         }, else return Err(mismatch()));
         Ok(())

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use amq_format::graph::{Binary, BinaryFunction, DataType};
 
 use super::elementwise::pairs;
+use super::narrow::{BLOCK, blocks, cut, widen};
 use crate::call::mismatch;
 use crate::compute::{Computation, Compute, Elementwise, Shapes, keeps_nothing};
 use crate::error::{Fault, ensure};
@@ -43,23 +44,12 @@ impl Elementwise for Pairs {
         match (*a, *b, y) {
             (D::F32(a), D::F32(b), DataMut::F32(y)) => self.floats(target, a, b, y),
             (D::I64(a), D::I64(b), DataMut::I64(y)) => self.integers(a, b, y),
-            (D::I32(a), D::I32(b), DataMut::I32(y)) => self.integers(a, b, y),
-            (D::U8(a), D::U8(b), DataMut::U8(y)) => self.integers(a, b, y),
-            (D::I8(a), D::I8(b), DataMut::I8(y)) => self.integers(a, b, y),
-            (D::I16(a), D::I16(b), DataMut::I16(y)) => self.integers(a, b, y),
-            (D::U16(a), D::U16(b), DataMut::U16(y)) => self.integers(a, b, y),
-            (D::U32(a), D::U32(b), DataMut::U32(y)) => self.integers(a, b, y),
             (D::U64(a), D::U64(b), DataMut::U64(y)) => self.integers(a, b, y),
             (D::F32(a), D::F32(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
             (D::I64(a), D::I64(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
-            (D::I32(a), D::I32(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
-            (D::U8(a), D::U8(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
-            (D::I8(a), D::I8(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
-            (D::I16(a), D::I16(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
-            (D::U16(a), D::U16(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
-            (D::U32(a), D::U32(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
             (D::U64(a), D::U64(b), DataMut::Bool(y)) => self.comparison(target, a, b, y),
             (D::Bool(a), D::Bool(b), DataMut::Bool(y)) => self.logic(target, a, b, y),
+            (a, b, y) if a.data_type() == b.data_type() => self.narrow(target, a, b, y),
             _ => Err(mismatch()),
         }
     }
@@ -119,6 +109,26 @@ impl Pairs {
             _ => return Err(mismatch()),
         }
         Ok(())
+    }
+
+    /// The lower bits of what a function gives in 64 bits are what it gives in fewer.
+    fn narrow(
+        &self,
+        target: Target,
+        a: Data<'_>,
+        b: Data<'_>,
+        mut y: DataMut<'_>,
+    ) -> Result<(), Fault> {
+        let [mut left, mut right, mut result] = [[0; BLOCK]; 3];
+        let len = y.as_data().len();
+        blocks(len, |at, len| {
+            let (a, b) = (widen(a, at, len, &mut left)?, widen(b, at, len, &mut right)?);
+            if let DataMut::Bool(y) = &mut y {
+                return self.comparison(target, a, b, &mut y[at..at + len]);
+            }
+            self.integers(a, b, &mut result[..len])?;
+            cut(&result[..len], at, &mut y)
+        })
     }
 
     fn comparison<T: Copy + PartialOrd>(
@@ -276,3 +286,64 @@ macro_rules! integer {
     )*};
 }
 integer!(i64, i32, i8, u8, i16, u16, u32, u64);
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::ops::testing::run;
+    use crate::view::Buffer;
+    use amq_format::graph::Op;
+
+    #[test]
+    fn narrow_integers_give_what_their_own_arithmetic_gives() {
+        use BinaryFunction as F;
+        macro_rules! check {
+            ($t:ident, $kind:ident, $values:expr) => {
+                let values: Vec<$t> = $values.collect();
+                let functions: [(F, fn($t, $t) -> Option<$t>); 14] = [
+                    (F::Add, |a, b| Some(Integer::add(a, b))),
+                    (F::Sub, |a, b| Some(Integer::sub(a, b))),
+                    (F::Mul, |a, b| Some(Integer::mul(a, b))),
+                    (F::Min, |a, b| Some(Ord::min(a, b))),
+                    (F::Max, |a, b| Some(Ord::max(a, b))),
+                    (F::Div, Integer::div),
+                    (F::Pow, Integer::pow),
+                    (F::Remainder, Integer::remainder),
+                    (F::Modulo, Integer::modulo),
+                    (F::And, |a, b| Some(Integer::and(a, b))),
+                    (F::Or, |a, b| Some(Integer::or(a, b))),
+                    (F::Xor, |a, b| Some(Integer::xor(a, b))),
+                    (F::ShiftLeft, |a, b| Some(Integer::left(a, b))),
+                    (F::ShiftRight, |a, b| Some(Integer::right(a, b))),
+                ];
+                for (function, expected) in functions {
+                    let pairs = values.iter().flat_map(|&a| values.iter().map(move |&b| (a, b)));
+                    let (mut a, mut b, mut y) = (Vec::new(), Vec::new(), Vec::new());
+                    for ((x, z), result) in pairs.filter_map(|p| Some((p, expected(p.0, p.1)?))) {
+                        a.push(x);
+                        b.push(z);
+                        y.push(result);
+                    }
+                    let tensor =
+                        |elements: Vec<$t>| (vec![elements.len()], Buffer::$kind(elements));
+                    let op = Op::Binary(Binary { function: function as i32 });
+                    let (_, found) = run(op, &[tensor(a), tensor(b)]).unwrap();
+                    assert!(found == Buffer::$kind(y), "{function:?} of {}", stringify!($t));
+                }
+            };
+        }
+        check!(i8, I8, i8::MIN..=i8::MAX);
+        check!(u8, U8, 0..=u8::MAX);
+        check!(
+            i16,
+            I16,
+            [0, 1, 2, 7, 15, 16, 17, 255, 256, i16::MAX, i16::MIN, -1, -2, -16].into_iter()
+        );
+        check!(u16, U16, [0, 1, 2, 7, 15, 16, 17, 255, 256, 1 << 15, u16::MAX].into_iter());
+        check!(i32, I32, [0, 1, 3, 31, 32, 33, 63, 64, 65, i32::MAX, i32::MIN, -1, -3].into_iter());
+        check!(u32, U32, [0, 1, 3, 31, 32, 33, 63, 64, 65, 1 << 31, u32::MAX].into_iter());
+    }
+}

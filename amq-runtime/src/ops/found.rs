@@ -69,34 +69,39 @@ struct Places {
 
 impl Dynamic for Places {
     fn run(&mut self, call: &mut Call<'_>, sizes: &mut Vec<i64>) -> Result<(), Fault> {
-        with_elements!(call.inputs.data(0)?, |x| self.find(x, call, sizes))
+        let x = call.inputs.data(0)?;
+        with_elements!(x, |elements| {
+            let zero = Default::default();
+            self.find(x.len(), &|i| elements[i] != zero, call, sizes)
+        })
     }
 }
 
 impl Places {
-    fn find<T: Copy + Default + PartialEq>(
+    /// Compiled once for all types.
+    fn find(
         &self,
-        x: &[T],
+        len: usize,
+        is_found: &dyn Fn(usize) -> bool,
         call: &mut Call<'_>,
         sizes: &mut Vec<i64>,
     ) -> Result<(), Fault> {
-        let zero = T::default();
-        let count = x.iter().filter(|&&x| x != zero).count();
+        let found = || (0..len).filter(|&i| is_found(i));
+        let count = found().count();
         sizes.push(count as i64);
         let (axes, budget) = (self.dims.len(), &mut call.memory.scratch.budget);
         let places = call.outputs.grown(0, axes.saturating_mul(count), budget)?;
         let Some(DataMut::I64(places)) = places else {
             return if places.is_none() { Ok(()) } else { Err(mismatch()) };
         };
-        let found = || x.iter().enumerate().filter(|(_, x)| **x != zero);
-        let mut inner = x.len();
+        let mut inner = len;
         for (axis, &size) in self.dims.iter().enumerate() {
             if size == 0 {
                 return Ok(());
             }
             inner /= size;
             let row = &mut places[axis * count..][..count];
-            row.iter_mut().zip(found()).for_each(|(y, (i, _))| *y = (i / inner % size) as i64);
+            row.iter_mut().zip(found()).for_each(|(y, i)| *y = (i / inner % size) as i64);
         }
         Ok(())
     }
@@ -178,8 +183,12 @@ impl Different {
             let differ = pairs.find_map(|(a, b)| Some(compare(a, b)).filter(|order| order.is_ne()));
             differ.unwrap_or(Ordering::Equal)
         };
+        self.number_by(&by_elements, order, numbers)
+    }
+
+    fn number_by(&self, by_elements: &By<'_>, order: &mut [u32], numbers: &mut [u32]) -> usize {
         order.iter_mut().zip(0..).for_each(|(slot, i)| *slot = i);
-        order.sort_unstable_by(&by_elements as &By<'_>);
+        order.sort_unstable_by(by_elements);
         let mut count = 0;
         for (at, i) in order.iter().enumerate() {
             let new = at == 0 || by_elements(&order[at - 1], i).is_ne();
@@ -235,7 +244,7 @@ impl Dynamic for Steps {
             (Data::F32(&[start]), Data::F32(&[limit]), Data::F32(&[step])) => {
                 let span = f64::from(limit) - f64::from(start);
                 let count = libm::ceil(span / f64::from(step));
-                ensure!(!count.is_nan(), "it is to go from {start} to {limit} in steps of {step}");
+                ensure!(!count.is_nan(), "its bounds and its step tell no number of steps");
                 // Negative numbers become 0, and too large ones the largest.
                 let count = count as usize;
                 sizes.push(i64::try_from(count).unwrap_or(i64::MAX));
@@ -263,7 +272,8 @@ impl Dynamic for Steps {
 fn count(start: i128, limit: i128, step: i128) -> Result<usize, Fault> {
     ensure!(step != 0, "its step is 0");
     let span = if step > 0 { limit - start } else { start - limit };
-    let count = (span.max(0) + step.abs() - 1) / step.abs();
+    // Neither needs more than 64 bits, in which a division is less code.
+    let count = (span.max(0) as u64).div_ceil(step.unsigned_abs() as u64);
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
@@ -316,7 +326,7 @@ mod tests {
         assert_eq!(numbers([1.0, 0.0, 1.0]).unwrap().0, 0);
         // 0.6 / 0.2 is 3 in f32; of the two floats it is a little more.
         assert_eq!(numbers([0.0, 0.6, 0.2]).unwrap().0, 4);
-        assert!(of([1.0, 1.0, 0.0]).unwrap_err().contains("in steps of 0"));
+        assert!(of([1.0, 1.0, 0.0]).unwrap_err().contains("no number of steps"));
         assert!(of([0.0, 1.0, 0.0]).is_err(), "endless");
         let of = |bounds: [i64; 3]| {
             let inputs = bounds.map(|x| integers(&[1], [x]));

@@ -132,6 +132,7 @@ pub(super) fn entry(indices: Data<'_>, at: usize, size: usize) -> Result<usize, 
     Ok(from_start as usize)
 }
 
+#[derive(Clone, Copy)]
 struct Entries {
     outer: usize,
     size: usize,
@@ -141,17 +142,24 @@ struct Entries {
 impl Kernel for Entries {
     fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
         let indices = call.inputs.data(1)?;
-        let count = indices.len();
-        let Entries { outer, size, inner } = *self;
+        let inner = self.inner;
         with_same_type!(call.inputs.data(0)?, call.outputs.data()?, |x, y| {
-            for i in 0..outer {
-                for k in 0..count {
-                    let (from, to) = (i * size + entry(indices, k, size)?, i * count + k);
-                    y[to * inner..(to + 1) * inner]
-                        .copy_from_slice(&x[from * inner..(from + 1) * inner]);
-                }
+            self.each(indices, &mut |from, to| {
+                y[to..to + inner].copy_from_slice(&x[from..from + inner]);
+            })
+        }, else Err(mismatch()))
+    }
+}
+
+impl Entries {
+    /// Calls with where each entry is and where it goes, for all types of elements.
+    fn each(&self, indices: Data<'_>, copy: &mut dyn FnMut(usize, usize)) -> Result<(), Fault> {
+        let (Entries { outer, size, inner }, count) = (*self, indices.len());
+        for i in 0..outer {
+            for k in 0..count {
+                copy((i * size + entry(indices, k, size)?) * inner, (i * count + k) * inner);
             }
-        }, else return Err(mismatch()));
+        }
         Ok(())
     }
 }

@@ -35,17 +35,22 @@ impl Places {
         Ok(Places { walk, size: x.dims[axis], step })
     }
 
-    /// Calls `visit` with the place in x of each index, in order, and its number.
-    #[inline(always)]
-    fn each(&self, indices: Data<'_>, mut visit: impl FnMut(usize, usize)) -> Result<(), Fault> {
-        let mut at = 0;
+    /// Calls `visit` with the places in x of some indices after the other, in order, and the number of the first.
+    /// Of some at a time, since this is compiled once for all types.
+    fn each(&self, indices: Data<'_>, visit: &mut dyn FnMut(&[usize], usize)) -> Result<(), Fault> {
+        let (mut places, mut count, mut at) = ([0; 64], 0, 0);
         for [start] in self.walk.rows() {
             for column in 0..self.walk.inner {
                 let lane = start + column * self.walk.strides[0].unsigned_abs();
-                visit(lane + entry(indices, at, self.size)? * self.step, at);
-                at += 1;
+                places[count] = lane + entry(indices, at, self.size)? * self.step;
+                (count, at) = (count + 1, at + 1);
+                if count == places.len() {
+                    visit(&places, at - count);
+                    count = 0;
+                }
             }
         }
+        visit(&places[..count], at - count);
         Ok(())
     }
 }
@@ -65,7 +70,9 @@ impl Kernel for Chosen {
     fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
         let indices = call.inputs.data(1)?;
         with_same_type!(call.inputs.data(0)?, call.outputs.data()?, |x, y| {
-            self.0.each(indices, |place, at| y[at] = x[place])
+            self.0.each(indices, &mut |places, at| {
+                y[at..].iter_mut().zip(places).for_each(|(y, &place)| *y = x[place]);
+            })
         }, else Err(mismatch()))
     }
 }
@@ -140,7 +147,10 @@ impl Kernel for Written {
     fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
         let indices = call.inputs.data(1)?;
         scattered!(call, self.kind, |updates, y, combine| {
-            self.places.each(indices, |place, at| y[place] = combine(y[place], updates[at]))
+            self.places.each(indices, &mut |places, at| {
+                let updates = places.iter().zip(&updates[at..]);
+                updates.for_each(|(&place, &new)| y[place] = combine(y[place], new));
+            })
         })
     }
 }
@@ -163,7 +173,7 @@ impl Tuples {
     }
 
     /// Where the part of tuple number `at` begins.
-    #[inline(always)]
+    #[inline(never)]
     fn start(&self, indices: Data<'_>, at: usize) -> Result<usize, Fault> {
         let mut start = 0;
         for (k, &(size, step)) in self.axes.iter().enumerate() {

@@ -34,6 +34,7 @@ mod grid;
 mod index;
 mod linear;
 mod matmul;
+mod narrow;
 mod order;
 mod pad;
 mod pool;

@@ -131,24 +131,47 @@ impl Chosen {
         }
     }
 
-    /// Fast where sorting is compiled for this type of elements; one code sorts the others.
+    /// Fast where all is compiled for this type of elements; one code serves the others.
     fn choose<T: Copy, const FAST: bool>(
         &self,
         x: &[T],
         mut values: Option<&mut [T]>,
-        mut indices: Option<&mut [i64]>,
+        indices: Option<&mut [i64]>,
         order: &mut [u32],
         compare: impl Fn(&T, &T) -> Ordering,
     ) {
+        let ascending = |a: usize, b: usize| compare(&x[a], &x[b]);
+        let mut copy = |to: usize, from: usize| {
+            if let Some(values) = &mut values {
+                values[to] = x[from];
+            }
+        };
+        if FAST {
+            self.choose_places::<_, true>(x.len(), ascending, &mut copy, indices, order);
+        } else {
+            let ascending: &dyn Fn(usize, usize) -> Ordering = &ascending;
+            self.choose_places::<_, false>(x.len(), ascending, &mut copy, indices, order);
+        }
+    }
+
+    /// Orders places by the elements there, and copies the elements that are chosen.
+    fn choose_places<F: Fn(usize, usize) -> Ordering, const FAST: bool>(
+        &self,
+        len: usize,
+        ascending: F,
+        copy: &mut dyn FnMut(usize, usize),
+        mut indices: Option<&mut [i64]>,
+        order: &mut [u32],
+    ) {
         let Chosen { size, inner, k, .. } = *self;
-        if k == 0 || x.is_empty() {
+        if k == 0 || len == 0 {
             return;
         }
-        for (block, x) in x.chunks_exact(size * inner).enumerate() {
+        for block in 0..len / (size * inner) {
             for column in 0..inner {
-                let at = |i: u32| &x[i as usize * inner + column];
+                let at = |i: u32| (block * size + i as usize) * inner + column;
                 let first = |&i: &u32, &j: &u32| {
-                    let ascending = compare(at(i), at(j));
+                    let ascending = ascending(at(i), at(j));
                     let better = if self.smallest { ascending } else { ascending.reverse() };
                     better.then(i.cmp(&j))
                 };
@@ -163,9 +186,7 @@ impl Chosen {
                 }
                 for (row, &i) in order[..k].iter().enumerate() {
                     let to = (block * k + row) * inner + column;
-                    if let Some(values) = &mut values {
-                        values[to] = *at(i);
-                    }
+                    copy(to, at(i));
                     if let Some(indices) = &mut indices {
                         indices[to] = i64::from(i);
                     }

@@ -88,13 +88,22 @@ impl Border {
         if y.is_empty() {
             return;
         }
-        let mut counters = [0; MAX_RANK];
-        for row in y.chunks_exact_mut(self.last.len()) {
-            let sources = self.outer.iter().zip(&counters).map(|(axis, &i)| axis[i]);
-            match sources.sum::<Option<usize>>() {
+        let mut rows = y.chunks_exact_mut(self.last.len());
+        self.each_row(rows.len(), &mut |at| {
+            let Some(row) = rows.next() else { return };
+            match at {
                 Some(at) => self.fill_row(x, at, value, row),
                 None => row.fill(value),
             }
+        });
+    }
+
+    /// Calls with the source of each row, for all types of elements.
+    pub(super) fn each_row(&self, rows: usize, each: &mut dyn FnMut(Option<usize>)) {
+        let mut counters = [0; MAX_RANK];
+        for _ in 0..rows {
+            let sources = self.outer.iter().zip(&counters).map(|(axis, &i)| axis[i]);
+            each(sources.sum());
             for (axis, counter) in self.outer.iter().zip(&mut counters).rev() {
                 *counter += 1;
                 if *counter < axis.len() {

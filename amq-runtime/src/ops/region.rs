@@ -155,7 +155,7 @@ impl Regions {
         }
         let bin = size / bins as f32;
         let samples = if self.op.samples > 0 { self.op.samples as f32 } else { math::ceil(bin) };
-        ensure!(samples <= MOST_SAMPLES, "a region from {start} of size {size} is too large");
+        ensure!(samples <= MOST_SAMPLES, "a region is too large");
         Ok(Side { start, bin, samples: samples as usize })
     }
 }

@@ -11,7 +11,6 @@ use super::walk::strides;
 use crate::call::{Call, Kernel, Memory, mismatch};
 use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
 use crate::error::{Fault, ensure, fault};
-use crate::infer::MAX_RANK;
 use crate::view::{Data, DataMut, with_same_type};
 
 /// An axis that is resized.
@@ -115,7 +114,11 @@ impl Pass {
         };
         // As a float: a scale near 0 asks for more than an integer holds.
         let (to, each) = (axis.to, 2.0 * half);
-        ensure!(each * to.max(1) as f64 <= MOST_TAPS as f64, "{each} entries for each of {to}");
+        ensure!(
+            each * to.max(1) as f64 <= MOST_TAPS as f64,
+            "{} entries for each of {to}",
+            each as u64
+        );
         let taps = each as usize;
         let count = to * taps;
         let (mut entries, mut weights) = (room(count)?, room(count)?);
@@ -269,11 +272,8 @@ impl Nearest {
             return;
         }
         let width = whole.len();
-        let mut before = None;
-        let mut counters = [0; MAX_RANK];
-        for row in 0..y.len() / width {
-            let sources = self.border.outer.iter().zip(&counters).map(|(axis, &i)| axis[i]);
-            let at = sources.sum::<Option<usize>>();
+        let (mut before, mut row) = (None, 0);
+        self.border.each_row(y.len() / width, &mut |at| {
             // Rows that come again are copied.
             if at.is_some() && at == before {
                 y.copy_within((row - 1) * width..row * width, row * width);
@@ -287,15 +287,8 @@ impl Nearest {
                     None => y.fill(outside),
                 }
             }
-            before = at;
-            for (axis, counter) in self.border.outer.iter().zip(&mut counters).rev() {
-                *counter += 1;
-                if *counter < axis.len() {
-                    break;
-                }
-                *counter = 0;
-            }
-        }
+            (before, row) = (at, row + 1);
+        });
     }
 }
 

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use amq_format::graph::Select;
 
 use super::elementwise::pairs;
+use super::narrow::{BLOCK, blocks, cut, widen};
 use crate::call::mismatch;
 use crate::compute::{Computation, Compute, Elementwise, Shapes, keeps_nothing};
 use crate::error::Fault;
@@ -32,15 +33,17 @@ impl Elementwise for Choice {
         match (*a, *b, y) {
             (Data::F32(a), Data::F32(b), DataMut::F32(y)) => choose(target, c, a, b, y),
             (Data::I64(a), Data::I64(b), DataMut::I64(y)) => choose(target, c, a, b, y),
-            (Data::I32(a), Data::I32(b), DataMut::I32(y)) => choose(target, c, a, b, y),
-            (Data::U8(a), Data::U8(b), DataMut::U8(y)) => choose(target, c, a, b, y),
-            (Data::I8(a), Data::I8(b), DataMut::I8(y)) => choose(target, c, a, b, y),
-            (Data::I16(a), Data::I16(b), DataMut::I16(y)) => choose(target, c, a, b, y),
-            (Data::U16(a), Data::U16(b), DataMut::U16(y)) => choose(target, c, a, b, y),
-            (Data::U32(a), Data::U32(b), DataMut::U32(y)) => choose(target, c, a, b, y),
             (Data::U64(a), Data::U64(b), DataMut::U64(y)) => choose(target, c, a, b, y),
-            (Data::Bool(a), Data::Bool(b), DataMut::Bool(y)) => choose(target, c, a, b, y),
-            _ => return Err(mismatch()),
+            (a, b, mut y) => {
+                let [mut left, mut right, mut chosen] = [[0; BLOCK]; 3];
+                let len = y.as_data().len();
+                return blocks(len, |at, len| {
+                    let c = if c.len() == 1 { c } else { &c[at..at + len] };
+                    let (a, b) = (widen(a, at, len, &mut left)?, widen(b, at, len, &mut right)?);
+                    choose(target, c, a, b, &mut chosen[..len]);
+                    cut(&chosen[..len], at, &mut y)
+                });
+            }
         }
         Ok(())
     }

@@ -84,7 +84,7 @@ struct Move(Walk<1>);
 impl Kernel for Move {
     fn run(&self, call: &mut Call<'_>) -> Result<(), Fault> {
         let (x, y) = (call.inputs.data(0)?, call.outputs.data()?);
-        with_same_type!(x, y, |x, y| walk::copy(&self.0, x, y), else return Err(mismatch()));
+        with_same_type!(x, y, |x, y| walk::copy_part(&self.0, x, 0, y), else return Err(mismatch()));
         Ok(())
     }
 }

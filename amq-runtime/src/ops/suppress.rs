@@ -88,7 +88,7 @@ impl Dynamic for Suppression {
         let Data::I64(&[most]) = call.inputs.data(2)? else { return Err(mismatch()) };
         let most = usize::try_from(most).unwrap_or(0).min(self.boxes);
         let limit = float(call, 3)?.unwrap_or(0.0);
-        ensure!((0.0..=1.0).contains(&limit), "an overlap of {limit} is not between 0 and 1");
+        ensure!((0.0..=1.0).contains(&limit), "its overlap is not between 0 and 1");
         let least = float(call, 4)?;
         let lines = scores.chunks_exact(self.boxes.max(1));
         let room = lines.len().saturating_mul(most).saturating_mul(3);
@@ -184,6 +184,6 @@ mod tests {
             floats(&[], [1.5]),
         ];
         let op = Op::NonMaxSuppression(NonMaxSuppression { centered: true });
-        assert_eq!(run(op, &inputs).unwrap_err(), "an overlap of 1.5 is not between 0 and 1");
+        assert_eq!(run(op, &inputs).unwrap_err(), "its overlap is not between 0 and 1");
     }
 }

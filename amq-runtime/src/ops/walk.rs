@@ -135,16 +135,6 @@ pub(super) fn copy_row<T: Copy>(x: &[T], start: usize, stride: isize, out: &mut 
     }
 }
 
-/// Copies what `walk` goes through in x to `out`.
-pub(super) fn copy<T: Copy>(walk: &Walk<1>, x: &[T], out: &mut [T]) {
-    if out.is_empty() {
-        return;
-    }
-    for (row, [start]) in out.chunks_exact_mut(walk.inner).zip(walk.rows()) {
-        copy_row(x, start, walk.strides[0], row);
-    }
-}
-
 /// Copies a part of what `walk` goes through in x, from element `from` on, to `out`.
 pub(super) fn copy_part<T: Copy>(walk: &Walk<1>, x: &[T], from: usize, mut out: &mut [T]) {
     if out.is_empty() {

@@ -3,15 +3,17 @@
 //! Little-endian: the magic bytes, the model's root digest, the number of states as u32 (0 before
 //! the first step), then of each the number of axes as u32, the sizes as u64, and the elements.
 
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+
+use amq_format::graph::Dim;
 
 use crate::error::{Error, MisfitKind};
 use crate::infer::{MAX_RANK, list};
 use crate::model::Model;
 use crate::program::Port;
+use crate::shape::Sizes;
 use crate::view::{Buffer, Data, DataMut};
 
 /// A state between steps.
@@ -58,7 +60,7 @@ pub(super) fn restore(model: &Model, bytes: &[u8]) -> Result<Vec<Kept>, Error> {
     if count != 0 && count != model.states().len() {
         return Err(damaged(&format!("it has {count} states")));
     }
-    let mut sizes = BTreeMap::new();
+    let mut sizes = Sizes::new();
     let mut states = Vec::with_capacity(count);
     for state in &model.states()[..count] {
         let port = &model.inputs()[state.input];
@@ -84,18 +86,20 @@ fn damaged(what: &str) -> Error {
 }
 
 /// The shape must be one that the input can have beside the other states.
-fn check<'m>(
-    port: &'m Port,
-    dims: &[usize],
-    sizes: &mut BTreeMap<&'m str, usize>,
-) -> Result<(), Error> {
-    let fits = dims.len() == port.dims.len()
-        && dims.iter().zip(&port.dims).all(|(&size, dim)| match (dim.as_size(), dim.as_name()) {
-            (Some(expected), _) => i64::try_from(size) == Ok(expected),
-            (_, Some(name)) => size > 0 && *sizes.entry(name).or_insert(size) == size,
+fn check(port: &Port, dims: &[usize], sizes: &mut Sizes) -> Result<(), Error> {
+    let mut fits = |(&size, dim): (&usize, &Dim)| {
+        let Ok(size) = i64::try_from(size) else { return false };
+        match (dim.as_size(), dim.as_name()) {
+            (Some(expected), _) => size == expected,
+            (_, Some(name)) => {
+                let first = sizes.entry(String::from(name));
+                size > 0 && first.or_insert_with(|| (size, port.name.clone())).0 == size
+            }
             // An expression: the next step compares with what its inputs make of it.
             _ => true,
-        });
+        }
+    };
+    let fits = dims.len() == port.dims.len() && dims.iter().zip(&port.dims).all(&mut fits);
     let (found, expected) = (list(dims), list(&port.dims));
     let name = &port.name;
     if fits { Ok(()) } else { Err(damaged(&format!("{name} has shape {found}, not {expected}"))) }

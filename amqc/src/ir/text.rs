@@ -35,7 +35,7 @@ impl fmt::Display for Module {
                 f,
                 "{} = {}",
                 outputs.join(", "),
-                node.op.as_ref().map_or("?".into(), |op| op.operator().text())
+                node.op.as_ref().map_or("?".into(), |op| op.text())
             )?;
             for (i, &input) in node.inputs.iter().enumerate() {
                 write!(f, "{} {}", if i > 0 { "," } else { "" }, self.shown_value(input))?;
@@ -76,7 +76,7 @@ fn write_body(f: &mut fmt::Formatter<'_>, body: &Graph, depth: usize) -> fmt::Re
     let inputs = names(&mut body.inputs.iter().map(|port| port.value));
     writeln!(f, "{indent}body {inputs}")?;
     for node in &body.nodes {
-        let op = node.op.as_ref().map_or("?".into(), |op| op.operator().text());
+        let op = node.op.as_ref().map_or("?".into(), |op| op.text());
         let outputs = names(&mut node.outputs.iter().copied());
         let inputs = names(&mut node.inputs.iter().copied());
         writeln!(f, "{indent}{outputs} = {op} {inputs}  # {}", node.name)?;

@@ -241,7 +241,7 @@ impl Budget {
         let (inputs, outputs) = (elements(&node.inputs)?, elements(&node.outputs)?);
         let (read, given) = (sum(&inputs)?, sum(&outputs)?);
         let of_inputs: Vec<_> = node.inputs.iter().map(|&value| fact(facts, value)).collect();
-        let work = node.op.as_ref()?.operator().work(&of_inputs, read, given)?;
+        let work = node.op.as_ref()?.work(&of_inputs, read, given)?;
         // No type takes more.
         let bytes = given.checked_mul(8)?;
         if bytes > self.bytes || work > self.work {
