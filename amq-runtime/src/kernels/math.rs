@@ -186,18 +186,26 @@ pub(crate) fn unary(target: Target, unary: &Unary, x: &[f32], out: &mut [f32]) {
     debug_assert_eq!(x.len(), out.len());
     target.vectorize(
         #[inline(always)]
-        || apply(unary, x, out),
+        || apply(unary, Between(x, out)),
     );
 }
 
-/// The function of each element of x, in its place. Of copies, which cost less than all functions' code once more.
+/// The function of each element of x, in its place.
 pub(crate) fn unary_in_place(target: Target, function: &Unary, x: &mut [f32]) {
-    let mut copy = [0.0; 128];
-    for x in x.chunks_mut(copy.len()) {
-        let copy = &mut copy[..x.len()];
-        copy.copy_from_slice(x);
-        unary(target, function, copy, x);
+    if cfg!(target_arch = "wasm32") {
+        // A module is downloaded: copies cost less than all functions' code once more.
+        let mut copy = [0.0; 128];
+        for x in x.chunks_mut(copy.len()) {
+            let copy = &mut copy[..x.len()];
+            copy.copy_from_slice(x);
+            unary(target, function, copy, x);
+        }
+        return;
     }
+    target.vectorize(
+        #[inline(always)]
+        || apply(function, InPlace(x)),
+    );
 }
 
 /// x without the lowest `bits` of its mantissa, rounded to nearest, ties to even. x is no NaN.
@@ -224,9 +232,24 @@ fn to_bf16(x: f32) -> f32 {
 }
 
 /// Where elements come from and go to.
-struct Elements<'a>(&'a [f32], &'a mut [f32]);
+trait Elements {
+    fn map(self, function: impl Fn(f32) -> f32);
+}
 
-impl Elements<'_> {
+struct InPlace<'a>(&'a mut [f32]);
+
+impl Elements for InPlace<'_> {
+    #[inline(always)]
+    fn map(self, function: impl Fn(f32) -> f32) {
+        for x in self.0 {
+            *x = function(*x);
+        }
+    }
+}
+
+struct Between<'a>(&'a [f32], &'a mut [f32]);
+
+impl Elements for Between<'_> {
     #[inline(always)]
     fn map(self, function: impl Fn(f32) -> f32) {
         for (x, y) in self.0.iter().zip(self.1) {
@@ -241,8 +264,7 @@ fn narrowed(function: fn(f64) -> f64) -> impl Fn(f32) -> f32 {
 }
 
 #[inline(always)]
-fn apply(unary: &Unary, x: &[f32], out: &mut [f32]) {
-    let elements = Elements(x, out);
+fn apply(unary: &Unary, elements: impl Elements) {
     let (alpha, beta) = (unary.alpha, unary.beta);
     match unary.function() {
         UnaryFunction::Abs => elements.map(f32::abs),

@@ -49,14 +49,19 @@ impl Weights {
         let short = layout.segments() == 1 && layout.words() <= SHORT;
         let one = layout.taps * layout.segments() == 1;
         let several = vectors.places.len() >= 4 * layout.taps;
+        if one && several {
+            return target.run(Whole(product));
+        }
+        // A module of WebAssembly is downloaded: there one function serves all numbers of planes.
+        let is_module = cfg!(target_arch = "wasm32");
         match self.bits {
-            _ if one && several => target.run(Whole(product)),
+            _ if short && is_module => target.run(ShortTaps::<0>(product)),
             1 if short => target.run(ShortTaps::<1>(product)),
             2 if short => target.run(ShortTaps::<2>(product)),
             3 if short => target.run(ShortTaps::<3>(product)),
             4 if short => target.run(ShortTaps::<4>(product)),
-            _ if !several => target.run(Few(product)),
-            _ => target.run(product),
+            _ if several || is_module => target.run(product),
+            _ => target.run(Few(product)),
         }
     }
 }
@@ -218,7 +223,7 @@ impl<'a, L: Lanes, const N: usize> Several<'a, L, N> {
     }
 }
 
-/// A product where each tap is a segment of at most [`SHORT`] words.
+/// A product where each tap is a segment of at most [`SHORT`] words, with so many planes, or any number for 0.
 struct ShortTaps<'a, const BITS: usize>(Product<'a>);
 
 impl<const BITS: usize> Work for ShortTaps<'_, BITS> {
@@ -252,26 +257,27 @@ impl Product<'_> {
         block: usize,
         vector: usize,
     ) {
-        let layout = self.weights.layout;
+        let Weights { layout, bits, .. } = *self.weights;
+        let bits = if BITS == 0 { bits } else { BITS };
         let (taps, words) = (layout.taps, layout.words());
-        let lines = self.weights.lines.as_chunks::<BITS>().0;
-        let lines = &lines[block * taps * words..][..taps * words];
+        let lines = &self.weights.lines[block * taps * words * bits..][..taps * words * bits];
         let groups = layout.groups();
-        let coefficients = self.weights.coefficients.as_chunks::<BITS>().0;
-        let coefficients = &coefficients[block * groups..][..groups];
+        let coefficients = &self.weights.coefficients[block * groups * bits..][..groups * bits];
         let places: [&[u32]; N] =
             core::array::from_fn(|v| &self.vectors.places[(vector + v) * taps..][..taps]);
         let mut results = [lanes.splat(0.0); N];
         let (mut group, mut left) = (0, layout.shared);
-        for (tap, lines) in lines.chunks_exact(words).enumerate() {
+        for (tap, lines) in lines.chunks_exact(words * bits).enumerate() {
+            let coefficients = &coefficients[group * bits..][..bits];
             let at = places.map(|places| places[tap] as usize);
             let tables: [&[Tables]; N] =
                 core::array::from_fn(|v| &self.vectors.tables[at[v] * words..][..words]);
             let totals = at.map(|at| self.vectors.totals[at]);
             let mut dots = [lanes.splat(0.0); N];
+            let mut plane = 0;
             // As many planes at a time as sums fit in registers.
             macro_rules! planes {
-                ($first:expr, $n:literal) => {{
+                ($n:literal) => {{
                     let mut sums = [[lanes.less_short(0); N]; $n];
                     for v in 0..N {
                         let sum = lanes.less_short(totals[v].magnitudes);
@@ -279,36 +285,37 @@ impl Product<'_> {
                             sums[i][v] = sum;
                         }
                     }
-                    for (word, lines) in lines.iter().enumerate() {
-                        for i in 0..$n {
-                            let index = lanes.index(&lines[$first + i]);
+                    let (mut word, mut rest) = (0, lines);
+                    while let Some((lines, others)) = rest.split_at_checked(bits) {
+                        for (sums, line) in sums.iter_mut().zip(&lines[plane..plane + $n]) {
+                            let index = lanes.index(line);
                             for v in 0..N {
-                                sums[i][v] =
-                                    lanes.look_up_short(sums[i][v], index, &tables[v][word]);
+                                sums[v] = lanes.look_up_short(sums[v], index, &tables[v][word]);
                             }
                         }
+                        (word, rest) = (word + 1, others);
                     }
                     for i in 0..$n {
-                        let coefficient = lanes.load(&coefficients[group][$first + i]);
+                        let coefficient = lanes.load(&coefficients[plane + i]);
                         for v in 0..N {
                             let dot = lanes.short(sums[i][v], totals[v].magnitudes);
-                            dots[v] = if $first + i == 0 {
+                            dots[v] = if plane + i == 0 {
                                 lanes.mul(coefficient, dot)
                             } else {
                                 lanes.fma(coefficient, dot, dots[v])
                             };
                         }
                     }
+                    plane += $n;
                 }};
             }
-            if L::MANY_REGISTERS && BITS.is_multiple_of(2) {
-                for pair in 0..BITS / 2 {
-                    planes!(2 * pair, 2);
+            if L::MANY_REGISTERS {
+                while bits - plane >= 2 {
+                    planes!(2);
                 }
-            } else {
-                for plane in 0..BITS {
-                    planes!(plane, 1);
-                }
+            }
+            while plane < bits {
+                planes!(1);
             }
             for v in 0..N {
                 if let Some(offsets) = &self.weights.offsets {
