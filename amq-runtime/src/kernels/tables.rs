@@ -6,6 +6,9 @@ use super::lanes::{Lanes, Line, SHORT, Tables};
 use super::layout::Layout;
 use super::{BLOCK, Output, Target, Work, chain};
 
+/// A module of WebAssembly is downloaded: fewer functions serve more there.
+const IS_MODULE: bool = cfg!(target_arch = "wasm32");
+
 /// Packed weights.
 #[derive(Debug)]
 pub(crate) struct Weights {
@@ -49,18 +52,14 @@ impl Weights {
         let short = layout.segments() == 1 && layout.words() <= SHORT;
         let one = layout.taps * layout.segments() == 1;
         let several = vectors.places.len() >= 4 * layout.taps;
-        if one && several {
-            return target.run(Whole(product));
-        }
-        // A module of WebAssembly is downloaded: there one function serves all numbers of planes.
-        let is_module = cfg!(target_arch = "wasm32");
         match self.bits {
-            _ if short && is_module => target.run(ShortTaps::<0>(product)),
+            _ if short && IS_MODULE => target.run(ShortTaps::<0>(product)),
+            _ if one && several => target.run(Whole(product)),
             1 if short => target.run(ShortTaps::<1>(product)),
             2 if short => target.run(ShortTaps::<2>(product)),
             3 if short => target.run(ShortTaps::<3>(product)),
             4 if short => target.run(ShortTaps::<4>(product)),
-            _ if several || is_module => target.run(product),
+            _ if several || IS_MODULE => target.run(product),
             _ => target.run(Few(product)),
         }
     }
@@ -194,7 +193,7 @@ impl<'a, L: Lanes, const N: usize> Several<'a, L, N> {
         ahead: isize,
     ) -> [[L::F; N]; P] {
         let mut dots = [[lanes.splat(0.0); N]; P];
-        if lines.len() > L::SHORT * bits {
+        if IS_MODULE || lines.len() > L::SHORT * bits {
             let sums = look_up::<L, P, N>(lanes, lines, bits, plane, self.tables, ahead);
             for (dots, sums) in dots.iter_mut().zip(sums) {
                 for (v, dot) in dots.iter_mut().enumerate() {
