@@ -78,7 +78,8 @@ impl fmt::Display for Quoted<'_> {
         for c in self.0.chars() {
             match c {
                 '"' | '\\' => write!(f, "\\{c}")?,
-                '\u{200b}'..='\u{200f}'
+                '\u{61c}'
+                | '\u{200b}'..='\u{200f}'
                 | '\u{2028}'..='\u{202e}'
                 | '\u{2060}'..='\u{206f}'
                 | '\u{feff}' => {
@@ -188,5 +189,6 @@ mod tests {
     fn names_are_shown_whole() {
         assert_eq!(Quoted("é/x:0").to_string(), "\"é/x:0\"");
         assert_eq!(Quoted("a\"\\\n\u{202e}b").to_string(), r#""a\"\\\u{a}\u{202e}b""#);
+        assert_eq!(Quoted("\u{61c}").to_string(), r#""\u{61c}""#);
     }
 }
