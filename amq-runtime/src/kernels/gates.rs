@@ -46,59 +46,23 @@ impl<'a> Terms<'a> {
 
     #[inline(always)]
     fn map(&self, x: &mut [f32], function: impl Fn(f32) -> f32) {
-        let len = x.len();
-        let inputs = [&self.x_bias[..len], &self.h[..len], &self.h_bias[..len]];
-        by_lanes(x, inputs, |x, [x_bias, h, h_bias]| function((x + x_bias) + (h + h_bias)));
+        let inputs = [self.x_bias, self.h, self.h_bias];
+        by_place(x, inputs, |x, [x_bias, h, h_bias]| function((x + x_bias) + (h + h_bias)));
     }
 }
 
-/// Elements that are computed together.
-const LANES: usize = 16;
-
-/// Elements of which the steps of a plain loop are made, at most.
-const STEP: usize = 64;
-
-/// Replaces each element by a function of itself and those at its place in the inputs, which are as long.
-/// A plain loop is compiled to steps of many elements and to others behind them, at last of one at a time: few
-/// elements would be done so, and are done by lanes instead.
+/// Replaces each element by a function of itself and those at its place in the inputs, which are at least as long.
 #[inline(always)]
-pub(crate) fn by_lanes<const N: usize>(
+pub(crate) fn by_place<const N: usize>(
     out: &mut [f32],
     inputs: [&[f32]; N],
     function: impl Fn(f32, [f32; N]) -> f32,
 ) {
-    if out.len() >= STEP {
-        for (i, out) in out.iter_mut().enumerate() {
-            *out = function(*out, inputs.map(|input| input[i]));
-        }
-        return;
-    }
-    let (whole, rest) = out.as_chunks_mut::<LANES>();
-    let chunks = inputs.map(|input| input.as_chunks::<LANES>());
-    for (i, out) in whole.iter_mut().enumerate() {
-        lanes(out, chunks.map(|(whole, _)| &whole[i]), &function);
-    }
-    if !rest.is_empty() {
-        let padded = |part: &[f32]| {
-            let mut lanes = [0.0; LANES];
-            lanes[..part.len()].copy_from_slice(part);
-            lanes
-        };
-        let mut last = padded(rest);
-        let inputs = chunks.map(|(_, rest)| padded(rest));
-        lanes(&mut last, inputs.each_ref(), &function);
-        rest.copy_from_slice(&last[..rest.len()]);
-    }
-}
-
-#[inline(always)]
-fn lanes<const N: usize>(
-    out: &mut [f32; LANES],
-    inputs: [&[f32; LANES]; N],
-    function: &impl Fn(f32, [f32; N]) -> f32,
-) {
-    for (lane, out) in out.iter_mut().enumerate() {
-        *out = function(*out, inputs.map(|input| input[lane]));
+    // As long as the compiler can see: a loop that it believes may end early ends with single elements, always.
+    let len = out.len();
+    let inputs = inputs.map(|input| &input[..len]);
+    for i in 0..len {
+        out[i] = function(out[i], inputs.map(|input| input[i]));
     }
 }
 
@@ -107,10 +71,7 @@ pub(crate) fn gated(target: Target, function: &Unary, x: &[f32], gate: &[f32], o
     if function.function() == UnaryFunction::Tanh {
         target.vectorize(
             #[inline(always)]
-            || {
-                let inputs = [&x[..out.len()], &gate[..out.len()]];
-                by_lanes(out, inputs, |_, [x, gate]| gate * math::tanh(x));
-            },
+            || by_place(out, [x, gate], |_, [x, gate]| gate * math::tanh(x)),
         );
         return;
     }

@@ -142,6 +142,9 @@ impl Work for Whole<'_> {
                     }
                 };
             }
+            if L::MANY_REGISTERS {
+                vectors!(8);
+            }
             vectors!(4);
             vectors!(1);
         }
@@ -150,6 +153,8 @@ impl Work for Whole<'_> {
 
 /// What is the same for all rows of `N` vectors of [`Whole`].
 struct Several<'a, L: Lanes, const N: usize> {
+    words: usize,
+    /// Of so many words each.
     tables: [&'a [Tables]; N],
     magnitudes: [u32; N],
     /// What short sums begin with.
@@ -167,6 +172,7 @@ impl<'a, L: Lanes, const N: usize> Several<'a, L, N> {
         let places: [usize; N] = core::array::from_fn(|v| places[vector + v] as usize);
         let totals = places.map(|place| totals[place]);
         let mut several = Several {
+            words,
             tables: places.map(|place| &tables[place * words..][..words]),
             magnitudes: totals.map(|totals| totals.magnitudes),
             begun: [lanes.less_short(0); N],
@@ -203,15 +209,22 @@ impl<'a, L: Lanes, const N: usize> Several<'a, L, N> {
             return dots;
         }
         let mut sums = [self.begun; P];
-        let (mut word, mut rest) = (0, lines);
-        while let Some((lines, others)) = rest.split_at_checked(bits) {
-            for (sums, line) in sums.iter_mut().zip(&lines[plane..plane + P]) {
-                let index = lanes.index(line);
-                for (v, sum) in sums.iter_mut().enumerate() {
-                    *sum = lanes.look_up_short(*sum, index, &self.tables[v][word]);
+        let mut rest = lines;
+        for word in 0..self.words {
+            let Some((lines, others)) = rest.split_at_checked(bits) else { break };
+            rest = others;
+            let lines = &lines[plane..plane + P];
+            let mut indices = [lanes.index(&lines[0]); P];
+            for i in 1..P {
+                indices[i] = lanes.index(&lines[i]);
+            }
+            // All that meets a vector's tables at once: those of many do not stay in registers.
+            for v in 0..N {
+                let tables = &self.tables[v][word];
+                for i in 0..P {
+                    sums[i][v] = lanes.look_up_short(sums[i][v], indices[i], tables);
                 }
             }
-            (word, rest) = (word + 1, others);
         }
         for (dots, sums) in dots.iter_mut().zip(sums) {
             for (v, dot) in dots.iter_mut().enumerate() {

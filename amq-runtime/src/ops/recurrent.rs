@@ -142,6 +142,19 @@ impl Work<'_> {
     }
 }
 
+/// A direction's part of an output, where that is wanted: its states then need not be copied there. Else working
+/// memory.
+fn wanted<'a>(
+    output: &'a mut Option<&mut [f32]>,
+    own: &Range<usize>,
+    working: &'a mut [f32],
+) -> &'a mut [f32] {
+    match output {
+        Some(output) => &mut output[own.clone()],
+        None => working,
+    }
+}
+
 /// The first of some numbers, if there are any.
 fn first(all: &mut [f32], count: usize) -> &mut [f32] {
     let count = count.min(all.len());
@@ -258,10 +271,17 @@ impl Layer {
         });
         // Stale numbers would be multiplied, though not used, for sequences of length 0.
         reset.fill(0.0);
-        let mut work = Work { gates, products, reset, reset_products, h, c };
 
         for index in 0..directions {
             let own = index * state..(index + 1) * state;
+            let mut work = Work {
+                gates: &mut *gates,
+                products: &mut *products,
+                reset: &mut *reset,
+                reset_products: &mut *reset_products,
+                h: wanted(&mut outputs.h, &own, h),
+                c: wanted(&mut outputs.c, &own, c),
+            };
             for (to, from) in [(&mut *work.h, inputs.h), (&mut *work.c, inputs.c)] {
                 match from {
                     Some(from) => to.copy_from_slice(&from[own.clone()]),
@@ -290,12 +310,6 @@ impl Layer {
                         }
                     }
                 });
-            }
-            if let Some(to) = &mut outputs.h {
-                to[own.clone()].copy_from_slice(work.h);
-            }
-            if let Some(to) = &mut outputs.c {
-                to[own].copy_from_slice(work.c);
             }
         }
         Ok(())

@@ -1,19 +1,30 @@
 //! Lanes of AVX-512: one register.
 
 use core::arch::x86_64::*;
+use core::hint::black_box;
 
 use crate::kernels::lanes::{Lanes, Line, Tables};
 
 /// Proof that the CPU has the features of [`crate::kernels::Isa::Avx512`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512 {
+    /// What of a byte of weights selects an entry: bits 0 to 3.
+    entry: __m512i,
+    /// Bits 4 and 5 of an index: which of four tables its byte selects from.
+    table: __m512i,
+    twos: __m512i,
+}
 
 impl Avx512 {
     /// # Safety
     /// The CPU must have the features of [`crate::kernels::Isa::Avx512`].
     #[inline(always)]
     pub(super) unsafe fn new() -> Avx512 {
-        Avx512(())
+        let [entry, table, twos] =
+            // SAFETY: the caller vouches for the features.
+            [0x0f0f_0f0f, 0x3020_1000, 0x0202_0202].map(|x| unsafe { _mm512_set1_epi32(x) });
+        // What the compiler knows to be constant it may load anew in each step of a loop.
+        Avx512 { entry: black_box(entry), table: black_box(table), twos: black_box(twos) }
     }
 
     #[inline(always)]
@@ -266,15 +277,11 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn index(self, line: &Line) -> Self::Index {
         let word = self.load_bits(line);
-        intrinsic!({
-            // Bits 0 to 3 of a byte select an entry, bits 4 and 5 one of four tables.
-            let entry = _mm512_set1_epi32(0x0f0f_0f0f);
-            let table = _mm512_set1_epi32(0x3020_1000);
-            [
-                _mm512_ternarylogic_epi32::<0xea>(word, entry, table),
-                _mm512_ternarylogic_epi32::<0xea>(_mm512_srli_epi32::<4>(word), entry, table),
-            ]
-        })
+        let Avx512 { entry, table, .. } = self;
+        intrinsic!([
+            _mm512_ternarylogic_epi32::<0xea>(word, entry, table),
+            _mm512_ternarylogic_epi32::<0xea>(_mm512_srli_epi32::<4>(word), entry, table),
+        ])
     }
 
     #[inline(always)]
@@ -307,8 +314,8 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn look_up_short(self, sum: Self::Short, index: Self::Index, tables: &Tables) -> Self::Short {
         let [low, high] = self.load_tables(tables);
+        let twos = self.twos;
         intrinsic!({
-            let twos = _mm512_set1_epi8(2);
             let sum = _mm512_dpbusd_epi32(sum, _mm512_permutexvar_epi8(index[0], low), twos);
             _mm512_dpbusd_epi32(sum, _mm512_permutexvar_epi8(index[1], high), twos)
         })

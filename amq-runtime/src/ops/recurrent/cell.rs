@@ -140,10 +140,7 @@ impl Layer {
     ) {
         self.target.vectorize(
             #[inline(always)]
-            || {
-                let len = out.len();
-                gates::by_lanes(out, inputs.map(|input| &input[..len]), function);
-            },
+            || gates::by_place(out, inputs, function),
         );
     }
 }
