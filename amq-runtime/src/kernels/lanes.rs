@@ -118,9 +118,9 @@ pub(crate) trait Lanes: Copy {
     /// `2 a - n` as a float, rounded to nearest.
     fn twice_less(self, a: Self::U, n: u32) -> Self::F;
 
-    /// Makes the tables of the integers `x * by`, rounded half to even, whose magnitudes sum to at most
-    /// 255 in any four. Gives the sums of the positive ones and of the others' magnitudes.
-    fn tabulate(self, x: &[f32; 32], by: f32, tables: &mut Tables) -> [u32; 2];
+    /// Makes the tables, as many as there are words, of the integers `x * by`, rounded half to even, whose
+    /// magnitudes sum to at most 255 in any four. Gives the sums of the positive ones and of the others' magnitudes.
+    fn tabulate(self, x: &[[f32; 32]], by: f32, tables: &mut [Tables]) -> [u32; 2];
     fn index(self, line: &Line) -> Self::Index;
     fn zero_sum(self) -> Self::Sum;
     /// Adds the eight entries that each row selects.
@@ -315,21 +315,23 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn tabulate(self, x: &[f32; 32], by: f32, tables: &mut Tables) -> [u32; 2] {
+    fn tabulate(self, x: &[[f32; 32]], by: f32, tables: &mut [Tables]) -> [u32; 2] {
         let mut sums = [0; 2];
-        for (four, x) in x.as_chunks::<4>().0.iter().enumerate() {
-            // Adding 1.5 * 2^23 leaves no bits for a fraction.
-            let integers = x.map(|x| ((x * by + 12_582_912.0) - 12_582_912.0) as i32);
-            let place = four / 2 + four % 2 * 4;
-            for (signs, entry) in tables.0[16 * place..][..16].iter_mut().enumerate() {
-                let selected = integers
-                    .iter()
-                    .enumerate()
-                    .filter(|(i, q)| if signs >> i & 1 == 1 { **q > 0 } else { **q < 0 });
-                *entry = selected.map(|(_, q)| q.unsigned_abs() as u8).sum();
-            }
-            for q in integers {
-                sums[usize::from(q < 0)] += q.unsigned_abs();
+        for (x, tables) in x.iter().zip(tables) {
+            for (four, x) in x.as_chunks::<4>().0.iter().enumerate() {
+                // Adding 1.5 * 2^23 leaves no bits for a fraction.
+                let integers = x.map(|x| ((x * by + 12_582_912.0) - 12_582_912.0) as i32);
+                let place = four / 2 + four % 2 * 4;
+                for (signs, entry) in tables.0[16 * place..][..16].iter_mut().enumerate() {
+                    let selected = integers
+                        .iter()
+                        .enumerate()
+                        .filter(|(i, q)| if signs >> i & 1 == 1 { **q > 0 } else { **q < 0 });
+                    *entry = selected.map(|(_, q)| q.unsigned_abs() as u8).sum();
+                }
+                for q in integers {
+                    sums[usize::from(q < 0)] += q.unsigned_abs();
+                }
             }
         }
         sums

@@ -279,28 +279,30 @@ impl<Q: Quad> Lanes for Quads<Q> {
     }
 
     #[inline(always)]
-    fn tabulate(self, x: &[f32; 32], by: f32, tables: &mut Tables) -> [u32; 2] {
+    fn tabulate(self, x: &[[f32; 32]], by: f32, tables: &mut [Tables]) -> [u32; 2] {
         let mut signs = [self.0.splat(0); 4];
         for (to, signs) in signs.iter_mut().zip(&SIGNS) {
             *to = self.0.load_bytes(signs);
         }
         let mut sums = [0; 2];
-        for (four, x) in x.as_chunks::<4>().0.iter().enumerate() {
-            // An entry is what the negative ones give, and what each whose sign is positive adds to it.
-            let mut negative = 0;
-            let mut entries = self.0.splat(0);
-            for (x, signs) in x.iter().zip(signs) {
-                // Adding 1.5 * 2^23 leaves no bits for a fraction.
-                let q = ((x * by + 12_582_912.0) - 12_582_912.0) as i32;
-                negative += q.min(0).unsigned_abs();
-                sums[0] += q.max(0).unsigned_abs();
-                let term = self.0.and(signs, self.0.splat_byte(q as u8));
-                entries = self.0.add_bytes(entries, term);
+        for (x, tables) in x.iter().zip(tables) {
+            for (four, x) in x.as_chunks::<4>().0.iter().enumerate() {
+                // An entry is what the negative ones give, and what each whose sign is positive adds to it.
+                let mut negative = 0;
+                let mut entries = self.0.splat(0);
+                for (x, signs) in x.iter().zip(signs) {
+                    // Adding 1.5 * 2^23 leaves no bits for a fraction.
+                    let q = ((x * by + 12_582_912.0) - 12_582_912.0) as i32;
+                    negative += q.min(0).unsigned_abs();
+                    sums[0] += q.max(0).unsigned_abs();
+                    let term = self.0.and(signs, self.0.splat_byte(q as u8));
+                    entries = self.0.add_bytes(entries, term);
+                }
+                sums[1] += negative;
+                entries = self.0.add_bytes(entries, self.0.splat_byte(negative as u8));
+                let place = four / 2 + four % 2 * 4;
+                self.0.store_bytes(entries, &mut tables.0.as_chunks_mut::<16>().0[place]);
             }
-            sums[1] += negative;
-            entries = self.0.add_bytes(entries, self.0.splat_byte(negative as u8));
-            let place = four / 2 + four % 2 * 4;
-            self.0.store_bytes(entries, &mut tables.0.as_chunks_mut::<16>().0[place]);
         }
         sums
     }

@@ -107,17 +107,12 @@ pub(super) fn approximate(target: Target, parts: usize, x: &mut [f32]) {
 #[inline(always)]
 fn tabulate<L: Lanes>(lanes: L, x: &[f32], by: f32, tables: &mut [Tables]) -> Totals {
     let (full, rest) = x.as_chunks::<WORD>();
-    let mut sums = [0, 0];
-    for (word, tables) in tables.iter_mut().enumerate() {
+    let (tables, tail) = tables.split_at_mut(full.len());
+    let mut sums = lanes.tabulate(full, by, tables);
+    if !rest.is_empty() {
         let mut last = [0.0; WORD];
-        let x = match full.get(word) {
-            Some(x) => x,
-            None => {
-                last[..rest.len()].copy_from_slice(rest);
-                &last
-            }
-        };
-        let [positive, negative] = lanes.tabulate(x, by, tables);
+        last[..rest.len()].copy_from_slice(rest);
+        let [positive, negative] = lanes.tabulate(&[last], by, tail);
         sums = [sums[0] + positive, sums[1] + negative];
     }
     let [positive, negative] = sums;

@@ -35,13 +35,11 @@ impl Avx2 {
         })
     }
 
-    /// The sum of 32 bytes.
+    /// The sum of four 64-bit integers, modulo 2^32.
     #[inline(always)]
-    fn sum_bytes(self, a: __m256i) -> u32 {
+    fn sum_quarters(self, a: __m256i) -> u32 {
         intrinsic!({
-            let sums = _mm256_sad_epu8(a, _mm256_setzero_si256());
-            let sums =
-                _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+            let sums = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a));
             (_mm_cvtsi128_si32(sums) as u32).wrapping_add(_mm_extract_epi32::<2>(sums) as u32)
         })
     }
@@ -313,44 +311,55 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn tabulate(self, x: &[f32; 32], by: f32, tables: &mut Tables) -> [u32; 2] {
-        let mut integers = intrinsic!([_mm256_setzero_si256(); 4]);
-        for (integers, x) in integers.iter_mut().zip(x.as_chunks::<8>().0) {
-            // SAFETY: `self` proves the features; the chunk is the 32 bytes read.
-            let x = unsafe { _mm256_loadu_ps(x.as_ptr()) };
-            *integers = intrinsic!(_mm256_cvtps_epi32(_mm256_mul_ps(x, _mm256_set1_ps(by))));
-        }
-        let (positive, negative, least) = intrinsic!({
-            // Packing takes fours in turns to the halves: 0, 2, 4, 6 and 1, 3, 5, 7.
-            let first = _mm256_packs_epi32(integers[0], integers[1]);
-            let second = _mm256_packs_epi32(integers[2], integers[3]);
-            let zero = _mm256_setzero_si256();
-            let positive = _mm256_packus_epi16(first, second);
-            let negative =
-                _mm256_packus_epi16(_mm256_sub_epi16(zero, first), _mm256_sub_epi16(zero, second));
-            let pairs = _mm256_maddubs_epi16(negative, _mm256_set1_epi8(1));
-            (positive, negative, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
-        });
-        let q = intrinsic!(_mm256_sub_epi8(positive, negative));
-        for (half, tables) in tables.0.as_chunks_mut::<64>().0.iter_mut().enumerate() {
-            let (q, least) = intrinsic!(if half == 0 {
-                (
-                    _mm256_permute2x128_si256::<0x00>(q, q),
-                    _mm256_permute2x128_si256::<0x00>(least, least),
-                )
-            } else {
-                (
-                    _mm256_permute2x128_si256::<0x11>(q, q),
-                    _mm256_permute2x128_si256::<0x11>(least, least),
-                )
+    fn tabulate(self, x: &[[f32; 32]], by: f32, tables: &mut [Tables]) -> [u32; 2] {
+        let mut sums = intrinsic!([_mm256_setzero_si256(); 2]);
+        for (x, tables) in x.iter().zip(tables) {
+            let mut integers = intrinsic!([_mm256_setzero_si256(); 4]);
+            for (integers, x) in integers.iter_mut().zip(x.as_chunks::<8>().0) {
+                // SAFETY: `self` proves the features; the chunk is the 32 bytes read.
+                let x = unsafe { _mm256_loadu_ps(x.as_ptr()) };
+                *integers = intrinsic!(_mm256_cvtps_epi32(_mm256_mul_ps(x, _mm256_set1_ps(by))));
+            }
+            let (positive, negative, least) = intrinsic!({
+                // Packing takes fours in turns to the halves: 0, 2, 4, 6 and 1, 3, 5, 7.
+                let first = _mm256_packs_epi32(integers[0], integers[1]);
+                let second = _mm256_packs_epi32(integers[2], integers[3]);
+                let zero = _mm256_setzero_si256();
+                let positive = _mm256_packus_epi16(first, second);
+                let negative = _mm256_packus_epi16(
+                    _mm256_sub_epi16(zero, first),
+                    _mm256_sub_epi16(zero, second),
+                );
+                let pairs = _mm256_maddubs_epi16(negative, _mm256_set1_epi8(1));
+                (positive, negative, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
             });
-            for (pair, tables) in tables.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-                let entries = self.two_tables(q, least, 2 * pair as i8);
-                // SAFETY: `self` proves the features; the chunk is the 32 bytes written.
-                unsafe { _mm256_storeu_si256(tables.as_mut_ptr().cast(), entries) };
+            let q = intrinsic!(_mm256_sub_epi8(positive, negative));
+            for (half, tables) in tables.0.as_chunks_mut::<64>().0.iter_mut().enumerate() {
+                let (q, least) = intrinsic!(if half == 0 {
+                    (
+                        _mm256_permute2x128_si256::<0x00>(q, q),
+                        _mm256_permute2x128_si256::<0x00>(least, least),
+                    )
+                } else {
+                    (
+                        _mm256_permute2x128_si256::<0x11>(q, q),
+                        _mm256_permute2x128_si256::<0x11>(least, least),
+                    )
+                });
+                for (pair, tables) in tables.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+                    let entries = self.two_tables(q, least, 2 * pair as i8);
+                    // SAFETY: `self` proves the features; the chunk is the 32 bytes written.
+                    unsafe { _mm256_storeu_si256(tables.as_mut_ptr().cast(), entries) };
+                }
+            }
+            for (sum, bytes) in sums.iter_mut().zip([positive, negative]) {
+                *sum = intrinsic!({
+                    let eights = _mm256_sad_epu8(bytes, _mm256_setzero_si256());
+                    _mm256_add_epi64(*sum, eights)
+                });
             }
         }
-        [self.sum_bytes(positive), self.sum_bytes(negative)]
+        [self.sum_quarters(sums[0]), self.sum_quarters(sums[1])]
     }
 
     #[inline(always)]

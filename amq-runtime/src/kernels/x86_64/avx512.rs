@@ -33,17 +33,6 @@ impl Avx512 {
         // SAFETY: `self` proves the features; the tables are 128 bytes, aligned to 64.
         unsafe { [_mm512_load_si512(tables.cast()), _mm512_load_si512(tables.add(64).cast())] }
     }
-
-    /// The sum of 32 bytes.
-    #[inline(always)]
-    fn sum_bytes(self, a: __m256i) -> u32 {
-        intrinsic!({
-            let sums = _mm256_sad_epu8(a, _mm256_setzero_si256());
-            let sums =
-                _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
-            (_mm_cvtsi128_si32(sums) as u32).wrapping_add(_mm_extract_epi32::<2>(sums) as u32)
-        })
-    }
 }
 
 impl Lanes for Avx512 {
@@ -227,51 +216,54 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn tabulate(self, x: &[f32; 32], by: f32, tables: &mut Tables) -> [u32; 2] {
-        let mut parts = intrinsic!([[_mm_setzero_si128(); 2]; 2]);
-        for (i, x) in x.as_chunks::<16>().0.iter().enumerate() {
-            let x = self.load(x);
-            intrinsic!({
-                let q = _mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(by)));
+    fn tabulate(self, x: &[[f32; 32]], by: f32, tables: &mut [Tables]) -> [u32; 2] {
+        let mut values = intrinsic!(_mm512_setzero_si512());
+        let mut magnitudes = intrinsic!(_mm256_setzero_si256());
+        for (x, tables) in x.iter().zip(tables) {
+            let mut q = [values; 2];
+            for (q, x) in q.iter_mut().zip(x.as_chunks::<16>().0) {
+                let x = self.load(x);
+                *q = intrinsic!(_mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(by))));
+            }
+            let (bytes, least) = intrinsic!({
+                values = _mm512_add_epi32(values, _mm512_add_epi32(q[0], q[1]));
+                // Packing takes fours in the order 0, 4, 1, 5, 2, 6, 3, 7.
+                let q = _mm512_packs_epi32(q[0], q[1]);
                 let zero = _mm512_setzero_si512();
-                let negative = _mm512_sub_epi32(zero, q);
-                parts[0][i] = _mm512_cvtepi32_epi8(_mm512_max_epi32(q, zero));
-                parts[1][i] = _mm512_cvtepi32_epi8(_mm512_max_epi32(negative, zero));
+                let negative = _mm512_max_epi16(_mm512_sub_epi16(zero, q), zero);
+                let negative = _mm512_cvtepi16_epi8(negative);
+                // Entries that select nothing positive, in the lowest bytes of dwords.
+                let least =
+                    _mm256_dpbusd_epi32(_mm256_setzero_si256(), negative, _mm256_set1_epi8(1));
+                magnitudes = _mm256_add_epi32(magnitudes, least);
+                // Integers modulo 256, as entries are computed.
+                let bytes = _mm512_cvtepi16_epi8(q);
+                (_mm512_castsi256_si512(bytes), _mm512_castsi256_si512(least))
             });
+            for (odd, tables) in tables.0.as_chunks_mut::<64>().0.iter_mut().enumerate() {
+                let entries = intrinsic!({
+                    // First bytes of every other four, each for sixteen entries.
+                    let firsts = _mm512_set_epi64(0x14, 0x14, 4, 4, 0x10, 0x10, 0, 0);
+                    let firsts = _mm512_shuffle_epi8(firsts, _mm512_setzero_si512());
+                    let firsts = _mm512_add_epi8(firsts, _mm512_set1_epi8(8 * odd as i8));
+                    let mut entries = _mm512_permutexvar_epi8(firsts, least);
+                    for (bit, with) in [0xaaaa, 0xcccc, 0xf0f0, 0xff00].into_iter().enumerate() {
+                        let with = with * 0x0001_0001_0001_0001u64;
+                        let at = _mm512_add_epi8(firsts, _mm512_set1_epi8(bit as i8));
+                        let terms = _mm512_maskz_permutexvar_epi8(with, at, bytes);
+                        entries = _mm512_add_epi8(entries, terms);
+                    }
+                    entries
+                });
+                // SAFETY: `self` proves the features; the chunk is the 64 bytes written.
+                unsafe { _mm512_storeu_si512(tables.as_mut_ptr().cast(), entries) };
+            }
         }
-        let [positive, negative] = parts;
-        let (positive, negative) = intrinsic!((
-            _mm256_setr_m128i(positive[0], positive[1]),
-            _mm256_setr_m128i(negative[0], negative[1])
-        ));
-        let (q, least) = intrinsic!({
-            let ones = _mm256_set1_epi8(1);
-            // Entries that select nothing positive, in the lowest bytes of dwords.
-            let least = _mm256_dpbusd_epi32(_mm256_setzero_si256(), negative, ones);
-            (
-                _mm512_castsi256_si512(_mm256_sub_epi8(positive, negative)),
-                _mm512_castsi256_si512(least),
-            )
-        });
-        for (odd, tables) in tables.0.as_chunks_mut::<64>().0.iter_mut().enumerate() {
-            let entries = intrinsic!({
-                // First bytes of every other four, each for sixteen entries.
-                let firsts = _mm512_set_epi64(0x18, 0x18, 0x10, 0x10, 8, 8, 0, 0);
-                let firsts = _mm512_shuffle_epi8(firsts, _mm512_setzero_si512());
-                let firsts = _mm512_add_epi8(firsts, _mm512_set1_epi8(4 * odd as i8));
-                let mut entries = _mm512_permutexvar_epi8(firsts, least);
-                for (bit, with) in [0xaaaa, 0xcccc, 0xf0f0, 0xff00].into_iter().enumerate() {
-                    let with = with * 0x0001_0001_0001_0001u64;
-                    let at = _mm512_add_epi8(firsts, _mm512_set1_epi8(bit as i8));
-                    let terms = _mm512_maskz_permutexvar_epi8(with, at, q);
-                    entries = _mm512_add_epi8(entries, terms);
-                }
-                entries
-            });
-            // SAFETY: `self` proves the features; the chunk is the 64 bytes written.
-            unsafe { _mm512_storeu_si512(tables.as_mut_ptr().cast(), entries) };
-        }
-        [self.sum_bytes(positive), self.sum_bytes(negative)]
+        intrinsic!({
+            let negative = _mm512_reduce_add_epi32(_mm512_zextsi256_si512(magnitudes)) as u32;
+            let value = _mm512_reduce_add_epi32(values) as u32;
+            [value.wrapping_add(negative), negative]
+        })
     }
 
     #[inline(always)]

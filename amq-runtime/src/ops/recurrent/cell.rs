@@ -1,6 +1,6 @@
 //! One step of a layer, from its products: sums, gates and the states after it.
 
-use amq_format::graph::{Cell, Unary};
+use amq_format::graph::{Cell, Unary, UnaryFunction};
 
 use super::pass::Pass;
 use super::{Layer, Tools, Work};
@@ -53,17 +53,27 @@ impl Layer {
                     } else {
                         let (zr_products, products) = products.split_at(2 * hidden);
                         self.gate(f, zr, &pass.terms(zr_products, 0));
-                        let Terms { x_bias, h, h_bias } = pass.terms(products, 2 * hidden);
-                        let r = &zr[hidden..];
-                        self.combine(
-                            candidate,
-                            [x_bias, r, h, h_bias],
-                            |x, [x_bias, r, h, h_bias]| (x + x_bias) + r * (h + h_bias),
-                        );
+                        let terms = pass.terms(products, 2 * hidden);
+                        let (z, r) = zr.split_at(hidden);
+                        let sum = |x: f32, [x_bias, r, h, h_bias]: [f32; 4]| {
+                            (x + x_bias) + r * (h + h_bias)
+                        };
+                        if g.function() == UnaryFunction::Tanh && self.clip.is_none() {
+                            // All in one pass.
+                            self.combine(
+                                h,
+                                [z, candidate, terms.x_bias, r, terms.h, terms.h_bias],
+                                |h, [z, x, x_bias, r, r_h, h_bias]| {
+                                    blend(h, z, math::tanh(sum(x, [x_bias, r, r_h, h_bias])))
+                                },
+                            );
+                            continue;
+                        }
+                        self.combine(candidate, [terms.x_bias, r, terms.h, terms.h_bias], sum);
                         self.function(g, candidate);
                     }
                     self.combine(h, [&zr[..hidden], candidate], |h, [z, candidate]| {
-                        (1.0 - z) * candidate + z * h
+                        blend(h, z, candidate)
                     });
                 }
                 Cell::Lstm => {
@@ -143,4 +153,10 @@ impl Layer {
             || gates::by_place(out, inputs, function),
         );
     }
+}
+
+/// A GRU's state after a step.
+#[inline(always)]
+fn blend(h: f32, z: f32, candidate: f32) -> f32 {
+    (1.0 - z) * candidate + z * h
 }
