@@ -590,12 +590,19 @@ fn accumulators_are_folded_in_time() {
 fn batches_agree_with_single_vectors() {
     let mut r = Random(4);
     for vectors in [3, 4, 5, 6, 7, 8, 9, 32, 33, 65] {
-        for activations in all_activations(3) {
-            let w = Coded::random(&mut r, [18, 67], [64, 32][vectors % 2], 3, vectors % 2 == 1);
-            let x = r.floats(vectors * w.cols);
-            check(&w, activations, &x);
+        // The last is of whole rows, in which a word is not full, for any number of planes.
+        for (group, bits) in [([64, 32][vectors % 2], 3), (67, 1 + vectors % 4)] {
+            for activations in all_activations(bits) {
+                let w = Coded::random(&mut r, [18, 67], group, bits, vectors % 2 == 1);
+                let x = r.floats(vectors * w.cols);
+                check(&w, activations, &x);
+            }
         }
     }
+    // More words than sums of 16 bits hold.
+    let w = Coded::random(&mut r, [50, 700], 700, 2, false);
+    let x = r.floats(13 * w.cols);
+    all_activations(2).for_each(|activations| check(&w, activations, &x));
 }
 
 #[test]
