@@ -31,6 +31,10 @@ rust_for() {
         echo "SKIPPED ${0##*/}: no Rust for $1 (rustup target add $1, or Debian's rustc-web and rust-web-src)"
         exit 0
     fi
+    # Debian's has no linker for it beside it.
+    local linker
+    linker=$(find "$(rustc --print sysroot)/lib/rustlib" -name rust-lld | head -n 1)
+    [ -z "$linker" ] || PATH=$(dirname "$linker"):$PATH
     export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 RUSTC_WRAPPER=$root/targets/older-rustc
     flags+=(--ignore-rust-version "-Zbuild-std=$2")
 }
