@@ -102,6 +102,37 @@ impl Error {
     }
 }
 
+/// A float in a message, to millionths: to write all digits of any would take 4 kB of a module that is downloaded.
+pub(crate) struct Rounded(pub(crate) f32);
+
+impl fmt::Display for Rounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let x = f64::from(self.0);
+        if x.is_nan() {
+            return f.write_str("NaN");
+        }
+        if x < 0.0 {
+            f.write_str("-")?;
+        }
+        match x.abs() {
+            f64::INFINITY => f.write_str("infinity"),
+            1e13.. => f.write_str("more than 10000000000000"),
+            x => {
+                let millionths = (x * 1e6 + 0.5) as u64;
+                write!(f, "{}", millionths / 1_000_000)?;
+                let (mut part, mut digits) = (millionths % 1_000_000, 6);
+                if part == 0 {
+                    return Ok(());
+                }
+                while part % 10 == 0 {
+                    (part, digits) = (part / 10, digits - 1);
+                }
+                write!(f, ".{part:0digits$}")
+            }
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -146,5 +177,31 @@ impl core::error::Error for Error {
 impl From<amq_format::Error> for Error {
     fn from(error: amq_format::Error) -> Error {
         Error::Format(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn floats_are_written_to_millionths() {
+        for (x, written) in [
+            (0.0, "0"),
+            (1.5, "1.5"),
+            (-0.25, "-0.25"),
+            (0.000_003, "0.000003"),
+            (0.1, "0.1"),
+            (-12.000_5, "-12.0005"),
+            (0.999_999_9, "1"),
+            (9_999_999_827_968.0, "9999999827968"),
+            (1e14, "more than 10000000000000"),
+            (f32::NEG_INFINITY, "-infinity"),
+            (f32::NAN, "NaN"),
+        ] {
+            assert_eq!(Rounded(x).to_string(), written);
+        }
     }
 }

@@ -9,7 +9,7 @@ use amq_format::graph::{NonZero, Series, Sizes, Unique};
 use super::order::{By, compare};
 use crate::call::{Call, Dynamic, Memory, mismatch};
 use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
-use crate::error::{Fault, ensure, fault};
+use crate::error::{Fault, Rounded, ensure, fault};
 use crate::view::{Data, DataMut};
 
 /// Calls with the elements, whatever their type.
@@ -244,7 +244,13 @@ impl Dynamic for Steps {
             (Data::F32(&[start]), Data::F32(&[limit]), Data::F32(&[step])) => {
                 let span = f64::from(limit) - f64::from(start);
                 let count = libm::ceil(span / f64::from(step));
-                ensure!(!count.is_nan(), "its bounds and its step tell no number of steps");
+                ensure!(
+                    !count.is_nan(),
+                    "it is to go from {} to {} in steps of {}",
+                    Rounded(start),
+                    Rounded(limit),
+                    Rounded(step)
+                );
                 // Negative numbers become 0, and too large ones the largest.
                 let count = count as usize;
                 sizes.push(i64::try_from(count).unwrap_or(i64::MAX));
@@ -326,7 +332,7 @@ mod tests {
         assert_eq!(numbers([1.0, 0.0, 1.0]).unwrap().0, 0);
         // 0.6 / 0.2 is 3 in f32; of the two floats it is a little more.
         assert_eq!(numbers([0.0, 0.6, 0.2]).unwrap().0, 4);
-        assert!(of([1.0, 1.0, 0.0]).unwrap_err().contains("no number of steps"));
+        assert!(of([1.0, 1.0, 0.0]).unwrap_err().contains("from 1 to 1 in steps of 0"));
         assert!(of([0.0, 1.0, 0.0]).is_err(), "endless");
         let of = |bounds: [i64; 3]| {
             let inputs = bounds.map(|x| integers(&[1], [x]));

@@ -7,7 +7,7 @@ use amq_format::graph::RoiAlign;
 use super::binary::larger;
 use crate::call::{Call, Kernel, mismatch};
 use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
-use crate::error::{Fault, ensure, fault};
+use crate::error::{Fault, Rounded, ensure, fault};
 use crate::kernels::math;
 use crate::view::Data;
 
@@ -155,7 +155,12 @@ impl Regions {
         }
         let bin = size / bins as f32;
         let samples = if self.op.samples > 0 { self.op.samples as f32 } else { math::ceil(bin) };
-        ensure!(samples <= MOST_SAMPLES, "a region is too large");
+        ensure!(
+            samples <= MOST_SAMPLES,
+            "a region from {} of size {} is too large",
+            Rounded(start),
+            Rounded(size)
+        );
         Ok(Side { start, bin, samples: samples as usize })
     }
 }

@@ -8,7 +8,7 @@ use amq_format::graph::NonMaxSuppression;
 use super::order::compare;
 use crate::call::{Call, Dynamic, Memory, mismatch};
 use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
-use crate::error::{Fault, ensure, fault};
+use crate::error::{Fault, Rounded, ensure, fault};
 use crate::view::{Data, DataMut};
 
 impl Compute for NonMaxSuppression {
@@ -88,7 +88,11 @@ impl Dynamic for Suppression {
         let Data::I64(&[most]) = call.inputs.data(2)? else { return Err(mismatch()) };
         let most = usize::try_from(most).unwrap_or(0).min(self.boxes);
         let limit = float(call, 3)?.unwrap_or(0.0);
-        ensure!((0.0..=1.0).contains(&limit), "its overlap is not between 0 and 1");
+        ensure!(
+            (0.0..=1.0).contains(&limit),
+            "an overlap of {} is not between 0 and 1",
+            Rounded(limit)
+        );
         let least = float(call, 4)?;
         let lines = scores.chunks_exact(self.boxes.max(1));
         let room = lines.len().saturating_mul(most).saturating_mul(3);
@@ -184,6 +188,6 @@ mod tests {
             floats(&[], [1.5]),
         ];
         let op = Op::NonMaxSuppression(NonMaxSuppression { centered: true });
-        assert_eq!(run(op, &inputs).unwrap_err(), "its overlap is not between 0 and 1");
+        assert_eq!(run(op, &inputs).unwrap_err(), "an overlap of 1.5 is not between 0 and 1");
     }
 }
