@@ -120,28 +120,22 @@ impl Frame {
         Some(View { dims, data: self.slots[room.slot].data(room.len) })
     }
 
-    /// Fills a state that the current plan starts with: from elements that were kept, or with its
-    /// initial value.
+    /// Fills a state that the current plan starts with, and that is not given, with its initial value.
     pub(crate) fn start(
         &mut self,
         program: &Program,
         state: usize,
-        kept: Option<Data<'_>>,
         means: &mut Means<'_, '_>,
     ) -> Result<(), Fault> {
         let plan = &self.plans[0];
         let Some(State { room, initial, .. }) = &plan.states[state] else { return Ok(()) };
         let mut taken = mem::take(&mut self.slots[room.slot]);
-        let filled = match (kept, initial) {
-            (Some(kept), _) => {
-                copy(kept, taken.data_mut(room.len));
-                Ok(())
-            }
-            (None, None) => {
+        let filled = match initial {
+            None => {
                 clear(taken.data_mut(room.len));
                 Ok(())
             }
-            (None, Some(initial)) => initial.run(&mut Call {
+            Some(initial) => initial.run(&mut Call {
                 inputs: Operands {
                     ids: &[program.graph.states[state].initial],
                     values: Values {

@@ -133,7 +133,7 @@ impl<'a> Planner<'a> {
             }
             let source = match given {
                 Some(_) => Source::Given(i),
-                None => Source::Slot(self.allocate(port.value)),
+                None => Source::State { port: i, slot: self.allocate(port.value) },
             };
             self.place(port.value, source);
         }
@@ -141,7 +141,8 @@ impl<'a> Planner<'a> {
     }
 
     fn state(&self, state: &graph::State) -> Option<State> {
-        let Place { source: Source::Slot(slot), len } = self.places[state.input as usize] else {
+        let Place { source: Source::State { slot, .. }, len } = self.places[state.input as usize]
+        else {
             return None;
         };
         let shape = self.shapes[state.input as usize].as_ref()?;
@@ -351,7 +352,7 @@ impl<'a> Planner<'a> {
             let root = self.roots[value as usize] as usize;
             if matches!(self.needed[root], Need::Until(last) if last <= Some(step)) {
                 self.needed[root] = Need::Over;
-                if let Source::Slot(slot) = self.places[root].source {
+                if let Source::Slot(slot) | Source::State { slot, .. } = self.places[root].source {
                     self.arena.free.push(slot);
                 }
             }

@@ -58,16 +58,21 @@ impl fmt::Debug for Session {
     }
 }
 
-/// The inputs of a call.
+/// The inputs of a call, and in a step the states that were kept.
 struct Inputs<'a, K> {
     views: &'a [(K, View<'a>)],
-    /// For each graph input, which of those given it is.
+    kept: &'a [Kept],
+    /// For each graph input, which of the views and, beyond them, of the states it is.
     order: &'a [Option<usize>],
 }
 
 impl<K> Given for Inputs<'_, K> {
     fn input(&self, i: usize) -> Option<Data<'_>> {
-        Some(self.views[self.order[i]?].1.data)
+        let at = self.order[i]?;
+        Some(match self.views.get(at) {
+            Some((_, view)) => view.data,
+            None => self.kept[at - self.views.len()].elements.data(usize::MAX),
+        })
     }
 }
 
@@ -304,21 +309,30 @@ impl Session {
         let Session { model, frame, memory, workers, states, order, .. } = self;
         let (program, target) = (model.program(), model.target());
         let mut means = Means { target, memory, workers: &**workers, probe };
-        for i in 0..model.states().len() {
-            let kept = states.get(i).filter(|_| stepping);
-            let kept = kept.map(|kept| kept.elements.data(usize::MAX));
-            let started = frame.start(program, i, kept, &mut means);
+        for (i, state) in model.states().iter().enumerate() {
+            if stepping && i < states.len() {
+                order[state.input] = Some(inputs.len() + i);
+                continue;
+            }
+            let started = frame.start(program, i, &mut means);
             started.map_err(|Fault(what)| Error::state(MisfitKind::Shape, "", what))?;
         }
         let scratch = &mut means.memory.scratch;
         scratch.order = scratch.order.reversed();
         scratch.budget.iterations = model.max_iterations;
-        frame.run(program, &Inputs { views: inputs, order }, &mut means)?;
+        frame.run(program, &Inputs { views: inputs, kept: states, order }, &mut means)?;
         for i in 0..program.outputs.len() {
             if let DataMut::F32(elements) = frame.output_mut(i) {
                 target.vectorize(
                     #[inline(always)]
-                    || elements.iter_mut().for_each(|x| *x = if x.is_nan() { NAN } else { *x }),
+                    || {
+                        // Seldom: elements that are right are not written.
+                        if elements.iter().fold(false, |any, x| any | x.is_nan()) {
+                            elements
+                                .iter_mut()
+                                .for_each(|x| *x = if x.is_nan() { NAN } else { *x });
+                        }
+                    },
                 );
             }
         }

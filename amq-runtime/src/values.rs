@@ -16,6 +16,13 @@ pub(crate) enum Source {
     Constant(ValueId),
     /// In a slot of the session.
     Slot(usize),
+    /// A state: what is given as this graph input, or its initial value in a slot.
+    State {
+        /// Number of the graph input.
+        port: usize,
+        /// The slot.
+        slot: usize,
+    },
 }
 
 /// Where a value lies, and its number of elements.
@@ -65,6 +72,10 @@ impl<'a> Values<'a> {
             Source::Given(port) => self.given.input(port),
             Source::Constant(value) => Some(self.constants.get(value as usize)?.as_ref()?.data()),
             Source::Slot(slot) => Some(self.slots.get(slot)?.data(place.len)),
+            Source::State { port, slot } => match self.given.input(port) {
+                None => Some(self.slots.get(slot)?.data(place.len)),
+                kept => kept,
+            },
         }
     }
 }

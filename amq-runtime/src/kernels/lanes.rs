@@ -45,6 +45,24 @@ pub(super) fn by_byte(Line(words): Line) -> Line {
     }))
 }
 
+/// The largest sum of the quarters of four magnitudes, as bits: those of infinity or more if any is
+/// not finite. Quarters keep sums of finite numbers finite.
+#[inline(always)]
+pub(crate) fn largest_four(x: &[f32]) -> u32 {
+    let bits = |four: [f32; 4]| {
+        let [a, b, c, d] = four.map(|x| f32::from_bits(x.to_bits() & 0x7fff_ffff) * 0.25);
+        (((a + b) + c) + d).to_bits() & 0x7fff_ffff
+    };
+    let (fours, rest) = x.as_chunks::<4>();
+    let mut tail = [0.0; 4];
+    tail[..rest.len()].copy_from_slice(rest);
+    let mut largest = bits(tail);
+    for four in fours {
+        largest = largest.max(bits(*four));
+    }
+    largest
+}
+
 /// Words of which twice the sum of entries fits in 16 bits with a sign.
 pub(crate) const SHORT: usize = 8;
 
@@ -118,6 +136,11 @@ pub(crate) trait Lanes: Copy {
     /// `2 a - n` as a float, rounded to nearest.
     fn twice_less(self, a: Self::U, n: u32) -> Self::F;
 
+    /// As [`largest_four`].
+    #[inline(always)]
+    fn largest_four(self, x: &[f32]) -> u32 {
+        largest_four(x)
+    }
     /// Makes the tables, as many as there are words, of the integers `x * by`, rounded half to even, whose
     /// magnitudes sum to at most 255 in any four. Gives the sums of the positive ones and of the others' magnitudes.
     fn tabulate(self, x: &[[f32; 32]], by: f32, tables: &mut [Tables]) -> [u32; 2];

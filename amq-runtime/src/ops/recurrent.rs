@@ -282,12 +282,6 @@ impl Layer {
                 h: wanted(&mut outputs.h, &own, h),
                 c: wanted(&mut outputs.c, &own, c),
             };
-            for (to, from) in [(&mut *work.h, inputs.h), (&mut *work.c, inputs.c)] {
-                match from {
-                    Some(from) => to.copy_from_slice(&from[own.clone()]),
-                    None => to.fill(0.0),
-                }
-            }
             let reverse = match self.direction {
                 Direction::Forward => false,
                 Direction::Reverse => true,
@@ -298,6 +292,13 @@ impl Layer {
             for start in (0..batch).step_by(together) {
                 let group = start..batch.min(start + together);
                 let work = &mut work.of(&group, self.hidden);
+                let states = own.start + group.start * self.hidden;
+                for (to, from) in [(&mut *work.h, inputs.h), (&mut *work.c, inputs.c)] {
+                    match from {
+                        Some(from) => to.copy_from_slice(&from[states..][..to.len()]),
+                        None => to.fill(0.0),
+                    }
+                }
                 self.run(index, reverse, inputs, group.clone(), work, tools, |t, h| {
                     let Some(y) = &mut y else { return };
                     let at = (t * directions + index) * state;

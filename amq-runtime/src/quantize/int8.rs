@@ -1,6 +1,6 @@
 //! Vectors as 8-bit tables of sums of four.
 
-use crate::kernels::lanes::{Lanes, Tables};
+use crate::kernels::lanes::{Lanes, Tables, largest_four};
 use crate::kernels::layout::{Layout, WORD};
 use crate::kernels::tables::Totals;
 use crate::kernels::{NAN, Target, Work, fma};
@@ -43,7 +43,7 @@ impl Work for Tabulate<'_> {
         for (((x, tables), totals), (vector, scale)) in vectors.zip(tables).zip(totals).zip(scales)
         {
             let mut rest = rest.as_mut().map(|rest| &mut rest[vector * x.len()..][..x.len()]);
-            let largest = f32::from_bits(largest_four(x));
+            let largest = f32::from_bits(lanes.largest_four(x));
             *scale = scale_of(largest);
             if *scale == 0.0 || scale.is_nan() {
                 tables.fill(Tables::ZERO);
@@ -135,22 +135,4 @@ fn leave<L: Lanes>(lanes: L, x: &[f32], by: f32, scale: f32, rest: &mut [f32]) {
         lanes.store(lanes.fma(less, integer, x), to);
     }
     to_tail.copy_from_slice(&left[..tail.len()]);
-}
-
-/// The largest sum of the quarters of four magnitudes, as bits: those of infinity or more if any is
-/// not finite. Quarters keep sums of finite numbers finite.
-#[inline(always)]
-fn largest_four(x: &[f32]) -> u32 {
-    let bits = |four: [f32; 4]| {
-        let [a, b, c, d] = four.map(|x| f32::from_bits(x.to_bits() & 0x7fff_ffff) * 0.25);
-        (((a + b) + c) + d).to_bits() & 0x7fff_ffff
-    };
-    let (fours, rest) = x.as_chunks::<4>();
-    let mut tail = [0.0; 4];
-    tail[..rest.len()].copy_from_slice(rest);
-    let mut largest = bits(tail);
-    for four in fours {
-        largest = largest.max(bits(*four));
-    }
-    largest
 }

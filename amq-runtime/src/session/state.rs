@@ -83,7 +83,7 @@ impl Session {
         let mut means = Means { target: model.target(), memory, workers: &**workers, probe: None };
         let mut begun = Vec::with_capacity(model.states().len());
         for (i, state) in model.states().iter().enumerate() {
-            let started = frame.start(model.program(), i, None, &mut means);
+            let started = frame.start(model.program(), i, &mut means);
             started.map_err(|Fault(what)| Error::state(MisfitKind::Shape, "", what))?;
             let name = &model.inputs()[state.input].name;
             let fail =

@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 use core::hint::black_box;
 
-use crate::kernels::lanes::{Lanes, Line, Tables};
+use crate::kernels::lanes::{Lanes, Line, Tables, largest_four};
 
 /// Proof that the CPU has the features of [`crate::kernels::Isa::Avx512`].
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +32,21 @@ impl Avx512 {
         let tables = tables.0.as_ptr();
         // SAFETY: `self` proves the features; the tables are 128 bytes, aligned to 64.
         unsafe { [_mm512_load_si512(tables.cast()), _mm512_load_si512(tables.add(64).cast())] }
+    }
+
+    /// Exchanges rows and columns of each quarter: quarter k of number j is of lane 4 k + j.
+    #[inline(always)]
+    fn across(self, a: [__m512; 4]) -> [__m512; 4] {
+        intrinsic!({
+            let low = [_mm512_unpacklo_ps(a[0], a[1]), _mm512_unpacklo_ps(a[2], a[3])];
+            let high = [_mm512_unpackhi_ps(a[0], a[1]), _mm512_unpackhi_ps(a[2], a[3])];
+            [
+                _mm512_shuffle_ps::<0x44>(low[0], low[1]),
+                _mm512_shuffle_ps::<0xee>(low[0], low[1]),
+                _mm512_shuffle_ps::<0x44>(high[0], high[1]),
+                _mm512_shuffle_ps::<0xee>(high[0], high[1]),
+            ]
+        })
     }
 }
 
@@ -80,19 +95,8 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn store_across(self, a: [Self::F; 4], to: &mut [f32], stride: usize) {
         let to = &mut to[..stride.saturating_mul(15).saturating_add(4)];
-        // Of each quarter, rows and columns are exchanged: quarter k of number j is of lane 4 k + j.
-        let across = intrinsic!({
-            let low = [_mm512_unpacklo_ps(a[0], a[1]), _mm512_unpacklo_ps(a[2], a[3])];
-            let high = [_mm512_unpackhi_ps(a[0], a[1]), _mm512_unpackhi_ps(a[2], a[3])];
-            [
-                _mm512_shuffle_ps::<0x44>(low[0], low[1]),
-                _mm512_shuffle_ps::<0xee>(low[0], low[1]),
-                _mm512_shuffle_ps::<0x44>(high[0], high[1]),
-                _mm512_shuffle_ps::<0xee>(high[0], high[1]),
-            ]
-        });
         let to = to.as_mut_ptr();
-        for (j, across) in across.into_iter().enumerate() {
+        for (j, across) in self.across(a).into_iter().enumerate() {
             // SAFETY: `self` proves the features; lane i is written to `i * stride` and the next three,
             // of which the last is `15 * stride + 3`, within the slice.
             unsafe {
@@ -213,6 +217,25 @@ impl Lanes for Avx512 {
             let twice = _mm512_add_epi32(a, a);
             _mm512_cvtepi32_ps(_mm512_sub_epi32(twice, _mm512_set1_epi32(n as i32)))
         })
+    }
+
+    #[inline(always)]
+    fn largest_four(self, x: &[f32]) -> u32 {
+        let (blocks, rest) = x.as_chunks::<64>();
+        let mut largest = self.splat_bits(0);
+        for x in blocks {
+            let mut quarters = [self.splat(0.25); 4];
+            for (quarter, x) in quarters.iter_mut().zip(x.as_chunks::<16>().0) {
+                *quarter = self.mul(self.abs(self.load(x)), *quarter);
+            }
+            let [a, b, c, d] = self.across(quarters);
+            let sum = self.add(self.add(self.add(a, b), c), d);
+            largest = intrinsic!({
+                let bits = _mm512_castps_si512(_mm512_abs_ps(sum));
+                _mm512_max_epu32(largest, bits)
+            });
+        }
+        intrinsic!(_mm512_reduce_max_epu32(largest)).max(largest_four(rest))
     }
 
     #[inline(always)]
