@@ -103,8 +103,10 @@ impl<'a, L: Lanes, const N: usize> Several<'a, L, N> {
             return dots;
         }
         let mut sums = [self.begun; P];
+        let words = self.words;
+        let tables = self.tables.map(|tables| &tables[..words]);
         let mut rest = lines;
-        for word in 0..self.words {
+        for word in 0..words {
             let Some((lines, others)) = rest.split_at_checked(bits) else { break };
             rest = others;
             let lines = &lines[plane..plane + P];
@@ -114,7 +116,7 @@ impl<'a, L: Lanes, const N: usize> Several<'a, L, N> {
             }
             // All that meets a vector's tables at once: those of many do not stay in registers.
             for v in 0..N {
-                let tables = &self.tables[v][word];
+                let tables = &tables[v][word];
                 for i in 0..P {
                     sums[i][v] = lanes.look_up_short(sums[i][v], indices[i], tables);
                 }
