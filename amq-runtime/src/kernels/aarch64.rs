@@ -199,6 +199,9 @@ impl Quad for Neon {
     }
 
     #[inline(always)]
+    fn settle(self, _: [uint32x4_t; 2]) {}
+
+    #[inline(always)]
     fn times_256(self, a: uint32x4_t) -> uint32x4_t {
         of_halves(intrinsic!(vshlq_n_u16::<8>(halves(a))))
     }

@@ -49,6 +49,9 @@ pub(crate) trait Quad: Copy {
     fn entries(self, table: Self::V, index: Self::V) -> Self::V;
     /// `sum` and the high byte of each 16 bits of `a`.
     fn add_high_bytes(self, sum: Self::V, a: Self::V) -> Self::V;
+    /// Has sums computed where this stands. V8 computes what has no effect as late as it can: of all steps of a loop
+    /// that it unrolled it would add low bytes first, then high ones, with all entries kept in memory until then.
+    fn settle(self, all: [Self::V; 2]);
     /// 16-bit lanes 256 times as large; what does not fit is lost.
     fn times_256(self, a: Self::V) -> Self::V;
     /// 16-bit lanes 0 to 3, and 4 to 7, as 32-bit lanes.
@@ -332,6 +335,7 @@ impl<Q: Quad> Lanes for Quads<Q> {
             pairs = self.0.add_u16(pairs, entries);
             last = self.0.add_high_bytes(last, entries);
         }
+        self.0.settle([pairs, last]);
         [pairs, last]
     }
 

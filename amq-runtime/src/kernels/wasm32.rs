@@ -171,6 +171,15 @@ impl Quad for Simd128 {
     }
 
     #[inline(always)]
+    fn settle(self, all: [v128; 2]) {
+        for a in all {
+            let mut here = core::mem::MaybeUninit::uninit();
+            // SAFETY: the pointer is that of a variable, valid for writes.
+            unsafe { core::ptr::write_volatile(here.as_mut_ptr(), a) };
+        }
+    }
+
+    #[inline(always)]
     fn times_256(self, a: v128) -> v128 {
         u16x8_shl(a, 8)
     }
