@@ -1,6 +1,6 @@
 //! Products of many vectors, each of which is one segment: what is the same for all rows is prepared once.
 
-use super::{IS_MODULE, Product, Vectors, Weights, look_up};
+use super::parts::{IS_MODULE, Product, Vectors, Weights, look_up};
 use crate::kernels::Work;
 use crate::kernels::lanes::{Lanes, Line, Tables};
 
