@@ -39,7 +39,7 @@ pub struct Session {
     workers: Arc<dyn Workers>,
     /// State between steps, one for each of the model's; empty before the first.
     states: Vec<Kept>,
-    /// For each graph input, which of those given it is.
+    /// For each graph input, which of those given it is; in a step also which state, counted on from these.
     order: Vec<Option<usize>>,
     /// Whether the last call gave outputs.
     answered: bool,
