@@ -257,6 +257,26 @@ impl Frame {
         View { dims, data: self.slots[room.slot].data(room.len) }
     }
 
+    /// Exchanges the memory of an output of the last call for another, if that is as large and no other output lies
+    /// there: whether it did.
+    pub(crate) fn exchange(&mut self, i: usize, other: &mut Buffer) -> bool {
+        let outputs = self.plans[0].outputs();
+        let slot = outputs[i].room.slot;
+        let own = &mut self.slots[slot];
+        let fits = own.len() == other.len() && own.data_type() == other.data_type();
+        let exchanged =
+            fits && outputs.iter().filter(|output| output.room.slot == slot).count() == 1;
+        if exchanged {
+            mem::swap(own, other);
+        }
+        exchanged
+    }
+
+    /// Whether NaNs of an output are canonical as they are computed.
+    pub(crate) fn is_canonical(&self, i: usize) -> bool {
+        self.plans[0].outputs()[i].is_canonical
+    }
+
     /// The elements of an output of the last call.
     pub(crate) fn output_mut(&mut self, i: usize) -> DataMut<'_> {
         let room = self.plans[0].outputs()[i].room;

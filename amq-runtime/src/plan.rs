@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::mem;
 use core::ops::Range;
 
-use amq_format::graph::{self, ABSENT, DataType, Dim, ValueId};
+use amq_format::graph::{self, ABSENT, DataType, Dim, Op, ValueId};
 
 use crate::arena::{self, Arena, Slot};
 use crate::compute::{Computation, Shapes};
@@ -385,7 +385,12 @@ impl<'a> Planner<'a> {
                 Source::Slot(slot) => (slot, None),
                 _ => (self.allocate(port.value), Some(port.value)),
             };
-            outputs.push(Output { dims, room: Room { slot, len }, copied });
+            // Recurrent layers see to it themselves, where numbers are at hand.
+            let root = self.roots[port.value as usize];
+            let is_canonical = program.graph.nodes.iter().any(|node| {
+                matches!(node.op, Some(Op::Recurrent(_))) && node.outputs.contains(&root)
+            });
+            outputs.push(Output { dims, room: Room { slot, len }, copied, is_canonical });
         }
         Ok(outputs)
     }

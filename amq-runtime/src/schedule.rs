@@ -94,6 +94,8 @@ pub(crate) struct Output {
     pub(crate) room: Room,
     /// The value to copy there at the end, where it lies elsewhere.
     pub(crate) copied: Option<ValueId>,
+    /// Whether its NaNs are canonical as they are computed.
+    pub(crate) is_canonical: bool,
 }
 
 /// A state that a call starts with.

@@ -43,6 +43,8 @@ pub struct Session {
     order: Vec<Option<usize>>,
     /// Whether the last call gave outputs.
     answered: bool,
+    /// Whether those outputs that became states lie with these.
+    stepped: bool,
 }
 
 impl fmt::Debug for Session {
@@ -80,6 +82,9 @@ impl<K> Given for Inputs<'_, K> {
 pub struct Outputs<'a> {
     ports: &'a [Port],
     frame: &'a Frame,
+    /// Those that became states, and these; none if they lie in the frame.
+    states: &'a [StatePort],
+    kept: &'a [Kept],
 }
 
 impl<'a> Outputs<'a> {
@@ -91,14 +96,28 @@ impl<'a> Outputs<'a> {
     /// The output of this number: its place among [`Model::outputs`], which
     /// [`Model::output_number`] finds.
     pub fn at(&self, number: usize) -> Option<View<'a>> {
-        (number < self.ports.len()).then(|| self.frame.output(number))
+        (number < self.ports.len()).then(|| output(self.frame, self.states, self.kept, number))
     }
 
     /// Names and outputs, in the model's order.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, View<'a>)> + use<'a> {
-        let frame = self.frame;
-        let output = move |(i, port): (usize, &'a Port)| (port.name.as_str(), frame.output(i));
-        self.ports.iter().enumerate().map(output)
+        let Outputs { ports, frame, states, kept } = *self;
+        let outputs = ports.iter().enumerate();
+        outputs.map(move |(i, port)| (port.name.as_str(), output(frame, states, kept, i)))
+    }
+}
+
+/// An output, which may lie with the states.
+fn output<'a>(
+    frame: &'a Frame,
+    states: &'a [StatePort],
+    kept: &'a [Kept],
+    number: usize,
+) -> View<'a> {
+    let mut kept = states.iter().zip(kept);
+    match kept.find(|(state, _)| state.output == number) {
+        Some((_, Kept { dims, elements })) => View { dims, data: elements.data(usize::MAX) },
+        None => frame.output(number),
     }
 }
 
@@ -124,6 +143,7 @@ impl Session {
             frame: Frame::new(),
             states: Vec::new(),
             answered: false,
+            stepped: false,
             model,
         }
     }
@@ -238,6 +258,7 @@ impl Session {
 
     /// Forgets the state: the next step starts from the initial one.
     pub fn reset(&mut self) {
+        self.settle();
         self.states.clear();
     }
 
@@ -261,7 +282,9 @@ impl Session {
     /// [`Error::State`] where the bytes are not the state of a session of the same file; the state
     /// is then what it was before.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.states = saved::restore(&self.model, bytes)?;
+        let states = saved::restore(&self.model, bytes)?;
+        self.settle();
+        self.states = states;
         Ok(())
     }
 
@@ -272,7 +295,9 @@ impl Session {
     }
 
     fn answer(&self) -> Outputs<'_> {
-        Outputs { ports: self.model.outputs(), frame: &self.frame }
+        let kept: &[Kept] = if self.stepped { &self.states } else { &[] };
+        let (ports, states) = (self.model.outputs(), self.model.states());
+        Outputs { ports, frame: &self.frame, states, kept }
     }
 
     fn call<K: Key>(
@@ -281,7 +306,7 @@ impl Session {
         stepping: bool,
         probe: Option<&mut dyn Probe>,
     ) -> Result<(), Error> {
-        self.answered = false;
+        (self.answered, self.stepped) = (false, false);
         self.compute(inputs, stepping, probe)?;
         if stepping {
             self.keep_states()?;
@@ -322,6 +347,9 @@ impl Session {
         scratch.budget.iterations = model.max_iterations;
         frame.run(program, &Inputs { views: inputs, kept: states, order }, &mut means)?;
         for i in 0..program.outputs.len() {
+            if frame.is_canonical(i) {
+                continue;
+            }
             if let DataMut::F32(elements) = frame.output_mut(i) {
                 target.vectorize(
                     #[inline(always)]
@@ -431,8 +459,27 @@ impl Session {
                 }
                 states.push(Kept { dims: dims.to_vec(), elements });
             }
-            copy(data, states[i].elements.data_mut(data.len()));
+            let (before, own) = states.split_at_mut(i);
+            let elements = &mut own[0].elements;
+            let mut same = model.states().iter().zip(before);
+            if let Some((_, same)) = same.find(|(other, _)| other.output == state.output) {
+                copy(same.elements.data(usize::MAX), elements.data_mut(usize::MAX));
+            } else if !frame.exchange(state.output, elements) {
+                let View { data, .. } = frame.output(state.output);
+                copy(data, elements.data_mut(data.len()));
+            }
         }
+        self.stepped = true;
         Ok(())
+    }
+
+    /// Brings outputs that lie with the states to where others lie, before states change.
+    fn settle(&mut self) {
+        let Session { model, frame, states, stepped, .. } = self;
+        if core::mem::take(stepped) {
+            for (state, kept) in model.states().iter().zip(states) {
+                copy(kept.elements.data(usize::MAX), frame.output_mut(state.output));
+            }
+        }
     }
 }

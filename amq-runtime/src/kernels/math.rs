@@ -8,6 +8,7 @@
 use amq_format::graph::{Unary, UnaryFunction};
 
 use super::Target;
+use super::number::Number;
 
 /// 1.5 * 2^23: a small number added to it is rounded to an integer, which its low bits then hold.
 const ROUNDER: f32 = 12_582_912.0;
@@ -19,22 +20,21 @@ const LN_2_LOW: f32 = 1.428_606_8e-6;
 /// Splits x, within -104 to 89, as `n ln 2 + r` and returns `e^r - 1` and `2^(n + bias - 127)`.
 /// `n + bias` must lie in 1 to 254.
 #[inline(always)]
-fn reduce(x: f32, bias: f32) -> (f32, f32) {
+fn reduce<T: Number>(x: T, bias: f32) -> (T, T) {
     let shifted = x * core::f32::consts::LOG2_E + (ROUNDER + bias);
     let n = shifted - (ROUNDER + bias);
     let r = (x - n * LN_2_HIGH) - n * LN_2_LOW;
     let q =
-        0.5 + r * (0.166_665_45 + r * (0.041_666_403 + r * (0.008_366_403 + r * 0.001_394_065_7)));
-    (r + r * r * q, f32::from_bits(shifted.to_bits() << 23))
+        (((r * 0.001_394_065_7 + 0.008_366_403) * r + 0.041_666_403) * r + 0.166_665_45) * r + 0.5;
+    (r + r * r * q, shifted.power_of_two())
 }
 
 /// `e^x` for x not above 0.
 #[inline(always)]
-fn exp_not_above_zero(x: f32) -> f32 {
-    let x = if x < -104.0 { -104.0 } else { x };
-    let (p, scale) = reduce(x, 127.0 + 63.0);
+fn exp_not_above_zero<T: Number>(x: T) -> T {
+    let (p, scale) = reduce(x.at_least(-104.0), 127.0 + 63.0);
     // Two factors, for results below the least normal number: only the second product rounds.
-    ((1.0 + p) * scale) * f32::from_bits((127 - 63) << 23)
+    ((p + 1.0) * scale) * f32::from_bits((127 - 63) << 23)
 }
 
 /// `e^x`
@@ -50,7 +50,7 @@ pub(crate) fn exp(x: f32) -> f32 {
 
 /// `e^x - 1` for x within -20 to 88.
 #[inline(always)]
-fn exp_m1_bounded(x: f32) -> f32 {
+fn exp_m1_bounded<T: Number>(x: T) -> T {
     let (p, scale) = reduce(x, 127.0);
     scale * p + (scale - 1.0)
 }
@@ -65,18 +65,17 @@ pub(crate) fn exp_m1(x: f32) -> f32 {
 
 /// `1 / (1 + e^-x)`
 #[inline(always)]
-pub(crate) fn sigmoid(x: f32) -> f32 {
-    let e = exp_not_above_zero(-x.abs());
-    (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
+pub(crate) fn sigmoid<T: Number>(x: T) -> T {
+    let e = exp_not_above_zero(x.negative());
+    e.where_negative(x, 1.0) / (e + 1.0)
 }
 
 /// Hyperbolic tangent.
 #[inline(always)]
-pub(crate) fn tanh(x: f32) -> f32 {
-    let a = x.abs();
-    let a = if a > 10.0 { 10.0 } else { a };
+pub(crate) fn tanh<T: Number>(x: T) -> T {
+    let a = x.magnitude().at_most(10.0);
     let t = exp_m1_bounded(a + a);
-    (t / (t + 2.0)).copysign(x)
+    (t / (t + 2.0)).with_sign(x)
 }
 
 /// Natural logarithm.
@@ -167,18 +166,6 @@ pub(crate) fn floor(x: f32) -> f32 {
 #[inline(always)]
 pub(crate) fn ceil(x: f32) -> f32 {
     -floor(-x)
-}
-
-/// `max(low, x)`, NaN if x is.
-#[inline(always)]
-pub(crate) fn at_least(x: f32, low: f32) -> f32 {
-    if x < low { low } else { x }
-}
-
-/// `min(high, x)`, NaN if x is.
-#[inline(always)]
-pub(crate) fn at_most(x: f32, high: f32) -> f32 {
-    if x > high { high } else { x }
 }
 
 /// The function of each element of x, to `out` of the same length.
@@ -282,7 +269,7 @@ fn apply(unary: &Unary, elements: impl Elements) {
         UnaryFunction::Log => elements.map(ln),
         UnaryFunction::Erf => elements.map(erf),
         UnaryFunction::Not => elements.map(|x| if x == 0.0 { 1.0 } else { 0.0 }),
-        UnaryFunction::Relu => elements.map(|x| at_least(x, 0.0)),
+        UnaryFunction::Relu => elements.map(|x| x.at_least(0.0)),
         UnaryFunction::LeakyRelu => elements.map(|x| if x >= 0.0 { x } else { alpha * x }),
         UnaryFunction::ThresholdedRelu => elements.map(|x| if x > alpha { x } else { 0.0 }),
         UnaryFunction::Elu => elements.map(|x| if x >= 0.0 { x } else { alpha * exp_m1(x) }),
@@ -290,21 +277,21 @@ fn apply(unary: &Unary, elements: impl Elements) {
             elements.map(|x| beta * if x > 0.0 { x } else { alpha * exp_m1(x) });
         }
         UnaryFunction::Celu => {
-            elements.map(|x| at_least(x, 0.0) + at_most(alpha * exp_m1(x / alpha), 0.0));
+            elements.map(|x| x.at_least(0.0) + (alpha * exp_m1(x / alpha)).at_most(0.0));
         }
         UnaryFunction::Sigmoid => elements.map(sigmoid),
         UnaryFunction::HardSigmoid => {
-            elements.map(|x| at_least(at_most(alpha * x + beta, 1.0), 0.0));
+            elements.map(|x| (alpha * x + beta).at_most(1.0).at_least(0.0));
         }
         UnaryFunction::HardSwish => {
-            elements.map(|x| x * at_least(at_most(x / 6.0 + 0.5, 1.0), 0.0));
+            elements.map(|x| x * (x / 6.0 + 0.5).at_most(1.0).at_least(0.0));
         }
         UnaryFunction::Tanh => elements.map(tanh),
         UnaryFunction::ScaledTanh => elements.map(|x| alpha * tanh(beta * x)),
         UnaryFunction::Softplus => elements.map(softplus),
         UnaryFunction::Softsign => elements.map(|x| x / (1.0 + x.abs())),
         UnaryFunction::Affine => elements.map(|x| alpha * x + beta),
-        UnaryFunction::Clip => elements.map(|x| at_most(at_least(x, alpha), beta)),
+        UnaryFunction::Clip => elements.map(|x| x.at_least(alpha).at_most(beta)),
         UnaryFunction::ToF16 => elements.map(to_f16),
         UnaryFunction::ToBf16 => elements.map(to_bf16),
         UnaryFunction::Sin => elements.map(narrowed(libm::sin)),

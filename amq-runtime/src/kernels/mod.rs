@@ -16,6 +16,7 @@ pub(crate) mod lanes;
 pub(crate) mod layout;
 pub(crate) mod math;
 pub(crate) mod memory;
+pub(crate) mod number;
 pub(crate) mod one_by_one;
 pub(crate) mod panels;
 #[cfg(any(target_arch = "aarch64", all(target_arch = "wasm32", target_feature = "simd128")))]

@@ -7,6 +7,7 @@ use super::aarch64;
 #[cfg(any(target_arch = "aarch64", all(target_arch = "wasm32", target_feature = "simd128")))]
 use super::lanes::by_byte;
 use super::lanes::{Lanes, Line, Portable};
+use super::number::{AtPlace, by_place};
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 use super::wasm32;
 use super::work::Work;
@@ -174,6 +175,24 @@ impl Target {
             _ => work.run(wasm32::LANES),
             #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
             _ => work.run(Portable),
+        }
+    }
+
+    /// Replaces each element by a function of itself and those at its place in the inputs, which are at least as long.
+    pub(crate) fn at_places<const N: usize>(
+        self,
+        out: &mut [f32],
+        inputs: [&[f32]; N],
+        function: impl AtPlace<N>,
+    ) {
+        match self.0 {
+            // SAFETY: `new` found that this CPU has every feature that the function enables.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { x86_64::at_places_avx2(out, inputs, function) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { x86_64::at_places_avx512(out, inputs, function) },
+            _ => by_place(out, inputs, |x, inputs| function.of(x, inputs)),
         }
     }
 

@@ -88,17 +88,29 @@ impl Output<'_> {
         self.blocks.start + self.order.block(place, units) * together
     }
 
-    /// The results of a block's first rows with their bias.
+    /// Adds the bias of a block's first rows.
     #[inline(always)]
-    fn biased<L: Lanes>(&self, lanes: L, block: usize, rows: usize, result: L::F) -> L::F {
-        let Some(bias) = self.bias else { return result };
+    fn bias<L: Lanes, const N: usize>(
+        &self,
+        lanes: L,
+        block: usize,
+        rows: usize,
+        results: &mut [L::F; N],
+    ) {
+        let Some(bias) = self.bias else { return };
         let bias = &bias[block * BLOCK..][..rows];
-        if let Some(bias) = bias.first_chunk() {
-            return lanes.add(result, lanes.load(bias));
-        }
         let mut values = [0.0; BLOCK];
-        values[..rows].copy_from_slice(bias);
-        lanes.add(result, lanes.load(&values))
+        let bias = match bias.first_chunk() {
+            Some(bias) => bias,
+            None => {
+                values[..rows].copy_from_slice(bias);
+                &values
+            }
+        };
+        let bias = lanes.load(bias);
+        for result in results {
+            *result = lanes.add(*result, bias);
+        }
     }
 
     /// Writes the rows of a block for `N` vectors from number `vector` on.
@@ -113,19 +125,14 @@ impl Output<'_> {
         let first = (block - self.blocks.start) * BLOCK;
         let rows = BLOCK.min(self.rows - first);
         let mut results = results;
+        self.bias(lanes, block, rows, &mut results);
         for result in &mut results {
-            *result = lanes.canonical(self.biased(lanes, block, rows, *result));
+            *result = lanes.canonical(*result);
         }
         let at = first * self.row_stride + vector * self.vector_stride;
         let data = &mut self.data[at..];
         if rows == BLOCK && self.row_stride == 1 {
-            for (v, result) in results.into_iter().enumerate() {
-                let to = &mut data[v * self.vector_stride..][..BLOCK];
-                if let Some(to) = to.first_chunk_mut() {
-                    lanes.store(result, to);
-                }
-            }
-            return;
+            return lanes.store_apart(results, data, self.vector_stride);
         }
         if rows == BLOCK
             && self.vector_stride == 1

@@ -8,6 +8,7 @@ use crate::call::{Call, Kernel};
 use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
 use crate::error::Fault;
 use crate::kernels::math;
+use crate::kernels::number::Number;
 
 /// Most spatial axes.
 const AXES: usize = 3;
@@ -104,7 +105,7 @@ impl Points {
         };
         let at = match self.op.padding() {
             SamplePadding::Zeros => at,
-            SamplePadding::Border => math::at_most(math::at_least(at, 0.0), length - 1.0),
+            SamplePadding::Border => at.at_least(0.0).at_most(length - 1.0),
             SamplePadding::Reflection => self.reflected(at, length),
         };
         let (first, weights, taps) = match self.op.mode() {

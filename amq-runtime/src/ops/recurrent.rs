@@ -31,6 +31,7 @@ use core::ops::Range;
 
 use amq_format::graph::{Cell, Direction, Recurrent, Unary};
 
+use crate::kernels::gates::Canonical;
 use crate::kernels::{Order, Target};
 use crate::probe::{Part, Tap};
 use crate::product::{Hands, Matrix, PackError, Scratch};
@@ -64,7 +65,7 @@ pub(crate) struct Inputs<'a> {
     pub(crate) c: Option<&'a [f32]>,
 }
 
-/// What a call writes, as far as it is wanted.
+/// What a call writes, as far as it is wanted. NaNs are canonical.
 #[derive(Debug, Default)]
 pub(crate) struct Outputs<'a> {
     /// h of every step, `[steps][direction][batch][hidden]`; zero beyond a sequence's length.
@@ -298,15 +299,18 @@ impl Layer {
                         Some(from) => to.copy_from_slice(&from[states..][..to.len()]),
                         None => to.fill(0.0),
                     }
+                    // Without a step they are what is given.
+                    if steps == 0 || inputs.lengths.is_some() {
+                        self.target.at_places(to, [], Canonical);
+                    }
                 }
                 self.run(index, reverse, inputs, group.clone(), work, tools, |t, h| {
                     let Some(y) = &mut y else { return };
-                    let at = (t * directions + index) * state;
-                    let y = y[at..at + state].chunks_exact_mut(self.hidden).skip(group.start);
-                    for ((n, h), y) in group.clone().zip(h.chunks_exact(self.hidden)).zip(y) {
-                        if t < inputs.length(n) {
-                            y.copy_from_slice(h);
-                        } else {
+                    let at = (t * directions + index) * state + group.start * self.hidden;
+                    let y = &mut y[at..at + h.len()];
+                    y.copy_from_slice(h);
+                    for (n, y) in group.clone().zip(y.chunks_exact_mut(self.hidden)) {
+                        if t >= inputs.length(n) {
                             y.fill(0.0);
                         }
                     }

@@ -9,6 +9,7 @@ use crate::call::{Call, Kernel, mismatch};
 use crate::compute::{Computation, Compute, Shapes, keeps_nothing};
 use crate::error::{Fault, Rounded, ensure, fault};
 use crate::kernels::math;
+use crate::kernels::number::Number;
 use crate::view::Data;
 
 impl Compute for RoiAlign {
@@ -49,7 +50,7 @@ fn pair(at: f32, size: usize) -> Option<Pair> {
     if size == 0 || !(-1.0..=size as f32).contains(&at) {
         return None;
     }
-    let at = math::at_least(at, 0.0);
+    let at = at.at_least(0.0);
     let low = at as usize;
     if low + 1 >= size {
         return Some(Pair { entries: [size - 1; 2], weights: [1.0, 0.0] });
@@ -151,7 +152,7 @@ impl Regions {
         let start = start * self.op.scale - offset;
         let mut size = end * self.op.scale - offset - start;
         if !self.op.half_pixel {
-            size = math::at_least(size, 1.0);
+            size = size.at_least(1.0);
         }
         let bin = size / bins as f32;
         let samples = if self.op.samples > 0 { self.op.samples as f32 } else { math::ceil(bin) };

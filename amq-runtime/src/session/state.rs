@@ -38,7 +38,7 @@ impl Session {
             );
         };
         let port = &ports[self.model.states()[at].input];
-        let Some(Kept { dims, elements }) = self.states.get_mut(at) else {
+        let Some(Kept { dims, .. }) = self.states.get(at) else {
             let what = format!("state {name} has no value to replace before the first step");
             return fail(MisfitKind::Missing, what);
         };
@@ -56,7 +56,8 @@ impl Session {
         if holds_no_bool(value.data) {
             return fail(MisfitKind::Value, format!("a bool of state {name} is neither 0 nor 1"));
         }
-        copy(value.data, elements.data_mut(len));
+        self.settle();
+        copy(value.data, self.states[at].elements.data_mut(len));
         Ok(())
     }
 
@@ -67,6 +68,7 @@ impl Session {
 
     /// The same, to be changed: as many as the model has, or none.
     pub(crate) fn kept_mut(&mut self) -> &mut Vec<Kept> {
+        self.settle();
         &mut self.states
     }
 
@@ -75,6 +77,8 @@ impl Session {
     /// # Errors
     /// As [`step`](Session::step).
     pub(crate) fn begin(&mut self, inputs: &[(&str, View<'_>)]) -> Result<Vec<Kept>, Error> {
+        // Another plan may have other outputs.
+        (self.answered, self.stepped) = (false, false);
         self.sort(inputs)?;
         self.check_states_absent()?;
         let Session { model, frame, memory, workers, order, .. } = self;

@@ -1,12 +1,12 @@
 //! Products of many vectors, each of which is one segment: what is the same for all rows is prepared once.
 
-use super::parts::{IS_MODULE, Product, Vectors, Weights, look_up};
+use super::parts::{IS_MODULE, Product, Totals, Vectors, Weights, look_up};
 use crate::kernels::Work;
 use crate::kernels::lanes::{Lanes, Line, Tables};
 
 /// Bytes of weights that meet a few vectors before the next ones: with their tables they should stay in
 /// the first cache.
-const LINES_BYTES: usize = 1 << 14;
+const LINES_BYTES: usize = 1 << 15;
 
 /// A product of many vectors, each of which is one segment, with so many planes, or any number for 0.
 pub(super) struct Whole<'a, const BITS: usize>(pub(super) Product<'a>);
@@ -63,21 +63,23 @@ impl<'a, L: Lanes, const N: usize> Several<'a, L, N> {
     #[inline(always)]
     fn new(lanes: L, words: usize, vectors: Vectors<'a>, vector: usize) -> Several<'a, L, N> {
         let Vectors { tables, scales, totals, places } = vectors;
-        let places: [usize; N] = core::array::from_fn(|v| places[vector + v] as usize);
-        let totals = places.map(|place| totals[place]);
         let mut several = Several {
             words,
-            tables: places.map(|place| &tables[place * words..][..words]),
-            magnitudes: totals.map(|totals| totals.magnitudes),
+            tables: [&[]; N],
+            magnitudes: [0; N],
             begun: [lanes.less_short(0); N],
             sums: [lanes.splat(0.0); N],
             scales: [lanes.splat(0.0); N],
         };
         // No closures: they would not have the instruction set.
         for v in 0..N {
-            several.begun[v] = lanes.less_short(totals[v].magnitudes);
-            several.sums[v] = lanes.splat(totals[v].values as f32);
-            several.scales[v] = lanes.splat(scales[places[v]]);
+            let place = places[vector + v] as usize;
+            let Totals { magnitudes, values } = totals[place];
+            several.tables[v] = &tables[place * words..][..words];
+            several.magnitudes[v] = magnitudes;
+            several.begun[v] = lanes.less_short(magnitudes);
+            several.sums[v] = lanes.splat(values as f32);
+            several.scales[v] = lanes.splat(scales[place]);
         }
         several
     }
@@ -93,7 +95,7 @@ impl<'a, L: Lanes, const N: usize> Several<'a, L, N> {
         ahead: isize,
     ) -> [[L::F; N]; P] {
         let mut dots = [[lanes.splat(0.0); N]; P];
-        if IS_MODULE || lines.len() > L::SHORT * bits {
+        if IS_MODULE || self.words > L::SHORT {
             let sums = look_up::<L, P, N>(lanes, lines, bits, plane, self.tables, ahead);
             for (dots, sums) in dots.iter_mut().zip(sums) {
                 for (v, dot) in dots.iter_mut().enumerate() {
@@ -103,8 +105,7 @@ impl<'a, L: Lanes, const N: usize> Several<'a, L, N> {
             return dots;
         }
         let mut sums = [self.begun; P];
-        let words = self.words;
-        let tables = self.tables.map(|tables| &tables[..words]);
+        let Several { words, tables, .. } = *self;
         let mut rest = lines;
         for word in 0..words {
             let Some((lines, others)) = rest.split_at_checked(bits) else { break };
@@ -141,11 +142,10 @@ impl Product<'_> {
         vector: usize,
         several: &Several<'_, L, N>,
     ) {
-        let Weights { layout, bits, .. } = *self.weights;
-        let bits = if BITS == 0 { bits } else { BITS };
+        let bits = if BITS == 0 { self.weights.bits } else { BITS };
         let ahead = self.out.order.ahead();
-        let words = layout.words();
-        let lines = &self.weights.lines[block * words * bits..][..words * bits];
+        let each = several.words * bits;
+        let lines = &self.weights.lines[block * each..][..each];
         let coefficients = &self.weights.coefficients[block * bits..][..bits];
         let mut dots = [lanes.splat(0.0); N];
         let mut plane = 0;

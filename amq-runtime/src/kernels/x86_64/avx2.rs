@@ -3,6 +3,7 @@
 use core::arch::x86_64::*;
 
 use crate::kernels::lanes::{Lanes, Line, Tables, by_byte};
+use crate::kernels::number::Floats;
 
 /// Proof that the CPU has AVX2, FMA and POPCNT.
 #[derive(Clone, Copy, Debug)]
@@ -434,5 +435,46 @@ impl Lanes for Avx2 {
                 _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_extracti128_si256::<1>(sums))),
             ]
         })
+    }
+}
+
+impl Floats for Avx2 {
+    #[inline(always)]
+    fn div(self, a: Self::F, b: Self::F) -> Self::F {
+        intrinsic!([_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn max(self, a: Self::F, b: Self::F) -> Self::F {
+        intrinsic!([_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn min(self, a: Self::F, b: Self::F) -> Self::F {
+        intrinsic!([_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn with_sign(self, a: Self::F, b: Self::F) -> Self::F {
+        intrinsic!({
+            let sign = _mm256_set1_ps(-0.0);
+            [
+                _mm256_or_ps(_mm256_andnot_ps(sign, a[0]), _mm256_and_ps(sign, b[0])),
+                _mm256_or_ps(_mm256_andnot_ps(sign, a[1]), _mm256_and_ps(sign, b[1])),
+            ]
+        })
+    }
+
+    #[inline(always)]
+    fn by_sign(self, sign: Self::F, a: Self::F, b: Self::F) -> Self::F {
+        intrinsic!([_mm256_blendv_ps(b[0], a[0], sign[0]), _mm256_blendv_ps(b[1], a[1], sign[1])])
+    }
+
+    #[inline(always)]
+    fn shift_to_exponent(self, a: Self::F) -> Self::F {
+        intrinsic!([
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(a[0]))),
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(a[1])))
+        ])
     }
 }

@@ -4,6 +4,7 @@ use core::arch::x86_64::*;
 use core::hint::black_box;
 
 use crate::kernels::lanes::{Lanes, Line, Tables, largest_four};
+use crate::kernels::number::Floats;
 
 /// Proof that the CPU has the features of [`crate::kernels::Isa::Avx512`].
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +51,36 @@ impl Avx512 {
     }
 }
 
+/// Where the bytes of `tabulate` come from. Of magnitudes: those of the first and those of the second of a pair, for the four
+/// signs of a four's first pair and for those of its second. Of their sums: those of first pairs and those of second
+/// ones, for the sixteen signs of fours 0, 2, 4, 6, and the same of 1, 3, 5, 7.
+const PLACES: [[u64; 8]; 6] = {
+    // Positive magnitudes of a four; negative ones stand eight bytes on.
+    let magnitudes = [0, 16, 32, 48, 4, 20, 36, 52];
+    let (even, odd) = ([0, 0, 16, 16, 32, 32, 48, 48], [8, 8, 24, 24, 40, 40, 56, 56]);
+    let low = [0x0302_0100_0302_0100; 2];
+    let high = [0x0505_0505_0404_0404, 0x0707_0707_0606_0606];
+    [
+        places(magnitudes, [0x020a_020a_0008_0008; 2]),
+        places(magnitudes, [0x0303_0b0b_0101_0909; 2]),
+        places(even, low),
+        places(even, high),
+        places(odd, low),
+        places(odd, high),
+    ]
+};
+
+/// Eights of bytes beyond each of these.
+const fn places(from: [u64; 8], eights: [u64; 2]) -> [u64; 8] {
+    let mut places = [0; 8];
+    let mut i = 0;
+    while i < 8 {
+        places[i] = from[i] * 0x0101_0101_0101_0101 + eights[i % 2];
+        i += 1;
+    }
+    places
+}
+
 impl Lanes for Avx512 {
     type F = __m512;
     type U = __m512i;
@@ -61,8 +92,8 @@ impl Lanes for Avx512 {
     const MANY_REGISTERS: bool = true;
     const COUNT_STEPS: usize = usize::MAX;
     const SUM_STEPS: usize = usize::MAX;
-    // A step adds at most 2 * 8 * 255.
-    const SHORT: usize = 1 << 18;
+    // Short sums are of 32 bits as all others.
+    const SHORT: usize = usize::MAX;
 
     #[inline(always)]
     fn arrange(line: Line) -> Line {
@@ -90,6 +121,16 @@ impl Lanes for Avx512 {
     fn store(self, a: Self::F, to: &mut [f32; 16]) {
         // SAFETY: `self` proves the features; the reference covers the 64 bytes written.
         unsafe { _mm512_storeu_ps(to.as_mut_ptr(), a) }
+    }
+
+    #[inline(always)]
+    fn store_apart<const N: usize>(self, a: [Self::F; N], to: &mut [f32], stride: usize) {
+        let to = &mut to[..stride.saturating_mul(N - 1).saturating_add(16)];
+        for (i, a) in a.into_iter().enumerate() {
+            // SAFETY: `self` proves the features; number i is written to `i * stride` and the next 15, of
+            // which the last is `(N - 1) * stride + 15`, within the slice.
+            unsafe { _mm512_storeu_ps(to.as_mut_ptr().add(i * stride), a) }
+        }
     }
 
     #[inline(always)]
@@ -135,10 +176,11 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     fn canonical(self, a: Self::F) -> Self::F {
-        intrinsic!(_mm512_mask_mov_ps(
+        // Classes 0 and 1 are NaNs: what is in the destination stays. Others are taken.
+        intrinsic!(_mm512_fixupimm_ps::<0>(
+            _mm512_set1_ps(crate::kernels::NAN),
             a,
-            _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a),
-            _mm512_set1_ps(crate::kernels::NAN)
+            _mm512_set1_epi32(0x1111_1100)
         ))
     }
 
@@ -240,53 +282,42 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     fn tabulate(self, x: &[[f32; 32]], by: f32, tables: &mut [Tables]) -> [u32; 2] {
-        let mut values = intrinsic!(_mm512_setzero_si512());
-        let mut magnitudes = intrinsic!(_mm256_setzero_si256());
+        // SAFETY: `self` proves the features; the array is the 64 bytes read.
+        let [firsts, seconds, low, high, odd_low, odd_high] =
+            PLACES.map(|bytes| unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) });
+        let halves = [[low, high], [odd_low, odd_high]];
+        let mut sums = intrinsic!(_mm512_setzero_si512());
         for (x, tables) in x.iter().zip(tables) {
-            let mut q = [values; 2];
+            let mut q = [sums; 2];
             for (q, x) in q.iter_mut().zip(x.as_chunks::<16>().0) {
                 let x = self.load(x);
                 *q = intrinsic!(_mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(by))));
             }
-            let (bytes, least) = intrinsic!({
-                values = _mm512_add_epi32(values, _mm512_add_epi32(q[0], q[1]));
-                // Packing takes fours in the order 0, 4, 1, 5, 2, 6, 3, 7.
+            let pairs = intrinsic!({
+                // Packing takes from each quarter of the one, then from that of the other.
                 let q = _mm512_packs_epi32(q[0], q[1]);
-                let zero = _mm512_setzero_si512();
-                let negative = _mm512_max_epi16(_mm512_sub_epi16(zero, q), zero);
-                let negative = _mm512_cvtepi16_epi8(negative);
-                // Entries that select nothing positive, in the lowest bytes of dwords.
-                let least =
-                    _mm256_dpbusd_epi32(_mm256_setzero_si256(), negative, _mm256_set1_epi8(1));
-                magnitudes = _mm256_add_epi32(magnitudes, least);
-                // Integers modulo 256, as entries are computed.
-                let bytes = _mm512_cvtepi16_epi8(q);
-                (_mm512_castsi256_si512(bytes), _mm512_castsi256_si512(least))
+                let negated = _mm512_sub_epi16(_mm512_setzero_si512(), q);
+                let magnitudes = _mm512_packus_epi16(q, negated);
+                sums = _mm512_dpbusd_epi32(sums, magnitudes, _mm512_set1_epi8(1));
+                _mm512_add_epi8(
+                    _mm512_permutexvar_epi8(firsts, magnitudes),
+                    _mm512_permutexvar_epi8(seconds, magnitudes),
+                )
             });
-            for (odd, tables) in tables.0.as_chunks_mut::<64>().0.iter_mut().enumerate() {
-                let entries = intrinsic!({
-                    // First bytes of every other four, each for sixteen entries.
-                    let firsts = _mm512_set_epi64(0x14, 0x14, 4, 4, 0x10, 0x10, 0, 0);
-                    let firsts = _mm512_shuffle_epi8(firsts, _mm512_setzero_si512());
-                    let firsts = _mm512_add_epi8(firsts, _mm512_set1_epi8(8 * odd as i8));
-                    let mut entries = _mm512_permutexvar_epi8(firsts, least);
-                    for (bit, with) in [0xaaaa, 0xcccc, 0xf0f0, 0xff00].into_iter().enumerate() {
-                        let with = with * 0x0001_0001_0001_0001u64;
-                        let at = _mm512_add_epi8(firsts, _mm512_set1_epi8(bit as i8));
-                        let terms = _mm512_maskz_permutexvar_epi8(with, at, bytes);
-                        entries = _mm512_add_epi8(entries, terms);
-                    }
-                    entries
-                });
+            for ([low, high], tables) in halves.iter().zip(tables.0.as_chunks_mut::<64>().0) {
                 // SAFETY: `self` proves the features; the chunk is the 64 bytes written.
-                unsafe { _mm512_storeu_si512(tables.as_mut_ptr().cast(), entries) };
+                unsafe {
+                    let low = _mm512_permutexvar_epi8(*low, pairs);
+                    let high = _mm512_permutexvar_epi8(*high, pairs);
+                    _mm512_storeu_si512(tables.as_mut_ptr().cast(), _mm512_add_epi8(low, high));
+                }
             }
         }
-        intrinsic!({
-            let negative = _mm512_reduce_add_epi32(_mm512_zextsi256_si512(magnitudes)) as u32;
-            let value = _mm512_reduce_add_epi32(values) as u32;
-            [value.wrapping_add(negative), negative]
-        })
+        // Of each four dwords, two are of positive magnitudes.
+        intrinsic!([0x3333, 0xcccc].map(
+            #[inline(always)]
+            |lanes| _mm512_mask_reduce_add_epi32(lanes, sums) as u32
+        ))
     }
 
     #[inline(always)]
@@ -339,5 +370,46 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn short(self, sum: Self::Short, _: u32) -> Self::F {
         intrinsic!(_mm512_cvtepi32_ps(sum))
+    }
+}
+
+impl Floats for Avx512 {
+    #[inline(always)]
+    fn div(self, a: Self::F, b: Self::F) -> Self::F {
+        intrinsic!(_mm512_div_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn max(self, a: Self::F, b: Self::F) -> Self::F {
+        intrinsic!(_mm512_max_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn min(self, a: Self::F, b: Self::F) -> Self::F {
+        intrinsic!(_mm512_min_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn with_sign(self, a: Self::F, b: Self::F) -> Self::F {
+        intrinsic!({
+            // Of each bit that of b where the sign stands, else that of a.
+            let sign = _mm512_set1_epi32(i32::MIN);
+            let (a, b) = (_mm512_castps_si512(a), _mm512_castps_si512(b));
+            _mm512_castsi512_ps(_mm512_ternarylogic_epi32::<0xca>(sign, b, a))
+        })
+    }
+
+    #[inline(always)]
+    fn by_sign(self, sign: Self::F, a: Self::F, b: Self::F) -> Self::F {
+        intrinsic!({
+            let zero = _mm512_setzero_si512();
+            let negative = _mm512_cmplt_epi32_mask(_mm512_castps_si512(sign), zero);
+            _mm512_mask_mov_ps(b, negative, a)
+        })
+    }
+
+    #[inline(always)]
+    fn shift_to_exponent(self, a: Self::F) -> Self::F {
+        intrinsic!(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(a))))
     }
 }

@@ -4,8 +4,9 @@ use amq_format::graph::{Cell, Unary, UnaryFunction};
 
 use super::pass::Pass;
 use super::{Layer, Tools, Work};
-use crate::kernels::gates::{self, Terms};
+use crate::kernels::gates::{self, Blend, BlendTanh, CandidateSum, Canonical, NextCell, Terms};
 use crate::kernels::math;
+use crate::kernels::number::{Number, by_place};
 use crate::probe::Part;
 
 impl Layer {
@@ -43,6 +44,7 @@ impl Layer {
                 Cell::Rnn => {
                     self.gate(&pass.functions[0], gates, &pass.terms(products, 0));
                     h.copy_from_slice(gates);
+                    self.target.at_places(h, [], Canonical);
                 }
                 Cell::Gru => {
                     let (zr, candidate) = gates.split_at_mut(2 * hidden);
@@ -55,26 +57,17 @@ impl Layer {
                         self.gate(f, zr, &pass.terms(zr_products, 0));
                         let terms = pass.terms(products, 2 * hidden);
                         let (z, r) = zr.split_at(hidden);
-                        let sum = |x: f32, [x_bias, r, h, h_bias]: [f32; 4]| {
-                            (x + x_bias) + r * (h + h_bias)
-                        };
                         if g.function() == UnaryFunction::Tanh && self.clip.is_none() {
-                            // All in one pass.
-                            self.combine(
-                                h,
-                                [z, candidate, terms.x_bias, r, terms.h, terms.h_bias],
-                                |h, [z, x, x_bias, r, r_h, h_bias]| {
-                                    blend(h, z, math::tanh(sum(x, [x_bias, r, r_h, h_bias])))
-                                },
-                            );
+                            let Terms { x_bias, h: r_h, h_bias } = terms;
+                            let inputs = [z, candidate, x_bias, r, r_h, h_bias];
+                            self.target.at_places(h, inputs, BlendTanh);
                             continue;
                         }
-                        self.combine(candidate, [terms.x_bias, r, terms.h, terms.h_bias], sum);
+                        let inputs = [terms.x_bias, r, terms.h, terms.h_bias];
+                        self.target.at_places(candidate, inputs, CandidateSum);
                         self.function(g, candidate);
                     }
-                    self.combine(h, [&zr[..hidden], candidate], |h, [z, candidate]| {
-                        blend(h, z, candidate)
-                    });
+                    self.target.at_places(h, [&zr[..hidden], candidate], Blend);
                 }
                 Cell::Lstm => {
                     self.lstm(pass, gates, &pass.terms(products, 0), &mut work.c[own], h);
@@ -116,9 +109,7 @@ impl Layer {
             gate(forget, 2, c);
         }
         self.gate(g, candidate, &terms.from(3 * hidden));
-        self.combine(c, [forget, i, candidate], |c, [forget, i, candidate]| {
-            forget * c + i * candidate
-        });
+        self.target.at_places(c, [forget, i, candidate], NextCell);
         gate(o, 1, c);
         gates::gated(self.target, of_c, c, o, h);
     }
@@ -136,7 +127,7 @@ impl Layer {
     /// A gate's function of its sums.
     fn function(&self, function: &Unary, sums: &mut [f32]) {
         if let Some(bound) = self.clip {
-            self.combine(sums, [], |sum, []| math::at_least(math::at_most(sum, bound), -bound));
+            self.combine(sums, [], |sum, []| sum.at_most(bound).at_least(-bound));
         }
         math::unary_in_place(self.target, function, sums);
     }
@@ -150,13 +141,7 @@ impl Layer {
     ) {
         self.target.vectorize(
             #[inline(always)]
-            || gates::by_place(out, inputs, function),
+            || by_place(out, inputs, function),
         );
     }
-}
-
-/// A GRU's state after a step.
-#[inline(always)]
-fn blend(h: f32, z: f32, candidate: f32) -> f32 {
-    (1.0 - z) * candidate + z * h
 }
