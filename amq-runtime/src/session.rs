@@ -459,12 +459,8 @@ impl Session {
                 }
                 states.push(Kept { dims: dims.to_vec(), elements });
             }
-            let (before, own) = states.split_at_mut(i);
-            let elements = &mut own[0].elements;
-            let mut same = model.states().iter().zip(before);
-            if let Some((_, same)) = same.find(|(other, _)| other.output == state.output) {
-                copy(same.elements.data(usize::MAX), elements.data_mut(usize::MAX));
-            } else if !frame.exchange(state.output, elements) {
+            let elements = &mut states[i].elements;
+            if !frame.exchange(state.output, elements) {
                 let View { data, .. } = frame.output(state.output);
                 copy(data, elements.data_mut(data.len()));
             }

@@ -400,6 +400,59 @@ fn a_session_tells_its_outputs_and_states_again() {
 }
 
 #[test]
+fn outputs_stay_when_states_change() {
+    let dims = [named("n")];
+    let mut b = Builder::new();
+    let x = b.input("x", DataType::F32, &dims);
+    let states = ["first", "second"].map(|name| b.input(name, DataType::F32, &dims));
+    let add = || Op::Binary(graph::Binary { function: graph::BinaryFunction::Add as i32 });
+    let [sum, rest] = ["sum", "rest"].map(|name| b.value(name));
+    b.node(add(), &[states[0], x], &[sum]);
+    b.node(add(), &states, &[rest]);
+    let row = b.value("row");
+    let reshape = Reshape { dims: vec![sized(1), named("n")] };
+    b.node(Op::Reshape(reshape), &[rest], &[row]);
+    // With the second state's output another shares memory.
+    b.output(sum, DataType::F32, &dims);
+    b.output(rest, DataType::F32, &dims);
+    b.output(row, DataType::F32, &[sized(1), named("n")]);
+    b.state(states[0], sum, graph::ABSENT);
+    b.state(states[1], rest, graph::ABSENT);
+    let model = load(&b.finish());
+    type Change = fn(&mut Session);
+    let changes: [Change; 4] = [
+        |_| {},
+        Session::reset,
+        |session| session.set_state("first", View::f32(&[3], &[7.0; 3])).unwrap(),
+        |session| {
+            let fresh = Session::new(Arc::clone(session.model())).save();
+            session.restore(&fresh).unwrap();
+        },
+    ];
+    for change in changes {
+        let mut session = Session::new(Arc::clone(&model));
+        let mut expected = [0f32; 3];
+        for i in 1..5 {
+            let x = [i as f32; 3];
+            let outputs = session.step(&[("x", View::f32(&[3], &x))]).unwrap();
+            let rest = expected[0] + expected[1];
+            expected = [expected[0] + i as f32, rest, rest];
+            for (number, value) in expected.into_iter().enumerate() {
+                assert_eq!(outputs.at(number).unwrap().as_f32(), Some(&[value; 3][..]), "{i}");
+            }
+            let kept: Vec<f32> =
+                session.states().map(|(_, view)| view.as_f32().unwrap()[2]).collect();
+            assert_eq!(kept, expected[..2]);
+        }
+        change(&mut session);
+        let outputs = session.outputs().unwrap();
+        for ((_, view), value) in outputs.iter().zip(expected) {
+            assert_eq!(view.as_f32(), Some(&[value; 3][..]));
+        }
+    }
+}
+
+#[test]
 fn numbers_stand_for_names() {
     let model = load(&language_model(Cell::Lstm, ALL[0]));
     let ids = tokens(4);

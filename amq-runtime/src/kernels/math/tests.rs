@@ -2,6 +2,7 @@ use std::vec::Vec;
 
 use super::*;
 use crate::kernels::Isa;
+use crate::kernels::number::AtPlace;
 
 /// Distance of y from the true value, in units of the last place of an f32 of its size.
 fn ulps(y: f32, truth: f64) -> f64 {
@@ -108,6 +109,51 @@ fn special_values() {
     );
     assert_eq!([pow(0.0, -1.0), pow(nan, 0.0), pow(-inf, 2.0)], [inf, 1.0, inf]);
     assert!(pow(-2.0, 0.5).is_nan());
+}
+
+#[derive(Clone, Copy)]
+struct Sigmoid;
+
+impl AtPlace<0> for Sigmoid {
+    fn of<T: Number>(self, x: T, []: [T; 0]) -> T {
+        sigmoid(x)
+    }
+}
+
+/// The tanh where another is negative, times its complement, bounded.
+#[derive(Clone, Copy)]
+struct Others;
+
+impl AtPlace<1> for Others {
+    fn of<T: Number>(self, x: T, [other]: [T; 1]) -> T {
+        (tanh(x).where_negative(other, 0.25) * x.complement()).at_least(-3.0).at_most(2.0)
+    }
+}
+
+#[test]
+fn many_places_have_the_bits_of_one() {
+    // As many as lie side by side, and fewer.
+    let lens = (0..300).cycle();
+    let bits = |x: f32| if x.is_nan() { crate::kernels::NAN.to_bits() } else { x.to_bits() };
+    for target in Isa::ALL.into_iter().filter_map(Target::new) {
+        let mut patterns = (0..=u32::MAX).step_by(5003).map(f32::from_bits);
+        for len in lens.clone() {
+            let x: Vec<f32> = patterns.by_ref().take(len).collect();
+            if x.len() < len {
+                break;
+            }
+            // Neither 0 nor NaN, where either choice will do.
+            let other: Vec<f32> = (0..len).map(|i| if i % 3 == 0 { -0.5 } else { 0.5 }).collect();
+            let (mut sigmoids, mut others) = (x.clone(), x.clone());
+            target.at_places(&mut sigmoids, [], Sigmoid);
+            target.at_places(&mut others, [&other], Others);
+            for (i, &x) in x.iter().enumerate() {
+                let one = Others.of(x, [other[i]]);
+                assert_eq!(bits(sigmoids[i]), bits(sigmoid(x)), "{target:?} {len} {x:e}");
+                assert_eq!(bits(others[i]), bits(one), "{target:?} {len} {x:e}");
+            }
+        }
+    }
 }
 
 #[test]

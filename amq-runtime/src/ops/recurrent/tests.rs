@@ -4,7 +4,7 @@ use std::vec::Vec;
 use amq_format::graph::{Activations, UnaryFunction};
 
 use super::*;
-use crate::kernels::Isa;
+use crate::kernels::{Isa, NAN};
 use crate::product::{MatrixSource, Packer};
 use crate::workers::Alone;
 
@@ -513,6 +513,28 @@ fn cutting_a_sequence_into_calls_changes_no_bit() {
             }
         }
     }
+}
+
+#[test]
+fn nans_are_canonical() {
+    let mut random = Random(8);
+    let odd = [0x7fc0_0001, 0xffc0_0000, 0x7f80_0001].map(f32::from_bits);
+    let mut found = 0;
+    for round in 0..60 {
+        for cell in CELLS {
+            let mut problem = quantized(&mut random, cell, round);
+            let states = problem.weights.len() * problem.batch * problem.hidden();
+            problem.h = Some((0..states).map(|i| odd[i % 3]).collect());
+            problem.c = problem.lstm().then(|| (0..states).map(|i| odd[i % 3]).collect());
+            for target in Isa::ALL.into_iter().filter_map(Target::new) {
+                let answer = problem.solve(target).bits();
+                let mut nans = answer.iter().filter(|&&x| f32::from_bits(x).is_nan());
+                assert!(nans.all(|&x| x == NAN.to_bits()), "{target:?} {problem:?}");
+                found += usize::from(answer.contains(&NAN.to_bits()));
+            }
+        }
+    }
+    assert!(found > 0);
 }
 
 #[test]
