@@ -101,16 +101,6 @@ pub(crate) trait Lanes: Copy {
     fn splat(self, value: f32) -> Self::F;
     fn load(self, values: &[f32; 16]) -> Self::F;
     fn store(self, a: Self::F, to: &mut [f32; 16]);
-    /// Writes each to `to[i * stride..]`, i its number; panics where `to` ends before.
-    #[inline(always)]
-    fn store_apart<const N: usize>(self, a: [Self::F; N], to: &mut [f32], stride: usize) {
-        for (i, a) in a.into_iter().enumerate() {
-            let to = &mut to[i * stride..][..16];
-            if let Some(to) = to.first_chunk_mut() {
-                self.store(a, to);
-            }
-        }
-    }
     /// Writes lane i of the four to `to[i * stride..][..4]`; panics where `to` ends before.
     fn store_across(self, a: [Self::F; 4], to: &mut [f32], stride: usize);
     fn add(self, a: Self::F, b: Self::F) -> Self::F;

@@ -72,7 +72,7 @@ impl Quad for Simd128 {
     }
 
     /// There is no instruction whose rounding is told: as `fma.rs` does, two lanes at a time.
-    /// A function of its own: it has some fifty instructions, and kernels many places for it.
+    /// A function of its own: it has some forty instructions, and kernels many places for it.
     #[cfg(not(target_feature = "relaxed-simd"))]
     #[inline(never)]
     fn fma(self, a: v128, b: v128, c: v128) -> v128 {
@@ -200,14 +200,11 @@ fn fma_low(a: v128, b: v128, c: v128) -> v128 {
     let sum = f64x2_add(p, c);
     let part = f64x2_sub(sum, p);
     let lost = f64x2_add(f64x2_sub(p, f64x2_sub(sum, part)), f64x2_sub(c, part));
-    let zero = f64x2_splat(0.0);
-    let outwards = v128_xor(f64x2_gt(lost, zero), f64x2_gt(sum, zero));
-    let one = u64x2_splat(1);
-    // Away from zero if what was lost has the sum's sign, else towards it.
-    let away = v128_or(sum, one);
-    let towards = u64x2_sub(sum, v128_andnot(one, sum));
-    let odd = v128_bitselect(towards, away, outwards);
-    // Neither 0 nor NaN.
-    let inexact = v128_or(f64x2_lt(lost, zero), f64x2_gt(lost, zero));
-    f32x4_demote_f64x2_zero(v128_bitselect(odd, sum, inexact))
+    // What was lost, above zero where it has the sum's sign.
+    let (zero, sign) = (f64x2_splat(0.0), f64x2_splat(-0.0));
+    let lost = v128_xor(lost, v128_and(sum, sign));
+    let (over, under) = (f64x2_lt(lost, zero), f64x2_gt(lost, zero));
+    // Towards zero, and odd if anything was lost, which is neither 0 nor NaN then.
+    let inexact = v128_and(v128_or(over, under), u64x2_splat(1));
+    f32x4_demote_f64x2_zero(v128_or(i64x2_add(sum, over), inexact))
 }

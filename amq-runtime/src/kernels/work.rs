@@ -132,7 +132,13 @@ impl Output<'_> {
         let at = first * self.row_stride + vector * self.vector_stride;
         let data = &mut self.data[at..];
         if rows == BLOCK && self.row_stride == 1 {
-            return lanes.store_apart(results, data, self.vector_stride);
+            for (v, result) in results.into_iter().enumerate() {
+                let to = &mut data[v * self.vector_stride..][..BLOCK];
+                if let Some(to) = to.first_chunk_mut() {
+                    lanes.store(result, to);
+                }
+            }
+            return;
         }
         if rows == BLOCK
             && self.vector_stride == 1

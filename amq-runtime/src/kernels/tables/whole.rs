@@ -4,8 +4,8 @@ use super::parts::{IS_MODULE, Product, Totals, Vectors, Weights, look_up};
 use crate::kernels::Work;
 use crate::kernels::lanes::{Lanes, Line, Tables};
 
-/// Bytes of weights that meet a few vectors before the next ones: with their tables they should stay in
-/// the first cache.
+/// Bytes of weights that meet a few vectors before the next ones: enough that preparing these takes little, few enough
+/// that the next find them in a near cache.
 const LINES_BYTES: usize = 1 << 15;
 
 /// A product of many vectors, each of which is one segment, with so many planes, or any number for 0.

@@ -124,16 +124,6 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn store_apart<const N: usize>(self, a: [Self::F; N], to: &mut [f32], stride: usize) {
-        let to = &mut to[..stride.saturating_mul(N - 1).saturating_add(16)];
-        for (i, a) in a.into_iter().enumerate() {
-            // SAFETY: `self` proves the features; number i is written to `i * stride` and the next 15, of
-            // which the last is `(N - 1) * stride + 15`, within the slice.
-            unsafe { _mm512_storeu_ps(to.as_mut_ptr().add(i * stride), a) }
-        }
-    }
-
-    #[inline(always)]
     fn store_across(self, a: [Self::F; 4], to: &mut [f32], stride: usize) {
         let to = &mut to[..stride.saturating_mul(15).saturating_add(4)];
         let to = to.as_mut_ptr();
