@@ -229,9 +229,9 @@ impl Batch {
             let len = dims.iter().product();
             if all.len() == index {
                 let elements = Buffer::new(one.elements.data_type());
-                all.push(Kept { dims: Vec::new(), elements });
+                all.push(Kept { dims: Vec::new(), elements, is_output: false });
             }
-            let Kept { dims: own, elements } = &mut all[index];
+            let Kept { dims: own, elements, .. } = &mut all[index];
             *own = dims;
             if !elements.resize(len) {
                 return Err(no_memory());
@@ -295,7 +295,7 @@ fn first(all: &Kept, axis: usize) -> Result<Kept, Error> {
         return Err(no_memory());
     }
     Along::new(&all.dims, axis).take(0, all.elements.data(usize::MAX), elements.data_mut(len));
-    Ok(Kept { dims, elements })
+    Ok(Kept { dims, elements, is_output: false })
 }
 
 fn no_memory() -> Error {

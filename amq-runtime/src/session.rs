@@ -43,8 +43,6 @@ pub struct Session {
     order: Vec<Option<usize>>,
     /// Whether the last call gave outputs.
     answered: bool,
-    /// Whether those outputs that became states lie with these.
-    stepped: bool,
 }
 
 impl fmt::Debug for Session {
@@ -82,7 +80,7 @@ impl<K> Given for Inputs<'_, K> {
 pub struct Outputs<'a> {
     ports: &'a [Port],
     frame: &'a Frame,
-    /// Those that became states, and these; none if they lie in the frame.
+    /// The model's states, and their values, among which some of the outputs lie.
     states: &'a [StatePort],
     kept: &'a [Kept],
 }
@@ -107,7 +105,7 @@ impl<'a> Outputs<'a> {
     }
 }
 
-/// An output, which may lie with the states.
+/// An output, which may lie among the states.
 fn output<'a>(
     frame: &'a Frame,
     states: &'a [StatePort],
@@ -115,8 +113,8 @@ fn output<'a>(
     number: usize,
 ) -> View<'a> {
     let mut kept = states.iter().zip(kept);
-    match kept.find(|(state, _)| state.output == number) {
-        Some((_, Kept { dims, elements })) => View { dims, data: elements.data(usize::MAX) },
+    match kept.find(|(state, kept)| kept.is_output && state.output == number) {
+        Some((_, Kept { dims, elements, .. })) => View { dims, data: elements.data(usize::MAX) },
         None => frame.output(number),
     }
 }
@@ -143,7 +141,6 @@ impl Session {
             frame: Frame::new(),
             states: Vec::new(),
             answered: false,
-            stepped: false,
             model,
         }
     }
@@ -258,14 +255,14 @@ impl Session {
 
     /// Forgets the state: the next step starts from the initial one.
     pub fn reset(&mut self) {
-        self.settle();
+        self.part_outputs();
         self.states.clear();
     }
 
     /// The state: names of the inputs that take it, and what the next step starts from. None before the first.
     pub fn states(&self) -> impl Iterator<Item = (&str, View<'_>)> {
         let ports = self.model.inputs();
-        self.model.states().iter().zip(&self.states).map(|(state, Kept { dims, elements })| {
+        self.model.states().iter().zip(&self.states).map(|(state, Kept { dims, elements, .. })| {
             (ports[state.input].name.as_str(), View { dims, data: elements.data(usize::MAX) })
         })
     }
@@ -283,7 +280,7 @@ impl Session {
     /// is then what it was before.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let states = saved::restore(&self.model, bytes)?;
-        self.settle();
+        self.part_outputs();
         self.states = states;
         Ok(())
     }
@@ -295,9 +292,8 @@ impl Session {
     }
 
     fn answer(&self) -> Outputs<'_> {
-        let kept: &[Kept] = if self.stepped { &self.states } else { &[] };
         let (ports, states) = (self.model.outputs(), self.model.states());
-        Outputs { ports, frame: &self.frame, states, kept }
+        Outputs { ports, frame: &self.frame, states, kept: &self.states }
     }
 
     fn call<K: Key>(
@@ -306,7 +302,7 @@ impl Session {
         stepping: bool,
         probe: Option<&mut dyn Probe>,
     ) -> Result<(), Error> {
-        (self.answered, self.stepped) = (false, false);
+        self.forget_outputs();
         self.compute(inputs, stepping, probe)?;
         if stepping {
             self.keep_states()?;
@@ -457,24 +453,31 @@ impl Session {
                     states.clear();
                     return Err(saved::no_memory(&model.inputs()[state.input].name));
                 }
-                states.push(Kept { dims: dims.to_vec(), elements });
+                states.push(Kept { dims: dims.to_vec(), elements, is_output: false });
             }
-            let elements = &mut states[i].elements;
-            if !frame.exchange(state.output, elements) {
+            let Kept { elements, is_output, .. } = &mut states[i];
+            *is_output = frame.exchange(state.output, elements);
+            if !*is_output {
                 let View { data, .. } = frame.output(state.output);
                 copy(data, elements.data_mut(data.len()));
             }
         }
-        self.stepped = true;
         Ok(())
     }
 
-    /// Brings outputs that lie with the states to where others lie, before states change.
-    fn settle(&mut self) {
-        let Session { model, frame, states, stepped, .. } = self;
-        if core::mem::take(stepped) {
-            for (state, kept) in model.states().iter().zip(states) {
+    /// Before a call: there are no outputs any more.
+    fn forget_outputs(&mut self) {
+        self.answered = false;
+        self.states.iter_mut().for_each(|kept| kept.is_output = false);
+    }
+
+    /// Before states change: outputs that lie among them become the frame's, where they are.
+    fn part_outputs(&mut self) {
+        let Session { model, frame, states, .. } = self;
+        for (state, kept) in model.states().iter().zip(states) {
+            if core::mem::take(&mut kept.is_output) {
                 copy(kept.elements.data(usize::MAX), frame.output_mut(state.output));
+                frame.exchange(state.output, &mut kept.elements);
             }
         }
     }

@@ -444,7 +444,14 @@ fn outputs_stay_when_states_change() {
                 session.states().map(|(_, view)| view.as_f32().unwrap()[2]).collect();
             assert_eq!(kept, expected[..2]);
         }
+        // Their addresses are good until the next call, as C is told.
+        let addresses = |session: &Session| -> Vec<*const f32> {
+            let outputs = session.outputs().unwrap();
+            outputs.iter().map(|(_, view)| view.as_f32().unwrap().as_ptr()).collect()
+        };
+        let before = addresses(&session);
         change(&mut session);
+        assert_eq!(addresses(&session), before);
         let outputs = session.outputs().unwrap();
         for ((_, view), value) in outputs.iter().zip(expected) {
             assert_eq!(view.as_f32(), Some(&[value; 3][..]));

@@ -21,6 +21,8 @@ use crate::view::{Buffer, Data, DataMut};
 pub(crate) struct Kept {
     pub(crate) dims: Vec<usize>,
     pub(crate) elements: Buffer,
+    /// Whether this is also the output of the last call that gave it.
+    pub(crate) is_output: bool,
 }
 
 const MAGIC: [u8; 8] = *b"amqstat1";
@@ -29,7 +31,7 @@ pub(super) fn save(model: &Model, states: &[Kept]) -> Vec<u8> {
     let mut bytes = Vec::from(MAGIC);
     bytes.extend_from_slice(&model.digest());
     bytes.extend_from_slice(&(states.len() as u32).to_le_bytes());
-    for Kept { dims, elements } in states {
+    for Kept { dims, elements, .. } in states {
         bytes.extend_from_slice(&(dims.len() as u32).to_le_bytes());
         dims.iter().for_each(|&size| bytes.extend_from_slice(&(size as u64).to_le_bytes()));
         match elements.data(usize::MAX) {
@@ -71,7 +73,7 @@ pub(super) fn restore(model: &Model, bytes: &[u8]) -> Result<Vec<Kept>, Error> {
         let size = |_| usize::try_from(reader.u64()?).map_err(|_| damaged("a size is too large"));
         let dims: Vec<usize> = (0..rank).map(size).collect::<Result<_, _>>()?;
         check(port, &dims, &mut sizes)?;
-        states.push(Kept { elements: reader.elements(port, &dims)?, dims });
+        states.push(Kept { elements: reader.elements(port, &dims)?, dims, is_output: false });
     }
     if reader.0.is_empty() { Ok(states) } else { Err(damaged("it is too long")) }
 }

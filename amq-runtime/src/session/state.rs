@@ -56,7 +56,7 @@ impl Session {
         if holds_no_bool(value.data) {
             return fail(MisfitKind::Value, format!("a bool of state {name} is neither 0 nor 1"));
         }
-        self.settle();
+        self.part_outputs();
         copy(value.data, self.states[at].elements.data_mut(len));
         Ok(())
     }
@@ -68,7 +68,7 @@ impl Session {
 
     /// The same, to be changed: as many as the model has, or none.
     pub(crate) fn kept_mut(&mut self) -> &mut Vec<Kept> {
-        self.settle();
+        self.part_outputs();
         &mut self.states
     }
 
@@ -78,7 +78,7 @@ impl Session {
     /// As [`step`](Session::step).
     pub(crate) fn begin(&mut self, inputs: &[(&str, View<'_>)]) -> Result<Vec<Kept>, Error> {
         // Another plan may have other outputs.
-        (self.answered, self.stepped) = (false, false);
+        self.forget_outputs();
         self.sort(inputs)?;
         self.check_states_absent()?;
         let Session { model, frame, memory, workers, order, .. } = self;
@@ -99,7 +99,7 @@ impl Session {
                 return Err(fail(MisfitKind::Memory, String::from("there is no memory for")));
             }
             copy(data, elements.data_mut(data.len()));
-            begun.push(Kept { dims: dims.to_vec(), elements });
+            begun.push(Kept { dims: dims.to_vec(), elements, is_output: false });
         }
         Ok(begun)
     }
