@@ -23,6 +23,8 @@ pub(crate) mod panels;
 mod quads;
 pub(crate) mod tables;
 mod target;
+#[cfg(target_arch = "x86_64")]
+mod together;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm32;
 pub(crate) mod windows;

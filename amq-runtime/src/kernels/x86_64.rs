@@ -15,7 +15,8 @@ mod avx512;
 pub(super) use avx2::Avx2;
 pub(super) use avx512::Avx512;
 
-use super::number::{AtPlace, side_by_side};
+use super::number::AtPlace;
+use super::together::side_by_side;
 use super::work::Work;
 
 /// Runs `work`, inlined and compiled with AVX2.

@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 use crate::kernels::lanes::{Lanes, Line, Tables, by_byte};
-use crate::kernels::number::Floats;
+use crate::kernels::together::Floats;
 
 /// Proof that the CPU has AVX2, FMA and POPCNT.
 #[derive(Clone, Copy, Debug)]

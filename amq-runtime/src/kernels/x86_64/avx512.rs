@@ -4,7 +4,7 @@ use core::arch::x86_64::*;
 use core::hint::black_box;
 
 use crate::kernels::lanes::{Lanes, Line, Tables, largest_four};
-use crate::kernels::number::Floats;
+use crate::kernels::together::Floats;
 
 /// Proof that the CPU has the features of [`crate::kernels::Isa::Avx512`].
 #[derive(Clone, Copy, Debug)]
