@@ -67,6 +67,7 @@ pub(crate) fn exp_m1(x: f32) -> f32 {
 #[inline(always)]
 pub(crate) fn sigmoid<T: Number>(x: T) -> T {
     let e = exp_not_above_zero(x.negative());
+    // At 0 both are 1.
     e.where_negative(x, 1.0) / (e + 1.0)
 }
 
